@@ -1,0 +1,65 @@
+/** Element types. `float16` and `bfloat16` travel as their bits, complex numbers interleaved (re, im). */
+export type DType =
+  | 'bool' | 'int8' | 'uint8' | 'int16' | 'uint16' | 'int32' | 'uint32' | 'int64' | 'uint64'
+  | 'float16' | 'bfloat16' | 'float32' | 'float64' | 'complex64' | 'complex128'
+
+export type TypedArray =
+  | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array
+  | BigInt64Array | BigUint64Array | Float32Array | Float64Array
+
+/** The array that holds a dtype's elements, the same on every Node version. */
+export interface DTypeArrays {
+  bool: Uint8Array; int8: Int8Array; uint8: Uint8Array; int16: Int16Array; uint16: Uint16Array
+  int32: Int32Array; uint32: Uint32Array; int64: BigInt64Array; uint64: BigUint64Array
+  float16: Uint16Array; bfloat16: Uint16Array; float32: Float32Array; float64: Float64Array
+  complex64: Float32Array; complex128: Float64Array
+}
+
+type ArrayConstructor = { new(buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray; readonly BYTES_PER_ELEMENT: number }
+
+export interface DTypeInfo {
+  /** Number that stands for the dtype in native code and kernels; never reused. */
+  readonly code: number
+  /** Bytes per element. */
+  readonly size: number
+  readonly kind: 'bool' | 'int' | 'uint' | 'float' | 'complex'
+  readonly array: ArrayConstructor
+}
+
+export const DTYPES: { readonly [D in DType]: DTypeInfo } = {
+  bool: { code: 0, size: 1, kind: 'bool', array: Uint8Array },
+  int8: { code: 1, size: 1, kind: 'int', array: Int8Array },
+  uint8: { code: 2, size: 1, kind: 'uint', array: Uint8Array },
+  int16: { code: 3, size: 2, kind: 'int', array: Int16Array },
+  uint16: { code: 4, size: 2, kind: 'uint', array: Uint16Array },
+  int32: { code: 5, size: 4, kind: 'int', array: Int32Array },
+  uint32: { code: 6, size: 4, kind: 'uint', array: Uint32Array },
+  int64: { code: 7, size: 8, kind: 'int', array: BigInt64Array },
+  uint64: { code: 8, size: 8, kind: 'uint', array: BigUint64Array },
+  float16: { code: 9, size: 2, kind: 'float', array: Uint16Array },
+  bfloat16: { code: 10, size: 2, kind: 'float', array: Uint16Array },
+  float32: { code: 11, size: 4, kind: 'float', array: Float32Array },
+  float64: { code: 12, size: 8, kind: 'float', array: Float64Array },
+  complex64: { code: 13, size: 8, kind: 'complex', array: Float32Array },
+  complex128: { code: 14, size: 16, kind: 'complex', array: Float64Array },
+}
+
+export function isDType(name: unknown): name is DType {
+  return typeof name === 'string' && Object.hasOwn(DTYPES, name)
+}
+
+/** Bytes per element. */
+export function sizeOf(dtype: DType): number {
+  return DTYPES[dtype].size
+}
+
+/** True for every dtype that is not complex; these can be cast into each other. */
+export function isReal(dtype: DType): boolean {
+  return DTYPES[dtype].kind !== 'complex'
+}
+
+/** True where NaN and infinity exist. */
+export function isFloating(dtype: DType): boolean {
+  const kind = DTYPES[dtype].kind
+  return kind === 'float' || kind === 'complex'
+}

@@ -1,0 +1,79 @@
+/** Checks of what callers pass in. All of them throw a `TypeError` before any work begins. */
+
+/** Refuses names that are not known and suggests the nearest one that is. */
+export function checkOptions(where: string, given: object, known: readonly string[]): void {
+  for (const name of Object.keys(given)) {
+    if (known.includes(name)) continue
+    const near = nearest(name, known)
+    throw new TypeError(near === undefined
+      ? `${where}: unknown option "${name}"; known are ${known.join(', ')}`
+      : `${where}: misspelled option "${name}" should be "${near}"`)
+  }
+}
+
+/** The known name within a third of the length in edits, or one that differs in case and separators only. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  const plain = (text: string): string => text.toLowerCase().replace(/[-_\s]/g, '')
+  let best: string | undefined
+  let bestDistance = Infinity
+  for (const candidate of known) {
+    const distance = editDistance(plain(name), plain(candidate))
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
+  }
+  return bestDistance <= Math.max(1, Math.floor(name.length / 3)) ? best : undefined
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
+
+/** `value` when it is one of `choices`, `fallback` when it is undefined. */
+export function choice<T extends string>(where: string, name: string, value: unknown, choices: readonly T[], fallback?: T): T {
+  if (value === undefined && fallback !== undefined) return fallback
+  if (typeof value === 'string' && (choices as readonly string[]).includes(value)) return value as T
+  throw new TypeError(`${where}: ${name} must be one of ${choices.join(', ')}, not ${show(value)}`)
+}
+
+export interface NumberRule { integer?: boolean; min?: number; max?: number }
+
+export function number(where: string, name: string, value: unknown, rule: NumberRule = {}, fallback?: number): number {
+  if (value === undefined && fallback !== undefined) return fallback
+  const { integer = false, min = -Infinity, max = Infinity } = rule
+  if (typeof value !== 'number' || !Number.isFinite(value) || (integer && !Number.isSafeInteger(value)) || value < min || value > max) {
+    const kind = integer ? 'an integer' : 'a finite number'
+    const range = min === -Infinity && max === Infinity ? '' : ` from ${min} to ${max}`
+    throw new TypeError(`${where}: ${name} must be ${kind}${range}, not ${show(value)}`)
+  }
+  return value
+}
+
+export function boolean(where: string, name: string, value: unknown, fallback: boolean): boolean {
+  if (value === undefined) return fallback
+  if (typeof value !== 'boolean') throw new TypeError(`${where}: ${name} must be true or false, not ${show(value)}`)
+  return value
+}
+
+/** Bytes from a number or a human size: `512MB` (10^6), `2GiB` (2^30), `64k`. */
+export function bytes(where: string, name: string, value: unknown, fallback?: number): number {
+  if (value === undefined && fallback !== undefined) return fallback
+  if (typeof value === 'number') return number(where, name, value, { integer: true, min: 0 })
+  const match = typeof value === 'string' ? /^\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?\s*$/i.exec(value) : null
+  if (match === null) throw new TypeError(`${where}: ${name} must be a number of bytes or a size such as 512MB or 2GiB, not ${show(value)}`)
+  const power = ['', 'k', 'm', 'g', 't', 'p'].indexOf(match[2]!.toLowerCase())
+  return Math.round(Number(match[1]) * (match[3] === '' ? 1000 : 1024) ** power)
+}
+
+export function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? `[${value.map(show).join(', ')}]` : `a ${value.constructor?.name ?? 'object'}`
+  return String(value)
+}

@@ -1,0 +1,50 @@
+import type { TypedArray } from '../core/dtype.js'
+import type { Program } from '../ops/program.js'
+
+/**
+ * Where programs run. A device knows nothing of files, recipes or stores: it gets arrays and fills arrays. All devices give the
+ * same bytes. `prepare` compiles and may be slow; `run` dispatches.
+ */
+export interface Device {
+  readonly kind: 'cpu' | 'webgpu'
+  /** What computed a result, for provenance; never part of a key unless an op is inexact. */
+  readonly identity: DeviceIdentity
+  prepare(program: Program): Promise<PreparedProgram>
+  close(): Promise<void>
+}
+
+export interface DeviceIdentity {
+  readonly kind: 'cpu' | 'webgpu'
+  /** Instruction set or adapter name. */
+  readonly name: string
+  readonly driver?: string
+}
+
+export interface PreparedProgram {
+  readonly program: Program
+  /** Intermediate bytes one item needs beyond its inputs and outputs. */
+  readonly scratchBytes: number
+  /**
+   * Runs `count` items, which lie one after the other in every array; `inputs` and `outputs` are in the order of the program's. Input arrays are
+   * only read, output arrays are written and belong to the device until the promise settles. Runs may overlap.
+   * Resolves to the faults found, in item order; an item with a fault has no valid output.
+   */
+  run(batch: ProgramBatch): Promise<readonly Fault[]>
+}
+
+export interface ProgramBatch {
+  readonly count: number
+  readonly inputs: readonly TypedArray[]
+  readonly outputs: readonly TypedArray[]
+}
+
+/** NaN or infinity where the step does not allow it. */
+export interface Fault {
+  /** Index into `program.steps`. */
+  readonly step: number
+  /** Position in the batch. */
+  readonly item: number
+  readonly count: number
+  /** C-order index of the first such value in the step's tensor. */
+  readonly index: number
+}

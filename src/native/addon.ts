@@ -1,0 +1,157 @@
+import type { TypedArray } from '../core/dtype.js'
+
+/**
+ * What the native addon offers, as types only: `load.ts` loads it on first use. TypeScript validates and fills in defaults; native code
+ * gets checked, positional arguments. Functions that return a promise work on a thread and keep their arrays alive until they settle.
+ */
+export interface Addon {
+  // --- instruction sets -------------------------------------------------------------------------------------------
+  /** Instruction sets compiled in that this processor has, slowest first: `baseline`, `avx2`, `avx512` or `neon`. */
+  isaAvailable(): string[]
+  isaSelected(): string
+  /** Forces an instruction set for programs run from now on (tests); `undefined` returns to the best one. */
+  isaForce(name: string | undefined): void
+
+  // --- files --------------------------------------------------------------------------------------------------------
+  MappedFile: new(path: string) => MappedFile
+  /** Allocates blocks ahead: `offset … offset+length`, without changing the file's size when `keepSize`. Returns 0 or an errno. */
+  fallocate(fd: number, offset: number, length: number, keepSize: boolean): number
+  /** Blocks of 512 bytes that a file occupies. */
+  allocatedBytes(fd: number): number
+  /** File-system type magic of a path (`statfs.f_type`), to refuse network file systems. */
+  fileSystemType(path: string): number
+  /**
+   * Writes the segments one after the other from the file's start, hashing while writing, then fsyncs. `checksums` holds one XXH64
+   * (little-endian) per `chunkBytes` of the file. Rejects with an Error whose `code` is the errno name (`ENOSPC`, `EIO`, …).
+   */
+  writeBlob(fd: number, segments: readonly Uint8Array[], chunkBytes: number): Promise<{ sha256: Uint8Array; checksums: Uint8Array; bytes: number }>
+  fsyncPath(path: string): Promise<void>
+
+  // --- hashes -------------------------------------------------------------------------------------------------------
+  sha256(data: Uint8Array): Promise<Uint8Array>
+  /** One SHA-256 per row over the concatenation of the segments; `stride` 0 marks a constant that every row shares. Returns rows × 32 bytes. */
+  sha256Rows(rows: number, segments: readonly { data: Uint8Array; stride: number }[], threads: number): Promise<Uint8Array>
+  Sha256: new() => Sha256
+  /** XXH64 (seed 0) of each `chunkBytes` of data, little-endian, 8 bytes each. */
+  xxh64Chunks(data: Uint8Array, chunkBytes: number): Promise<Uint8Array>
+  xxh64(data: Uint8Array): bigint
+  crc32(data: Uint8Array, start?: number): number
+
+  // --- reading source arrays ----------------------------------------------------------------------------------------
+  /**
+   * Rows `start … stop` of axis 0 of a Fortran-ordered array, written in C order: a blocked transpose with bounded memory.
+   * `elementSize` 1, 2, 4, 8 or 16.
+   */
+  fromFortran(source: Uint8Array, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
+  /** Copies, reversing the bytes of every `unit` (2, 4, 8); unit 1 is a plain copy. Source and out may be the same array. */
+  copySwapped(source: Uint8Array, unit: number, out: Uint8Array): Promise<void>
+  Inflate: new(compressed: Uint8Array, inflatedBytes: number, pointEveryBytes: number) => Inflate
+
+  // --- datasets -----------------------------------------------------------------------------------------------------
+  VerifiedBlob: new(file: MappedFile, checksums: Uint8Array, chunkBytes: number) => VerifiedBlob
+  RowTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, blobOf: Uint32Array, rowOf: Uint32Array) => RowTable
+  /**
+   * Positions `start … start+out.length` of the permutation of 0 … n-1 chosen by (seed, epoch): see core/shuffle.ts, whose
+   * TypeScript form is the reference.
+   */
+  shuffleIndices(n: number, seed: bigint, epoch: number, start: number, out: Float64Array): void
+
+  // --- programs -----------------------------------------------------------------------------------------------------
+  Program: new(description: ProgramDescription) => NativeProgram
+}
+
+/**
+ * A file mapped copy-on-write and without reserving memory, whole, however large. A write to a view changes this process's
+ * memory only. A page that can no longer be read (the file was truncated, the disk failed) reads as zeros and sets `faulted`
+ * instead of killing the process; whoever reads a mutable file checks it afterwards.
+ */
+export interface MappedFile {
+  readonly path: string
+  readonly size: number
+  /** As of opening; `restat` asks again. `dev`, `ino`, `mtimeNs`, `ctimeNs` are exact integers. */
+  readonly stat: FileStat
+  readonly faulted: boolean
+  restat(): FileStat
+  /** The bytes `offset … offset+length` as a buffer over the mapping, at most 4 GiB. It keeps the mapping alive by itself. */
+  view(offset: number, length: number): ArrayBuffer
+  /** Reads pages in on a thread. Rejects with `code` EFAULT where a page cannot be read. */
+  populate(offset: number, length: number): Promise<void>
+  /** Drops resident pages that lie wholly inside the range (they are read again when touched). */
+  drop(offset: number, length: number): void
+  /** Announces sequential or random access. */
+  advise(offset: number, length: number, advice: 'normal' | 'sequential' | 'random' | 'willneed'): void
+  /** Lets go of the mapping; the memory is unmapped when the last view is collected. Further calls throw. */
+  close(): void
+}
+
+export interface FileStat { size: number; dev: bigint; ino: bigint; mtimeNs: bigint; ctimeNs: bigint }
+
+export interface Sha256 {
+  update(data: Uint8Array): Promise<void>
+  /** Reads the range with pread in bounded pieces. */
+  updateFile(file: MappedFile, offset: number, length: number): Promise<void>
+  digest(): Uint8Array
+}
+
+/** A deflate stream (RFC 1951) that is read by ranges of its inflated bytes. It remembers resume points as it goes. */
+export interface Inflate {
+  /**
+   * Inflates `offset … offset+out.length` into `out`, from the nearest resume point at or before it. Rejects with `code` E_DEFLATE when the stream
+   * is damaged, ends early or holds more than `inflatedBytes`.
+   */
+  read(offset: number, out: Uint8Array): Promise<void>
+  /** CRC-32 of all inflated bytes once the whole stream has been passed in order, `undefined` until then. */
+  readonly crc32: number | undefined
+  /** Compressed bytes used, once the end has been seen. */
+  readonly compressedBytes: number | undefined
+  readonly points: number
+}
+
+/** A blob of the store with its chunk checksums: a chunk is checked the first time it is touched. */
+export interface VerifiedBlob {
+  /** True when every chunk of the range has been checked before; then nothing else is to be done. */
+  isVerified(offset: number, length: number): boolean
+  /** Checks what is unchecked, on a thread; resolves to the offset of the first damaged chunk, or -1. */
+  verify(offset: number, length: number): Promise<number>
+}
+
+/** Where the rows of one fixed-shape field lie: row i is row `rowOf[i]` of the field in blob `blobOf[i]`. */
+export interface RowTable {
+  /**
+   * Copies the rows one after the other into `out`, checking chunks that were not checked before. Resolves to -1, or to the position
+   * in `indices` of the first row that lies in a damaged chunk.
+   */
+  gather(indices: Float64Array, out: Uint8Array): Promise<number>
+}
+
+/** A program of kernel steps: ops/program.ts in the form native code takes. Values are numbered, inputs first. */
+export interface ProgramDescription {
+  values: { dtype: number; shape: number[] }[]
+  inputs: number[]
+  outputs: number[]
+  steps: StepDescription[]
+}
+
+export type StepDescription =
+  | { kernel: 'cast'; in: number; out: number; nonFinite: 0 | 1 | 2 }
+  | { kernel: 'gather'; in: number; out: number; index: (Int32Array | null)[]; fill: Uint8Array }
+  | { kernel: 'permute'; in: number; out: number; order: number[] }
+  | { kernel: 'resample'; in: number; out: number; tables: { axis: number; taps: number; index: Int32Array; weight: Float32Array }[] }
+  | {
+    kernel: 'normalize'; in: number; out: number; groups: number; members: number
+    statistics: 'none' | 'moments' | 'extrema' | 'quantiles'
+    nonzero: boolean; eps: number; toLow: number; toHigh: number; quantileLow: number; quantileHigh: number
+    clip: boolean; affine: Float32Array | null
+  }
+
+export interface NativeProgram {
+  /**
+   * Runs `count` items. Inputs and outputs hold the items' values one after the other. Resolves to the faults found, in item order:
+   * values that are NaN or infinite where they may not be. Outputs of an item with a fault are not to be used.
+   */
+  run(count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[], threads: number): Promise<NativeFault[]>
+  /** Bytes of intermediate memory one item needs. */
+  readonly scratchBytes: number
+}
+
+export interface NativeFault { step: number; item: number; count: number; index: number }

@@ -1,0 +1,58 @@
+import type { FieldSpecs, LazyTensor, Tensor } from '../core/tensor.js'
+
+/**
+ * Files of one format seen as a sequence of items. Opening reads headers only. A source never sees a device or a store.
+ */
+export interface Source {
+  /** Name and version of the reader: part of every item's identity, so a reader that changes its output changes its version. */
+  readonly reader: { readonly name: string; readonly version: number }
+  readonly length: number
+  /** dtype and shape of each field of an item (axis 0 of the file's arrays is gone). */
+  readonly fields: FieldSpecs
+  /** Arrays that belong to the dataset, not to an item. */
+  readonly constants: Readonly<Record<string, LazyTensor>>
+  /** How it was opened, as plain data: for provenance and for opening it again. Not part of any key. */
+  readonly description: { readonly type: string; readonly [option: string]: unknown }
+  /**
+   * What of `description` decides which bytes an item has (field mapping), together with the files' content: two sources with equal
+   * `selection`, reader and file digests have the same items. `undefined` when the source is not made of files.
+   */
+  readonly selection: unknown
+  /** The files it reads, in order; empty when the items come from the caller. */
+  readonly files: readonly SourceFile[]
+  /** Human name of item `index`. */
+  id(index: number): string
+  /**
+   * Items `start … stop` in order, as runs of items whose fields have equal dtypes and shapes: a field of a run is one tensor
+   * [count, …item shape], C order, a view of mapped memory where the file allows it.
+   */
+  read(start: number, stop: number, options: ReadOptions): AsyncIterable<ItemRun>
+  /** Tells that the items up to `stop` are not needed again soon: resident pages may go. */
+  release(start: number, stop: number): void
+  /** Throws SourceChangedError when a file is no longer the one that was opened. */
+  assertUnchanged(): void
+  close(): void
+}
+
+export interface ReadOptions {
+  /** Fields to read; others are not touched. */
+  readonly fields: readonly string[]
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ItemRun {
+  readonly start: number
+  readonly count: number
+  readonly fields: Readonly<Record<string, Tensor>>
+}
+
+export interface SourceFile {
+  readonly path: string
+  readonly size: number
+  readonly dev: bigint
+  readonly ino: bigint
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+  /** SHA-256 of the whole file, computed when called, off the event loop. */
+  digest(signal?: AbortSignal): Promise<string>
+}
