@@ -5,6 +5,9 @@ import type { NonFinite } from '../core/tensor.js'
  * What a device executes: straight-line steps over numbered values, one tensor each per item, in C order. Ops lower to it (compile.ts), devices
  * run it, test/reference interprets it slowly. Every table is computed once on the host in float64 and rounded once to float32, so
  * devices only move bits and do guarded float32 `+ - *`, comparisons and selects (docs/determinism.md).
+ *
+ * guard(x) is +0 where |x| <= 2^-126 and x otherwise. To flush a value is to guard it. An item has at most one fault: that of the first step,
+ * in order, which finds any; what later steps would find is not reported.
  */
 export interface Program {
   readonly values: readonly ProgramValue[]
@@ -37,10 +40,19 @@ interface StepBase {
   readonly origin: StepOrigin
 }
 
-/** Converts elements by NumPy's `astype` rules; float to integer truncates and saturates, NaN becomes 0. Same shape. */
+/**
+ * Converts elements by NumPy's `astype` rules, rounding once to nearest even from the source value itself; subnormals are kept. Same shape.
+ * Between real dtypes, or between complex64 and complex128.
+ *   integer to integer wraps; anything to bool is `x != 0` (NaN is true); a bool source counts as 1 when its byte is not 0
+ *   floating to integer truncates toward zero and saturates, NaN becomes 0
+ *   NaN to another floating dtype becomes quiet and keeps its sign and the top bits of its payload; to the same dtype bits are copied
+ */
 export interface CastStep extends StepBase {
   readonly kernel: 'cast'
-  /** Judged on the result when it is floating (a float64 beyond float32 counts as infinite), on the source otherwise. */
+  /**
+   * Judged on the result when it is floating (a float64 beyond float32 counts as infinite), on the source otherwise. `zero` writes +0.
+   * A complex element is judged as one: it counts once when either part is not finite, and `zero` replaces both parts.
+   */
   readonly nonFinite: NonFinite
 }
 
@@ -63,7 +75,8 @@ export interface PermuteStep extends StepBase {
 
 /**
  * Weighted sums along axes, float32 to float32, one axis after the other in the order of `tables` (ascending axis). For each output position o
- * and with taps t = 0, 1, …: acc = guard(w0·a0); acc = guard(acc + guard(wt·at)), in that order. Inputs are flushed on load.
+ * and with taps t = 0, 1, …: acc = guard(w0·a0); acc = guard(acc + guard(wt·at)), in that order, over every tap. Inputs and weights
+ * are flushed on load. A result that is not finite is a fault; results of all axes but the last are not judged.
  */
 export interface ResampleStep extends StepBase {
   readonly kernel: 'resample'
@@ -82,12 +95,24 @@ export interface AxisTable {
 
 /**
  * float32 (or bool, int8, uint8, int16, uint16) seen as [groups, members] to float32, each group by its own parameters:
- *   y = guard(guard(guard(guard(x - subHigh) - subLow) · mul) + add), then clipped to [clipLow, clipHigh] when `clip`.
- * Parameters come from `affine` (given) or from the group's statistics, by ops/normalize.ts `finish`:
- *   moments   corrected two-pass mean and variance, sums in blocks of 4,096 (halving tree), blocks added on the host in f64 in order;
- *             integers of up to 16 bits sum exactly in integers
- *   extrema   smallest and largest member
- *   quantiles order statistics at quantileLow and quantileHigh (0 to 1), interpolated linearly on the host in f64
+ *   y = guard(guard(guard(guard(x - subHigh) - subLow) · mul) + add), then y < clipLow ? clipLow : y > clipHigh ? clipHigh : y when `clip`.
+ * x is flushed on load; a result that is not finite is a fault. Parameters come from `affine` (given, flushed on load) or from the group's
+ * statistics, in f64 and rounded at `fround`; flush(p) is +0 where |p| <= 2^-126. n is the number of members.
+ *   moments   Integer dtypes: S1, S2 = exact sums of x and x²; mean = S1/n; variance = f64(n·S2 - S1²) / (n·n), numerator exact, rounded once.
+ *             float32, twice corrected: sum = Σ x; m0 = sum/n; m0High = flush(fround(m0)); m0Low = flush(fround(m0 - m0High));
+ *             d = guard(guard(x - m0High) - m0Low); D = Σ d; DD = Σ guard(d·d);
+ *             mean = (m0High + m0Low) + D/n; variance = max(0, DD/n - (D/n)·(D/n)).
+ *             Σ takes blocks of 4,096 members in C order, the last filled up with +0, each by a halving tree
+ *             s[i] = guard(s[i] + s[i + half]), half = 2048, 1024, …, 1, and adds the blocks in f64 in order, from 0.
+ *             subHigh = flush(fround(mean)); subLow = flush(fround(mean - subHigh)); mul = flush(fround(1 / (sqrt(variance) + eps))); add = 0.
+ *             `nonzero`: members that are zero after the flush count neither in n nor in a sum (d = +0 for them) and come out as +0, not
+ *             clipped. n = 0: mul = 1, the others 0.
+ *   extrema   min and max of the members; subHigh = min; subLow = 0; mul = max == min ? 0 : flush(fround((toHigh - toLow) / (max - min)));
+ *             add = flush(fround(toLow)).
+ *   quantiles at q = quantileLow and quantileHigh: v = q·(n - 1), i = floor(v), t = v - i; a, b = the members of rank i and min(i + 1, n - 1);
+ *             t < 0.5 ? a + (b - a)·t : b - (b - a)·(1 - t). subHigh = flush(fround(low)); subLow = flush(fround(low - subHigh)),
+ *             mul = high == low ? 0 : flush(fround((toHigh - toLow) / (high - low))); add = flush(fround(toLow)).
+ * With statistics, clipLow and clipHigh are flush(fround(toLow)) and flush(fround(toHigh)).
  */
 export interface NormalizeStep extends StepBase {
   readonly kernel: 'normalize'
