@@ -1,0 +1,17 @@
+// CRC-32 as in gzip, zip and PNG (reflected polynomial 0xEDB88320).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tc {
+
+// `start` is the CRC of the bytes before, 0 at the beginning.
+uint32_t crc32(const uint8_t* data, size_t size, uint32_t start = 0);
+
+// The parts, with the state not inverted; tests compare them.
+uint32_t crc32_tables(const uint8_t* data, size_t size, uint32_t state);
+// `size` is a multiple of 16 and at least 64; needs PCLMULQDQ.
+uint32_t crc32_folded(const uint8_t* data, size_t size, uint32_t state);
+
+}  // namespace tc
