@@ -1,5 +1,204 @@
-#include <napi.h>
+// Reading source arrays: deflated members, Fortran order, byte order.
+#include <algorithm>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "arguments.h"
+#include "arrays/reorder.h"
+#include "hash/crc32.h"
+#include "inflate/stream.h"
 
 namespace tc {
-void init_arrays(Napi::Env, Napi::Object) {}
+namespace {
+
+// Below this a thread costs more than it saves.
+constexpr size_t BYTES_PER_THREAD = 4 << 20;
+constexpr unsigned THREADS_MAX = 8;
+
+unsigned threads_for(size_t bytes) {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  return static_cast<unsigned>(std::clamp<size_t>(bytes / BYTES_PER_THREAD, 1, std::min(cores, THREADS_MAX)));
+}
+
+// One stretch of memory given as one array, or as several that follow each other without a gap: typed arrays end at 4 GiB, files do not.
+struct Stretch {
+  std::vector<Bytes> pieces;
+  const uint8_t* data = nullptr;
+  size_t size = 0;
+
+  void add(Napi::Env env, const Napi::Value& value, const char* name) {
+    require_bytes(env, value, name);
+    Bytes piece(value);
+    if (piece.size == 0) return;
+    if (data == nullptr) data = piece.data;
+    if (piece.data != data + size) throw_type(env, std::string(name) + " must be pieces that follow each other in memory");
+    size += piece.size;
+    pieces.push_back(std::move(piece));
+  }
+  static Stretch of(const Napi::CallbackInfo& info, size_t index, const char* name) {
+    Stretch stretch;
+    if (!info[index].IsArray()) {
+      stretch.add(info.Env(), info[index], name);
+      return stretch;
+    }
+    const Napi::Array list = info[index].As<Napi::Array>();
+    for (uint32_t k = 0; k < list.Length(); k++) stretch.add(info.Env(), list.Get(k), name);
+    return stretch;
+  }
+};
+
+// Shape, element size and row range of an array whose parts have been checked against the bytes of the source and of the result.
+struct Rows {
+  std::vector<size_t> shape;
+  unsigned element = 0;
+  size_t start = 0, stop = 0;
+
+  // Arguments: shape, elementSize, start, stop.
+  Rows(const Napi::CallbackInfo& info, size_t index, uint64_t source_size, uint64_t out_size) {
+    const Napi::Env env = info.Env();
+    if (!info[index].IsArray()) throw_type(env, "shape must be an array");
+    const Napi::Array extents = info[index].As<Napi::Array>();
+    element = static_cast<unsigned>(integer_argument(info, index + 1, "elementSize", 1, 16));
+    if ((element & (element - 1)) != 0) throw_range(env, "elementSize must be 1, 2, 4, 8 or 16");
+    uint64_t row = element;
+    for (uint32_t axis = 0; axis < extents.Length(); axis++) {
+      const Napi::Value extent = extents.Get(axis);
+      const double value = extent.IsNumber() ? extent.As<Napi::Number>().DoubleValue() : -1;
+      if (!(value >= 0 && value <= kMaxSafeInteger) || value != std::floor(value)) throw_range(env, "extents must be integers from 0");
+      shape.push_back(static_cast<size_t>(value));
+      if (axis > 0 && __builtin_mul_overflow(row, static_cast<uint64_t>(shape.back()), &row)) throw_range(env, "the shape is too large");
+    }
+    if (shape.empty()) throw_range(env, "a 0-d array has no rows");
+    start = static_cast<size_t>(integer_argument(info, index + 2, "start", 0, static_cast<double>(shape[0])));
+    stop = static_cast<size_t>(integer_argument(info, index + 3, "stop", static_cast<double>(start), static_cast<double>(shape[0])));
+    uint64_t all = 0;
+    if (__builtin_mul_overflow(row, static_cast<uint64_t>(shape[0]), &all) || all != source_size) throw_range(env, "the source does not have the size of its shape");
+    if ((stop - start) * row != out_size) throw_range(env, "the result does not have the size of its rows");
+  }
+};
+
+Napi::Value undefined(Napi::Env env) { return env.Undefined(); }
+
+Napi::Value from_fortran(const Napi::CallbackInfo& info) {
+  struct Work {
+    Stretch source;
+    Bytes out;
+  };
+  auto work = std::make_shared<Work>(Work{Stretch::of(info, 0, "source"), bytes_argument(info, 5, "out")});
+  const Rows rows(info, 1, work->source.size, work->out.size);
+  return Task::run(info.Env(), [work, rows] {
+    arrays::from_fortran(work->source.data, rows.shape, rows.element, rows.start, rows.stop, work->out.data, threads_for(work->out.size));
+  }, undefined);
+}
+
+Napi::Value copy_swapped(const Napi::CallbackInfo& info) {
+  struct Work {
+    Bytes source, out;
+  };
+  auto work = std::make_shared<Work>(Work{bytes_argument(info, 0, "source"), bytes_argument(info, 2, "out")});
+  const auto unit = static_cast<unsigned>(integer_argument(info, 1, "unit", 1, 8));
+  if ((unit & (unit - 1)) != 0) throw_range(info.Env(), "unit must be 1, 2, 4 or 8");
+  if (work->source.size != work->out.size || work->source.size % unit != 0) throw_range(info.Env(), "source and out must be of equal size, a multiple of unit");
+  return Task::run(info.Env(), [work, unit] {
+    parallel_for(work->source.size / unit, threads_for(work->source.size), [&](size_t begin, size_t end) {
+      arrays::copy_swapped(work->source.data + begin * unit, unit, work->out.data + begin * unit, (end - begin) * unit);
+    });
+  }, undefined);
+}
+
+Napi::Value crc32_async(const Napi::CallbackInfo& info) {
+  struct Work {
+    Bytes source;
+    uint32_t crc;
+  };
+  auto work = std::make_shared<Work>(Work{bytes_argument(info, 0, "data"), static_cast<uint32_t>(integer_argument(info, 1, "start", 0, 4294967295.0))});
+  return Task::run(info.Env(), [work] { work->crc = crc32(work->source.data, work->source.size, work->crc); },
+                   [work](Napi::Env env) -> Napi::Value { return Napi::Number::New(env, work->crc); });
+}
+
+class Inflate : public Napi::ObjectWrap<Inflate> {
+ public:
+  static void init(Napi::Env env, Napi::Object exports) {
+    exports.Set("Inflate", DefineClass(env, "Inflate", {
+      InstanceMethod<&Inflate::read>("read"),
+      InstanceMethod<&Inflate::read_fortran>("readFortran"),
+      InstanceAccessor<&Inflate::crc>("crc32"),
+      InstanceAccessor<&Inflate::used>("compressedBytes"),
+      InstanceAccessor<&Inflate::points>("points"),
+    }));
+  }
+
+  explicit Inflate(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Inflate>(info) {
+    Stretch source = Stretch::of(info, 0, "compressed");
+    const uint64_t inflated = integer_argument(info, 1, "inflatedBytes");
+    const uint64_t every = integer_argument(info, 2, "pointEveryBytes");
+    state_ = std::make_shared<State>(std::move(source), inflated, every);
+  }
+
+ private:
+  struct State {
+    State(Stretch&& given, uint64_t inflated, uint64_t every) : source(std::move(given)), inflated(inflated), stream(source.data, source.size, inflated, every) {}
+    Stretch source;
+    uint64_t inflated;
+    inflate::Stream stream;
+  };
+
+  // A task holds the state and with it the source, so a read outlives the object it was asked of.
+  static Napi::Value run(Napi::Env env, std::shared_ptr<State> state, std::function<void(inflate::Stream&)> work) {
+    return Task::run(env, [state, work = std::move(work)] {
+      try {
+        work(state->stream);
+      } catch (const inflate::Damaged& damaged) {
+        throw Error{"E_DEFLATE", damaged.what()};
+      }
+    }, undefined);
+  }
+
+  Napi::Value read(const Napi::CallbackInfo& info) {
+    const uint64_t offset = integer_argument(info, 0, "offset", 0, static_cast<double>(state_->inflated));
+    auto out = std::make_shared<Bytes>(bytes_argument(info, 1, "out"));
+    if (out->size > state_->inflated - offset) throw_range(info.Env(), "the range leaves the inflated bytes");
+    return run(info.Env(), state_, [offset, out](inflate::Stream& stream) {
+      uint8_t* to = out->data;
+      stream.read(offset, out->size, [&to](const uint8_t* piece, size_t size) {
+        std::memcpy(to, piece, size);
+        to += size;
+      });
+    });
+  }
+
+  Napi::Value read_fortran(const Napi::CallbackInfo& info) {
+    const uint64_t offset = integer_argument(info, 0, "offset", 0, static_cast<double>(state_->inflated));
+    auto out = std::make_shared<Bytes>(bytes_argument(info, 5, "out"));
+    const uint64_t size = state_->inflated - offset;
+    const Rows rows(info, 1, size, out->size);
+    return run(info.Env(), state_, [offset, size, rows, out](inflate::Stream& stream) {
+      arrays::FortranSink sink(rows.shape, rows.element, rows.start, rows.stop, out->data);
+      stream.read(offset, size, [&sink](const uint8_t* piece, size_t length) { sink.push(piece, length); });
+    });
+  }
+
+  Napi::Value crc(const Napi::CallbackInfo& info) {
+    const auto crc = state_->stream.crc();
+    return crc ? Napi::Number::New(info.Env(), *crc) : info.Env().Undefined();
+  }
+  Napi::Value used(const Napi::CallbackInfo& info) {
+    const auto used = state_->stream.used();
+    return used ? Napi::Number::New(info.Env(), static_cast<double>(*used)) : info.Env().Undefined();
+  }
+  Napi::Value points(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(state_->stream.points())); }
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace
+
+void init_arrays(Napi::Env env, Napi::Object exports) {
+  exports.Set("fromFortran", Napi::Function::New<from_fortran>(env, "fromFortran"));
+  exports.Set("copySwapped", Napi::Function::New<copy_swapped>(env, "copySwapped"));
+  exports.Set("crc32Async", Napi::Function::New<crc32_async>(env, "crc32Async"));
+  Inflate::init(env, exports);
+}
+
 }  // namespace tc
