@@ -21,11 +21,6 @@ Napi::Value stat_object(Napi::Env env, const FileFacts& facts) {
   return stat;
 }
 
-struct View {
-  std::shared_ptr<Mapping> mapping;
-  int64_t bytes;
-};
-
 class MappedFile : public Napi::ObjectWrap<MappedFile> {
  public:
   static void define(Napi::Env env, Napi::Object exports) {
@@ -80,14 +75,15 @@ class MappedFile : public Napi::ObjectWrap<MappedFile> {
     const Range range = range_argument(info, 0, mapping->size());
     if (static_cast<double>(range.length) > kMaxViewBytes) throw_range(env, "a view holds at most 4 GiB, not " + std::to_string(range.length) + " bytes");
     if (range.length == 0) return Napi::ArrayBuffer::New(env, 0);
-    auto* kept = new View{mapping, static_cast<int64_t>(range.length)};
+    // V8 counts these bytes as memory that a collection would free, so large views made by the hundred make it collect often. Taking the count
+    // back with napi_adjust_external_memory ends the process on Node 26 (the sum may not be negative for a moment): keep views instead.
+    auto* kept = new std::shared_ptr<Mapping>(mapping);
     napi_value buffer;
     const napi_status status = napi_create_external_arraybuffer(env, mapping->data() + range.offset, range.length, release, kept, &buffer);
     if (status != napi_ok) {
       delete kept;
       throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", path_ + ": no buffer of " + std::to_string(range.length) + " bytes over mapped memory"});
     }
-    account(env, -kept->bytes);
     return Napi::Value(env, buffer);
   }
 
@@ -121,18 +117,7 @@ class MappedFile : public Napi::ObjectWrap<MappedFile> {
     mapping_.reset();
   }
 
-  static void release(napi_env env, void*, void* hint) {
-    auto* view = static_cast<View*>(hint);
-    account(env, view->bytes);
-    delete view;
-  }
-
-  // V8 counts a buffer's bytes as memory that a collection could free and collects in a hurry when there are many. Mapped pages are the
-  // kernel's to free, so the count is taken back.
-  static void account(napi_env env, int64_t bytes) {
-    int64_t now;
-    napi_adjust_external_memory(env, bytes, &now);
-  }
+  static void release(napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<Mapping>*>(hint); }
 
   std::string path_;
   FileFacts facts_;

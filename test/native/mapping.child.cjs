@@ -1,7 +1,6 @@
 // Scenes of mapping.test.ts that need a process of their own: node --expose-gc mapping.child.cjs <scene> <file>
 const { readFileSync, truncateSync } = require('node:fs')
 const { join } = require('node:path')
-const { PerformanceObserver } = require('node:perf_hooks')
 const { setTimeout: sleep } = require('node:timers/promises')
 const { Worker } = require('node:worker_threads')
 
@@ -26,15 +25,6 @@ const scenes = {
       await sleep(10)
     }
     console.log(readFileSync('/proc/self/maps', 'utf8').includes(path) ? 'still mapped' : 'unmapped')
-  },
-
-  async pressure() {
-    let collections = 0
-    new PerformanceObserver((list) => { collections += list.getEntries().length }).observe({ entryTypes: ['gc'] })
-    const mapped = new MappedFile(path)
-    for (let k = 0; k < 2000; k++) new Uint8Array(mapped.view(k * 4096, 64 << 20))
-    await sleep(50)
-    console.log(collections)
   },
 
   async worker() {
