@@ -1,0 +1,301 @@
+import { DTYPES } from '../core/dtype.js'
+import { IntegrityError } from '../core/errors.js'
+import { boolean, checkOptions, number, show } from '../core/options.js'
+import { byteCount, bytesOf, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import type { RowTable } from '../native/addon.js'
+import { native } from '../native/load.js'
+import { pad, stack, type CollateFunction, type Item } from './collate.js'
+import type { Dataset } from './dataset.js'
+
+export interface BatchOptions {
+  /** Items per batch. */
+  readonly size: number
+  /** Another order in every epoch, computed from `seed` and `epoch`; default false. Needs a seed: no seed, no shuffle. */
+  readonly shuffle?: boolean
+  /** An integer from 0 to 2^64 - 1 (as a bigint beyond 2^53). */
+  readonly seed?: number | bigint
+  /** From 0; default 0. */
+  readonly epoch?: number
+  /** Leaves out a last batch that is not full; default false. */
+  readonly dropLast?: boolean
+  /** Batches that are prepared ahead; default 2, so that one is ready and one in work. */
+  readonly prefetch?: number
+  /**
+   * How items become a batch: `stack` (default; equal shapes), `pad` (zeros at the end of each axis, true shapes in `<field>_shape`), `list`
+   * (arrays of tensors), or a function from the items to the batch's fields.
+   */
+  readonly collate?: 'stack' | 'pad' | 'list' | CollateFunction
+  /** Fields to read; default all. */
+  readonly fields?: readonly string[]
+  /** Recycles a batch's memory at the next step: faster, and only for consumers that keep nothing. Default false. */
+  readonly reuse?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** `ids` and `indices` of its items, and one entry per field: a tensor [n, …] for `stack`, whatever `collate` makes otherwise. */
+export type Batch = { readonly ids: readonly string[]; readonly indices: Float64Array } & { readonly [field: string]: any }
+
+interface Checked {
+  readonly size: number
+  readonly shuffle: boolean
+  readonly seed: bigint
+  readonly epoch: number
+  readonly dropLast: boolean
+  readonly prefetch: number
+  readonly collate: 'stack' | 'pad' | 'list' | CollateFunction
+  readonly fields: readonly string[]
+  readonly reuse: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+const OPTIONS = ['size', 'shuffle', 'seed', 'epoch', 'dropLast', 'prefetch', 'collate', 'fields', 'reuse', 'signal']
+
+export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Checked {
+  const where = 'batches'
+  checkOptions(where, given, OPTIONS)
+  const shuffle = boolean(where, 'shuffle', given.shuffle, false)
+  if (shuffle && given.seed === undefined) throw new TypeError('batches: shuffle needs a seed, so that the order can be had again')
+  const collate = given.collate ?? 'stack'
+  if (typeof collate !== 'function' && !['stack', 'pad', 'list'].includes(collate)) {
+    throw new TypeError(`batches: collate must be stack, pad, list or a function, not ${show(collate)}`)
+  }
+  const fields = given.fields ?? Object.keys(specs)
+  for (const field of fields) {
+    if (!Object.hasOwn(specs, field)) throw new TypeError(`batches: the dataset has no field ${show(field)}; it has ${Object.keys(specs).join(', ')}`)
+  }
+  if (collate === 'stack') {
+    for (const field of fields) {
+      if (specs[field]!.shape.includes(null)) throw new TypeError(`batches: field ${field} has shapes that differ between items; choose collate 'pad' or 'list', or name other fields`)
+    }
+  }
+  return {
+    size: number(where, 'size', given.size, { integer: true, min: 1 }),
+    shuffle,
+    seed: seed(given.seed),
+    epoch: number(where, 'epoch', given.epoch, { integer: true, min: 0, max: 2 ** 32 - 1 }, 0),
+    dropLast: boolean(where, 'dropLast', given.dropLast, false),
+    prefetch: number(where, 'prefetch', given.prefetch, { integer: true, min: 0, max: 1024 }, 2),
+    collate,
+    fields,
+    reuse: boolean(where, 'reuse', given.reuse, false),
+    signal: given.signal,
+  }
+}
+
+function seed(value: number | bigint | undefined): bigint {
+  if (value === undefined) return 0n
+  const big = typeof value === 'bigint' ? value : BigInt(number('batches', 'seed', value, { integer: true, min: 0 }))
+  if (big < 0n || big >= 2n ** 64n) throw new TypeError(`batches: seed must be from 0 to 2^64 - 1, not ${show(value)}`)
+  return big
+}
+
+/** Bytes that one threaded copy should move at least; small batches are gathered several at a time. */
+const GATHER_BYTES = 2 ** 20
+
+/** Hands out batches, `prefetch` of them in work ahead of the consumer. */
+export async function * batches(dataset: Dataset, options: Checked): AsyncGenerator<Batch, void, undefined> {
+  const { size, dropLast, prefetch, signal } = options
+  const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
+  const stackable = options.collate === 'stack'
+  const batchBytes = stackable ? options.fields.reduce((sum, field) => sum + byteCount(dataset.fields[field]!.dtype, dataset.fields[field]!.shape as number[]), 0) * size : Infinity
+  const group = options.shuffle && stackable && prefetch > 0 ? Math.max(1, Math.min(16, Math.floor(GATHER_BYTES / Math.max(1, batchBytes)))) : 1
+  const ahead = Math.ceil(prefetch / group)
+  const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : new ItemMaker(dataset, options)
+  const queue: Promise<Batch[]>[] = []
+  let next = 0
+  try {
+    while (next < count || queue.length > 0) {
+      while (next < count && queue.length <= ahead) {
+        const made = make(maker, dataset, options, next, Math.min(count, next + group), next / group)
+        // A failure is reported when its turn comes; until then it must not count as unhandled.
+        made.catch(() => undefined)
+        queue.push(made)
+        next += group
+      }
+      signal?.throwIfAborted()
+      for (const batch of await queue.shift()!) {
+        signal?.throwIfAborted()
+        yield batch
+      }
+    }
+  } finally {
+    await Promise.allSettled(queue)
+  }
+}
+
+async function make(maker: Maker, dataset: Dataset, options: Checked, from: number, to: number, turn: number): Promise<Batch[]> {
+  const { size, shuffle, seed: chosen, epoch } = options
+  const first = from * size
+  const indices = new Float64Array(Math.min(dataset.length, to * size) - first)
+  if (shuffle) native().shuffleIndices(dataset.length, chosen, epoch, first, indices)
+  else for (let i = 0; i < indices.length; i++) indices[i] = first + i
+  // The turn chooses the recycled buffer, so that a second attempt after damage uses the same one.
+  return dataset.healed(() => maker.make(indices, turn))
+}
+
+interface Maker {
+  /** Batches of `size` for consecutive positions; `turn` counts the calls of an epoch. */
+  make(indices: Float64Array, turn: number): Promise<Batch[]>
+}
+
+function newBatch(dataset: Dataset, indices: Float64Array): Record<string, unknown> {
+  let ids: string[] | undefined
+  // Names are made when somebody asks: most training loops do not.
+  return Object.defineProperty({ indices }, 'ids', { enumerable: true, get: () => ids ??= Array.from(indices, (index) => dataset.id(index)) })
+}
+
+/** Fixed-shape fields: rows that follow one another in a shard are a view, all others a threaded copy. */
+class StackMaker implements Maker {
+  readonly #dataset: Dataset
+  readonly #options: Checked
+  readonly #tables = new Map<string, RowTable>()
+  readonly #recycled: ArrayBuffer[]
+  #rows: Dataset['rows'] | undefined
+
+  constructor(dataset: Dataset, options: Checked, buffers: number) {
+    this.#dataset = dataset
+    this.#options = options
+    this.#recycled = options.reuse ? Array.from({ length: buffers }, () => new ArrayBuffer(0)) : []
+  }
+
+  async make(indices: Float64Array, turn: number): Promise<Batch[]> {
+    const { size, fields } = this.#options
+    const rows = this.#dataset.rows
+    if (rows !== this.#rows) {
+      this.#tables.clear()
+      this.#rows = rows
+    }
+    const batches = Array.from({ length: Math.ceil(indices.length / size) }, (_, k) => newBatch(this.#dataset, indices.subarray(k * size, Math.min(indices.length, (k + 1) * size))))
+    const run = this.#consecutive(indices)
+    const memory = run ? undefined : this.#memory(indices.length, turn)
+    let offset = 0
+    for (const field of fields) {
+      const { dtype, shape } = this.#dataset.fields[field]!
+      const rowBytes = byteCount(dtype, shape as number[])
+      const whole = run ? await this.#view(field, indices[0]!, indices.length) : await this.#gather(field, indices, memory!, offset, rowBytes)
+      offset += align(rowBytes * indices.length)
+      const perRow = whole.data.length / Math.max(indices.length, 1)
+      batches.forEach((batch, k) => {
+        const from = k * size
+        const to = Math.min(indices.length, from + size)
+        batch[field] = { dtype, shape: [to - from, ...shape], data: batches.length === 1 ? whole.data : whole.data.subarray(from * perRow, to * perRow) }
+      })
+    }
+    return batches as Batch[]
+  }
+
+  #consecutive(indices: Float64Array): boolean {
+    const { blobOf, rowOf } = this.#dataset.rows
+    const blob = blobOf[indices[0]!]
+    const row = rowOf[indices[0]!]! as number
+    for (let i = 1; i < indices.length; i++) if (blobOf[indices[i]!] !== blob || rowOf[indices[i]!] !== row + i) return false
+    return true
+  }
+
+  async #view(field: string, index: number, count: number): Promise<Tensor> {
+    const { blobOf, rowOf } = this.#dataset.rows
+    const number = blobOf[index]!
+    const { blob, fields } = await this.#dataset.shard(number)
+    const layout = fields.get(field)!
+    if (layout.layout !== 'fixed') throw new IntegrityError(blob.path, `field ${field} is not of one shape`)
+    const offset = layout.offset + rowOf[index]! * layout.rowBytes
+    const bytes = count * layout.rowBytes
+    if (!blob.isVerified(offset, bytes)) {
+      try {
+        await blob.ensure(offset, bytes)
+      } catch (error) {
+        if (error instanceof IntegrityError) await this.#dataset.quarantine(number, error.message)
+        throw error
+      }
+    }
+    return blob.view(layout.dtype, [count, ...layout.shape], offset)
+  }
+
+  async #gather(field: string, indices: Float64Array, memory: ArrayBuffer, offset: number, rowBytes: number): Promise<Tensor> {
+    const { dtype, shape } = this.#dataset.fields[field]!
+    const { array } = DTYPES[dtype]
+    const data = new array(memory, offset, rowBytes * indices.length / array.BYTES_PER_ELEMENT)
+    const table = this.#tables.get(field) ?? await this.#table(field, rowBytes)
+    const damaged = await table.gather(indices, bytesOf(data))
+    if (damaged >= 0) {
+      const number = this.#dataset.rows.blobOf[indices[damaged]!]!
+      const { blob } = await this.#dataset.shard(number)
+      const reason = new IntegrityError(blob.path, `item ${this.#dataset.id(indices[damaged]!)}, field ${field} is damaged`)
+      await this.#dataset.quarantine(number, reason.message)
+      throw reason
+    }
+    return { dtype, shape: [indices.length, ...shape as number[]], data } as Tensor
+  }
+
+  async #table(field: string, rowBytes: number): Promise<RowTable> {
+    const { verified, shards } = await this.#dataset.allShards()
+    const offsets = Float64Array.from(shards, ({ blob, fields }) => {
+      const layout = fields.get(field)!
+      if (layout.layout !== 'fixed' || layout.rowBytes !== rowBytes) throw new IntegrityError(blob.path, `field ${field} is not of the dataset's shape`)
+      return layout.offset
+    })
+    const { blobOf, rowOf } = this.#dataset.rows
+    const table = new (native().RowTable)(verified, offsets, rowBytes, blobOf, rowOf)
+    this.#tables.set(field, table)
+    return table
+  }
+
+  #memory(rows: number, turn: number): ArrayBuffer {
+    let bytes = 0
+    for (const field of this.#options.fields) {
+      const { dtype, shape } = this.#dataset.fields[field]!
+      bytes += align(byteCount(dtype, shape as number[]) * rows)
+    }
+    if (this.#recycled.length === 0) return new ArrayBuffer(bytes)
+    const slot = turn % this.#recycled.length
+    if (this.#recycled[slot]!.byteLength < bytes) this.#recycled[slot] = new ArrayBuffer(bytes)
+    return this.#recycled[slot]!
+  }
+}
+
+/** Fields begin on cache lines. */
+function align(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64
+}
+
+/** Everything else: items are read one by one, as views, and put together in JavaScript. */
+class ItemMaker implements Maker {
+  readonly #dataset: Dataset
+  readonly #options: Checked
+
+  constructor(dataset: Dataset, options: Checked) {
+    this.#dataset = dataset
+    this.#options = options
+  }
+
+  async make(indices: Float64Array): Promise<Batch[]> {
+    const { size, fields, collate } = this.#options
+    const made: Batch[] = []
+    for (let from = 0; from < indices.length; from += size) {
+      const part = indices.subarray(from, Math.min(indices.length, from + size))
+      const items = await Promise.all(Array.from(part, (index) => this.#dataset.get(index)))
+      const batch = newBatch(this.#dataset, part)
+      if (typeof collate === 'function') {
+        Object.assign(batch, collate(items))
+      } else {
+        for (const field of fields) this.#collate(batch, field, items)
+      }
+      made.push(batch as Batch)
+    }
+    return made
+  }
+
+  #collate(batch: Record<string, unknown>, field: string, items: readonly Item[]): void {
+    const tensors = items.map((item) => item[field] as Tensor)
+    const ids = items.map(({ id }) => id)
+    if (this.#options.collate === 'list') {
+      batch[field] = tensors
+    } else if (this.#options.collate === 'pad') {
+      const { padded, shapes } = pad(field, tensors, ids)
+      batch[field] = padded
+      batch[`${field}_shape`] = shapes
+    } else {
+      batch[field] = stack(field, tensors, ids)
+    }
+  }
+}

@@ -1,0 +1,406 @@
+import { setTimeout } from 'node:timers/promises'
+import { canonicalJson } from '../core/canonical.js'
+import { IntegrityError, LeaseLostError } from '../core/errors.js'
+import { fromHex, sha256, toHex } from '../core/hash.js'
+import { datasetDigest, datasetKey, HASH_BYTES, recipeKey, requestKey } from '../core/keys.js'
+import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { versions } from '../core/version.js'
+import type { Device } from '../devices/device.js'
+import { checkRecipe, inputFields } from '../ops/compile.js'
+import { recipeKeyData, type Recipe } from '../ops/recipe.js'
+import type { Source } from '../sources/source.js'
+import { encodeBlob, OWN } from '../store/shard-format.js'
+import { POLL_MS, type Lease, type Store } from '../store/store.js'
+import { Executor, slicePiece } from './execute.js'
+import { digestsOf, identitiesOf, keysOf } from './identify.js'
+import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
+import { ShardBuilder, type Piece } from './shard-builder.js'
+
+/** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
+export type Fingerprint = 'content' | 'stat' | 'combined'
+
+export interface BuildRequest {
+  readonly store: Store
+  readonly source: Source
+  readonly recipe: Recipe
+  readonly device: Device
+  readonly name: string
+  readonly namespace: string
+  readonly fingerprint: Fingerprint
+  /** Bytes of items in work at any time, about. */
+  readonly memoryBytes: number
+  /** Ranges of items in work at the same time, and threads per native call. */
+  readonly jobs: number
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+}
+
+export interface Progress {
+  readonly name: string
+  readonly items: number
+  /** Items that are in the cache by now. */
+  readonly done: number
+  readonly hits: number
+  readonly computed: number
+  /** Bytes written. */
+  readonly bytes: number
+  readonly seconds: number
+}
+
+export interface BuildReport {
+  readonly items: number
+  /** Items that were in the cache before. */
+  readonly hits: number
+  readonly computed: number
+  readonly seconds: number
+  /** Bytes of new shards. */
+  readonly bytes: number
+}
+
+/** Aim of a shard's size: large enough for sequential writes, small enough to be rewritten and moved. */
+const SHARD_BYTES = 64 * 2 ** 20
+/** A shard is closed after this time even when small, so that a kill loses little. */
+const SHARD_MS = 5_000
+/** Items that are read, hashed and computed in one step. */
+const CHUNK_BYTES = 8 * 2 ** 20
+/** Index entries of one shard: bounds a transaction. */
+const SHARD_ROWS = 65_536
+
+/** Finds the dataset that the source and the recipe ask for, computing what is missing. The only place that sees all stages. */
+export async function build(request: BuildRequest): Promise<{ manifest: Manifest; report: BuildReport }> {
+  return new Build(request).run()
+}
+
+class Build {
+  readonly #request: BuildRequest
+  readonly #outputs: FieldSpecs
+  readonly #inputs: readonly string[]
+  readonly #recipeKey: Buffer
+  readonly #recipeData: unknown
+  readonly #executor: Executor
+  readonly #owner: string
+  readonly #began = performance.now()
+
+  readonly #identities: Uint8Array
+  readonly #keys: Uint8Array
+  readonly #digests: Uint8Array
+  readonly #blobOf: Uint32Array
+  readonly #rowOf: Uint32Array
+  readonly #blobs: string[] = []
+  readonly #blobNumbers = new Map<string, number>()
+  #hits = 0
+  #computed = 0
+  #bytes = 0
+
+  readonly #rangeRows: number
+  readonly #chunkRows: number
+  readonly #shardBytes: number
+
+  constructor(request: BuildRequest) {
+    const { source, recipe } = request
+    this.#request = request
+    this.#outputs = checkRecipe(recipe, source.fields)
+    this.#inputs = inputFields(recipe, source.fields)
+    this.#recipeData = recipeKeyData(recipe, request.device.identity)
+    this.#recipeKey = recipeKey(this.#recipeData)
+    this.#executor = new Executor(recipe, request.device)
+    this.#owner = request.store.newOwner()
+    const items = source.length
+    this.#identities = new Uint8Array(items * HASH_BYTES)
+    this.#keys = new Uint8Array(items * HASH_BYTES)
+    this.#digests = new Uint8Array(items * HASH_BYTES)
+    this.#blobOf = new Uint32Array(items)
+    this.#rowOf = new Uint32Array(items)
+    // Each job holds one shard being filled and one being written.
+    this.#shardBytes = Math.max(2 ** 20, Math.min(SHARD_BYTES, Math.floor(request.memoryBytes / (3 * request.jobs))))
+    const out = Math.max(1, bytesPerItem(this.#outputs))
+    const into = Math.max(1, bytesPerItem(Object.fromEntries(this.#inputs.map((name) => [name, source.fields[name]!]))))
+    this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
+    this.#chunkRows = Math.max(1, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, out)))
+  }
+
+  async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
+    const { store, source, signal } = this.#request
+    try {
+      signal?.throwIfAborted()
+      const asked = await this.#requestKey()
+      const found = asked === undefined ? undefined : store.request(asked)
+      const known = found === undefined ? undefined : await this.#complete(found)
+      if (known !== undefined) {
+        this.#hits = source.length
+        return { manifest: known, report: this.#report() }
+      }
+      await this.#allRanges()
+      return { manifest: await this.#finish(asked), report: this.#report() }
+    } finally {
+      await store.retire(this.#owner)
+    }
+  }
+
+  // --- step 1: is it there already? ---------------------------------------------------------------------------------------
+
+  /** Key of what was asked for, from the files' digests; undefined when the source has no files. */
+  async #requestKey(): Promise<Buffer | undefined> {
+    const { store, source, fingerprint, signal } = this.#request
+    if (source.files.length === 0) return undefined
+    const names: string[] = []
+    const learned: { stat: string; digest: Buffer }[] = []
+    for (const file of source.files) {
+      const stat = `${file.dev}:${file.ino}:${file.size}:${file.mtimeNs}:${file.ctimeNs}`
+      const path = `${file.path}:${file.size}:${file.mtimeNs}`
+      if (fingerprint === 'stat') {
+        names.push(path)
+        continue
+      }
+      let digest = store.fileDigest(stat)
+      if (digest === undefined) {
+        digest = await file.digest(signal)
+        source.assertUnchanged()
+        // A file that changed a moment ago may change again without its times showing it; its digest is not remembered yet.
+        if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > 50_000_000n) learned.push({ stat, digest: fromHex(digest) })
+      }
+      names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
+    }
+    if (learned.length > 0) await store.remember({ files: learned })
+    return requestKey(this.#recipeKey, source, names)
+  }
+
+  /** The manifest of a dataset all of whose shards are in the index. */
+  async #complete(key: Uint8Array): Promise<Manifest | undefined> {
+    const { store } = this.#request
+    const record = store.datasetRecord(key)
+    if (record === undefined) return undefined
+    try {
+      const manifest = await Manifest.read(await store.blob(record.manifest))
+      return manifest.rows.blobs.every((blob) => store.hasBlob(blob)) ? manifest : undefined
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error
+      await store.quarantine(record.manifest, error.message)
+      return undefined
+    }
+  }
+
+  // --- step 2: identify every item, compute the missing ones ------------------------------------------------------------------
+
+  async #allRanges(): Promise<void> {
+    const { source, jobs } = this.#request
+    let pending: number[] = []
+    for (let start = 0; start < source.length; start += this.#rangeRows) pending.push(start)
+    let identified = false
+    while (pending.length > 0) {
+      const again: number[] = []
+      const queue = pending[Symbol.iterator]()
+      const work = async (): Promise<void> => {
+        for (const start of queue) if (!await this.#range(start, identified)) again.push(start)
+      }
+      await settleAll(Array.from({ length: Math.min(jobs, pending.length) }, work))
+      identified = true
+      // What is left is being computed by others, or turned out damaged when its digests were read.
+      if (again.length === pending.length) await setTimeout(POLL_MS)
+      pending = again.sort((a, b) => a - b)
+    }
+  }
+
+  /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
+  async #range(start: number, identified: boolean): Promise<boolean> {
+    const { store, source, signal } = this.#request
+    const stop = Math.min(source.length, start + this.#rangeRows)
+    signal?.throwIfAborted()
+    let work: RangeWork | undefined
+    let held = false
+    if (identified) {
+      if (await this.#adopt(start, stop)) return true
+      work = await this.#begin(start, stop)
+      if (work === undefined) return false
+    }
+    try {
+      for await (const run of source.read(start, stop, { fields: this.#inputs, signal })) {
+        for (let from = 0; from < run.count; from += this.#chunkRows) {
+          signal?.throwIfAborted()
+          const to = Math.min(run.count, from + this.#chunkRows)
+          const piece = slicePiece({ count: run.count, fields: run.fields }, from, to)
+          const first = run.start + from
+          if (!identified) await this.#identify(first, piece)
+          const missing = this.#missing(first, first + piece.count)
+          if (missing.length === 0 || held) continue
+          if (work === undefined) {
+            work = await this.#begin(start, stop)
+            if (work === undefined) {
+              held = true
+              continue
+            }
+          }
+          // Asked again under the lease: its last holder may have published since.
+          await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+        }
+      }
+      if (work !== undefined) await this.#flush(work)
+    } finally {
+      if (work !== undefined) await store.release(work.lease)
+    }
+    source.release(start, stop)
+    return !held && await this.#adopt(start, stop)
+  }
+
+  async #identify(first: number, piece: Piece): Promise<void> {
+    const identities = await identitiesOf(piece, this.#inputs, this.#request.source.reader, 1)
+    this.#identities.set(identities, first * HASH_BYTES)
+    this.#keys.set(await keysOf(this.#recipeKey, identities), first * HASH_BYTES)
+  }
+
+  #missing(start: number, stop: number): number[] {
+    const places = this.#request.store.lookup(this.#keys.subarray(start * HASH_BYTES, stop * HASH_BYTES))
+    const missing: number[] = []
+    places.forEach((place, i) => { if (place === undefined) missing.push(start + i) })
+    return missing
+  }
+
+  async #begin(start: number, stop: number): Promise<RangeWork | undefined> {
+    const { store } = this.#request
+    const first = this.#identities.subarray(start * HASH_BYTES, (start + 1) * HASH_BYTES)
+    const range = sha256(this.#recipeKey, first, canonicalJson([start, stop]))
+    const pending = store.tmpName(this.#owner)
+    const lease = await store.claim(range, this.#owner, [pending])
+    return lease === undefined ? undefined : { lease, pending, shard: new ShardBuilder(), began: performance.now() }
+  }
+
+  async #compute(work: RangeWork, first: number, piece: Piece, missing: readonly number[]): Promise<void> {
+    for (const [from, to] of contiguous(missing)) {
+      const ids = Array.from({ length: to - from }, (_, i) => this.#request.source.id(from + i))
+      let at = from
+      for (const done of await this.#executor.run(slicePiece(piece, from - first, to - first), ids, this.#request.signal)) {
+        const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
+        work.shard.add(done, keys, await digestsOf(done, 1), ids.slice(at - from, at - from + done.count))
+        at += done.count
+        if (work.shard.bytes >= this.#shardBytes || performance.now() - work.began > SHARD_MS) await this.#flush(work)
+      }
+    }
+  }
+
+  /** Publishes what the shard holds and begins a new one under the same lease. */
+  async #flush(work: RangeWork): Promise<void> {
+    const { store, source } = this.#request
+    if (work.shard.rows === 0) return
+    source.assertUnchanged()
+    const { tensors, chunkBytes } = work.shard.tensors()
+    const segments = encodeBlob(tensors, { [`${OWN}format`]: '1', [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#recipeData) })
+    const written = await store.publishShard(segments, chunkBytes, work.shard.keys(), work.lease, work.pending)
+    this.#computed += work.shard.rows
+    this.#bytes += written.bytes
+    this.#tell()
+    const pending = store.tmpName(this.#owner)
+    const lease = await store.claim(work.lease.range, this.#owner, [pending])
+    if (lease === undefined) throw new LeaseLostError('a range of items')
+    work.lease = lease
+    work.pending = pending
+    work.shard = new ShardBuilder()
+    work.began = performance.now()
+  }
+
+  /** Takes the places and digests of stored items over into the tables. False when some are not stored (any more). */
+  async #adopt(start: number, stop: number): Promise<boolean> {
+    const { store } = this.#request
+    const places = store.lookup(this.#keys.subarray(start * HASH_BYTES, stop * HASH_BYTES))
+    if (places.includes(undefined)) return false
+    const digests = new Map<string, Uint8Array>()
+    for (const [i, place] of places.entries()) {
+      const blob = toHex(place!.blob)
+      let table = digests.get(blob)
+      if (table === undefined) {
+        try {
+          table = (await (await store.blob(blob)).own('digest')).data as Uint8Array
+        } catch (error) {
+          if (!(error instanceof IntegrityError)) throw error
+          await store.quarantine(blob, error.message)
+          return false
+        }
+        digests.set(blob, table)
+      }
+      const index = start + i
+      this.#digests.set(table.subarray(place!.row * HASH_BYTES, (place!.row + 1) * HASH_BYTES), index * HASH_BYTES)
+      this.#blobOf[index] = this.#blobNumber(blob)
+      this.#rowOf[index] = place!.row
+    }
+    this.#hits += stop - start
+    this.#tell()
+    return true
+  }
+
+  #blobNumber(blob: string): number {
+    let number = this.#blobNumbers.get(blob)
+    if (number === undefined) {
+      number = this.#blobs.push(blob) - 1
+      this.#blobNumbers.set(blob, number)
+    }
+    return number
+  }
+
+  // --- step 3: the manifest -------------------------------------------------------------------------------------------------
+
+  async #finish(asked: Uint8Array | undefined): Promise<Manifest> {
+    const { store, source, recipe, device, name, namespace } = this.#request
+    const key = datasetKey(this.#recipeKey, this.#identities)
+    source.assertUnchanged()
+    let manifest = await this.#complete(key)
+    if (manifest === undefined) {
+      const stale = store.datasetRecord(key)?.manifest
+      const constants: Record<string, Tensor> = {}
+      for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
+      const digest = toHex(datasetDigest(this.#digests, constants))
+      const facts: ManifestFacts = {
+        key: toHex(key), digest, name, namespace, recipeKey: toHex(this.#recipeKey), recipe: recipe.toJSON(),
+        reader: source.reader, selection: source.selection ?? null, fields: this.#outputs,
+        provenance: {
+          source: source.description,
+          files: source.files.map(({ path, size, dev, ino, mtimeNs, ctimeNs }) => ({ path, size, digest: store.fileDigest(`${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`) })),
+          device: device.identity, versions: versions(), created: new Date().toISOString(),
+        },
+      }
+      const rows = { identities: this.#identities, digests: this.#digests, blobOf: this.#blobOf, rowOf: this.#rowOf, blobs: this.#blobs }
+      const ids = Array.from({ length: source.length }, (_, i) => source.id(i))
+      const bytes = this.#bytes
+      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes }, this.#owner, stale)
+      manifest = await Manifest.read(await store.blob(digestOfManifest))
+    }
+    if (asked !== undefined) await store.remember({ request: asked, dataset: key })
+    return manifest
+  }
+
+  #report(): BuildReport {
+    const items = this.#request.source.length
+    return { items, hits: items - this.#computed, computed: this.#computed, seconds: (performance.now() - this.#began) / 1000, bytes: this.#bytes }
+  }
+
+  #tell(): void {
+    const { onProgress, name, source } = this.#request
+    onProgress?.({ name, items: source.length, done: this.#hits, hits: Math.max(0, this.#hits - this.#computed), computed: this.#computed, bytes: this.#bytes, seconds: (performance.now() - this.#began) / 1000 })
+  }
+}
+
+interface RangeWork {
+  lease: Lease
+  pending: string
+  shard: ShardBuilder
+  began: number
+}
+
+/** Bytes of an item; extents that differ between items count as 1,024. */
+function bytesPerItem(fields: FieldSpecs): number {
+  return Object.values(fields).reduce((sum, { dtype, shape }) => sum + byteCount(dtype, shape.map((extent) => extent ?? 1024)), 0)
+}
+
+function contiguous(indices: readonly number[]): [number, number][] {
+  const runs: [number, number][] = []
+  for (const index of indices) {
+    const last = runs.at(-1)
+    if (last !== undefined && last[1] === index) last[1] = index + 1
+    else runs.push([index, index + 1])
+  }
+  return runs
+}
+
+/** Waits for all, then rejects with the first failure: nothing keeps running behind the caller's back. */
+async function settleAll(promises: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(promises)
+  for (const result of results) if (result.status === 'rejected') throw result.reason
+}

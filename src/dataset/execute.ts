@@ -1,0 +1,158 @@
+import type { DType } from '../core/dtype.js'
+import { ItemError, NonFiniteError } from '../core/errors.js'
+import { byteCount, emptyTensor, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import type { Device, PreparedProgram } from '../devices/device.js'
+import { compile, segments, type Compiled, type Segment } from '../ops/compile.js'
+import type { OpCall } from '../ops/op.js'
+import type { Recipe } from '../ops/recipe.js'
+import type { Piece } from './shard-builder.js'
+
+/** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
+export class Executor {
+  readonly #segments: readonly Segment[]
+  readonly #device: Device
+  readonly #recipe: Recipe
+  readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
+
+  constructor(recipe: Recipe, device: Device) {
+    this.#recipe = recipe
+    this.#segments = segments(recipe)
+    this.#device = device
+  }
+
+  /**
+   * `piece` holds the fields the recipe reads. Gives one piece where shapes stay equal, several where a host op made them differ.
+   * Rejects with NonFiniteError or ItemError for the first item that fails.
+   */
+  async run(piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
+    let pieces: Piece[] = [piece]
+    let finite: ReadonlySet<string> = new Set()
+    for (const segment of this.#segments) {
+      const next: Piece[] = []
+      let at = 0
+      for (const part of pieces) {
+        const names = ids.slice(at, at += part.count)
+        if (segment.kind === 'device') {
+          const done = await this.#runDevice(segment.ops, part, finite, names)
+          finite = done.finite
+          next.push(done.piece)
+        } else if (segment.kind === 'host') {
+          next.push(...await this.#runHost(segment.op, part, names, signal))
+        } else {
+          throw new ItemError(names[0] ?? '', `op ${segment.op.name} works on whole datasets, not on items`)
+        }
+      }
+      if (segment.kind === 'host') finite = new Set()
+      pieces = next
+    }
+    return pieces
+  }
+
+  async #runDevice(ops: readonly OpCall[], piece: Piece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
+    const specs = specsOf(piece)
+    const signature = JSON.stringify([ops.map((op) => this.#recipe.ops.indexOf(op)), specs, [...finite].sort()])
+    let preparing = this.#prepared.get(signature)
+    if (preparing === undefined) {
+      preparing = this.#prepare(ops, specs, finite)
+      this.#prepared.set(signature, preparing)
+    }
+    const { compiled, program } = await preparing
+    const { inputs, outputs } = compiled.program
+    const made = outputs.map(({ value }) => {
+      const { dtype, shape } = compiled.program.values[value]!
+      return emptyTensor(dtype, [piece.count, ...shape])
+    })
+    const faults = await program.run({
+      count: piece.count,
+      inputs: inputs.map(({ field }) => piece.fields[field]!.data),
+      outputs: made.map((tensor) => tensor.data),
+    })
+    const [fault] = faults
+    if (fault !== undefined) {
+      const { origin } = compiled.program.steps[fault.step]!
+      throw new NonFiniteError({ where: `op ${origin.op} (${origin.opName})`, item: ids[fault.item] ?? '', field: origin.field, count: fault.count, index: fault.index })
+    }
+    const fields: Record<string, Tensor> = {}
+    outputs.forEach(({ field }, i) => { fields[field] = made[i]! })
+    for (const { from, to } of compiled.passThrough) fields[to] = piece.fields[from]!
+    return { piece: { count: piece.count, fields }, finite: compiled.finite }
+  }
+
+  async #prepare(ops: readonly OpCall[], specs: ConcreteSpecs, finite: ReadonlySet<string>): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+    const compiled = compile(ops, specs, finite)
+    return { compiled, program: await this.#device.prepare(compiled.program) }
+  }
+
+  async #runHost(op: OpCall, piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
+    const made: Piece[] = []
+    for (let i = 0; i < piece.count; i++) {
+      const item: Record<string, Tensor> = {}
+      for (const [name, tensor] of Object.entries(piece.fields)) item[name] = rowOf(tensor, i)
+      let fields: Readonly<Record<string, Tensor>>
+      try {
+        fields = await op.definition.run!(item, op.params, { id: ids[i] ?? '', signal })
+      } catch (cause) {
+        if (signal?.aborted === true) throw cause
+        throw new ItemError(ids[i] ?? '', `op ${op.name} failed: ${(cause as Error).message}`, { cause })
+      }
+      const wrapped: Record<string, Tensor> = {}
+      for (const [name, tensor] of Object.entries(fields)) {
+        const bytes = byteCount(tensor.dtype, tensor.shape)
+        if (tensor.data.byteLength !== bytes) throw new ItemError(ids[i] ?? '', `op ${op.name}: field ${name} has ${tensor.data.byteLength} bytes, its dtype and shape say ${bytes}`)
+        wrapped[name] = { ...tensor, shape: [1, ...tensor.shape] }
+      }
+      made.push({ count: 1, fields: wrapped })
+    }
+    return mergeEqual(made)
+  }
+}
+
+type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>
+
+function specsOf(piece: Piece): ConcreteSpecs {
+  return Object.fromEntries(Object.entries(piece.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape: shape.slice(1) }]))
+}
+
+/** Row `row` of a tensor, as a view. */
+export function rowOf(tensor: Tensor, row: number): Tensor {
+  const shape = tensor.shape.slice(1)
+  const length = tensor.data.length / Math.max(tensor.shape[0]!, 1)
+  return { dtype: tensor.dtype, shape, data: tensor.data.subarray(row * length, (row + 1) * length) }
+}
+
+/** Rows `start … stop` of every field, as views. */
+export function slicePiece(piece: Piece, start: number, stop: number): Piece {
+  if (start === 0 && stop === piece.count) return piece
+  const fields = Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => {
+    const length = tensor.data.length / Math.max(tensor.shape[0]!, 1)
+    return [name, { dtype: tensor.dtype, shape: [stop - start, ...tensor.shape.slice(1)], data: tensor.data.subarray(start * length, stop * length) }]
+  }))
+  return { count: stop - start, fields }
+}
+
+// Single-item pieces of equal fields become one, so that what follows runs in batches.
+function mergeEqual(pieces: readonly Piece[]): Piece[] {
+  const merged: Piece[] = []
+  const signature = (piece: Piece): string => JSON.stringify(specsOf(piece))
+  for (let from = 0; from < pieces.length;) {
+    let to = from + 1
+    while (to < pieces.length && signature(pieces[to]!) === signature(pieces[from]!)) to++
+    merged.push(to === from + 1 ? pieces[from]! : concatenate(pieces.slice(from, to)))
+    from = to
+  }
+  return merged
+}
+
+function concatenate(pieces: readonly Piece[]): Piece {
+  const fields: Record<string, Tensor> = {}
+  for (const [name, first] of Object.entries(pieces[0]!.fields)) {
+    const tensor = emptyTensor(first.dtype, [pieces.length, ...first.shape.slice(1)])
+    pieces.forEach((piece, i) => (tensor.data as Uint8Array).set(piece.fields[name]!.data as Uint8Array, i * first.data.length))
+    fields[name] = tensor
+  }
+  return { count: pieces.length, fields }
+}
+
+export function specsOfFields(fields: FieldSpecs, names: readonly string[]): FieldSpecs {
+  return Object.fromEntries(names.map((name) => [name, fields[name]!]))
+}

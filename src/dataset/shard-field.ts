@@ -1,0 +1,70 @@
+import type { DType } from '../core/dtype.js'
+import { IntegrityError } from '../core/errors.js'
+import { byteCount, type Tensor } from '../core/tensor.js'
+import type { OpenBlob } from '../store/open-blob.js'
+
+/** How one field lies in one shard: the reading side of ShardBuilder's three layouts. */
+export type ShardField = FixedField | RaggedField | VariedField
+
+interface FixedField {
+  readonly layout: 'fixed'
+  readonly dtype: DType
+  readonly offset: number
+  readonly shape: readonly number[]
+  readonly rowBytes: number
+}
+
+interface RaggedField {
+  readonly layout: 'ragged'
+  readonly dtype: DType
+  readonly offset: number
+  readonly tail: readonly number[]
+  readonly rowBytes: number
+  readonly offsets: BigInt64Array
+}
+
+interface VariedField {
+  readonly layout: 'varied'
+  readonly dtype: DType
+  readonly offset: number
+  readonly rowBytes: number
+  readonly offsets: BigInt64Array
+  readonly shapes: BigInt64Array
+  readonly rank: number
+}
+
+/** Reads how `name` is stored; its offset and shape tables are checked and stay mapped. */
+export async function shardField(blob: OpenBlob, name: string): Promise<ShardField> {
+  const stored = blob.tensors.get(name)
+  if (stored === undefined) throw new IntegrityError(blob.path, `holds no field ${name}`)
+  const { dtype, offset } = stored
+  if (!blob.tensors.has(`${name}.offsets`)) {
+    const shape = stored.shape.slice(1)
+    return { layout: 'fixed', dtype, offset, shape, rowBytes: byteCount(dtype, shape) }
+  }
+  const offsets = (await blob.tensor(`${name}.offsets`)).data as BigInt64Array
+  if (!blob.tensors.has(`${name}.shape`)) {
+    const tail = stored.shape.slice(1)
+    return { layout: 'ragged', dtype, offset, tail, rowBytes: byteCount(dtype, tail), offsets }
+  }
+  const shape = await blob.tensor(`${name}.shape`)
+  return { layout: 'varied', dtype, offset, rowBytes: byteCount(dtype, []), offsets, shapes: shape.data as BigInt64Array, rank: shape.shape[1] ?? 0 }
+}
+
+/** Where row `row` of a field lies in the file, and its shape. */
+export function placeOf(field: ShardField, row: number): { offset: number; bytes: number; shape: readonly number[] } {
+  if (field.layout === 'fixed') return { offset: field.offset + row * field.rowBytes, bytes: field.rowBytes, shape: field.shape }
+  const start = Number(field.offsets[row])
+  const count = Number(field.offsets[row + 1]) - start
+  const shape = field.layout === 'ragged'
+    ? [count, ...field.tail]
+    : Array.from({ length: field.rank }, (_, k) => Number(field.shapes[row * field.rank + k]))
+  return { offset: field.offset + start * field.rowBytes, bytes: count * field.rowBytes, shape }
+}
+
+/** One item's field as a view of the shard, checked first if it was not before. */
+export function readRow(blob: OpenBlob, field: ShardField, row: number): Tensor | Promise<Tensor> {
+  const { offset, bytes, shape } = placeOf(field, row)
+  if (blob.isVerified(offset, bytes)) return blob.view(field.dtype, shape, offset)
+  return blob.ensure(offset, bytes).then(() => blob.view(field.dtype, shape, offset))
+}

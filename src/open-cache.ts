@@ -1,0 +1,127 @@
+import { availableParallelism } from 'node:os'
+import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
+import { fromHex } from './core/hash.js'
+import { checkOptions, number, show } from './core/options.js'
+import { build, type BuildReport, type Progress } from './dataset/build.js'
+import { Dataset } from './dataset/dataset.js'
+import { Manifest } from './dataset/manifest.js'
+import type { Device } from './devices/device.js'
+import { selectDevice, type DeviceChoice } from './devices/select.js'
+import type { Recipe } from './ops/recipe.js'
+import type { Source } from './sources/source.js'
+import { Store } from './store/store.js'
+
+export interface DatasetOptions {
+  /** Label for people and the command line; not part of any key. */
+  readonly name?: string
+  /** `/`-separated label under which it is listed. */
+  readonly namespace?: string
+  /** Where missing items are computed: `auto` (default), `cpu`, `webgpu`, or a device made by the caller. The bytes are the same. */
+  readonly device?: DeviceChoice | Device
+  /** Ranges of items in work at the same time; default: one per core. */
+  readonly jobs?: number
+  readonly onProgress?: (progress: Progress) => void
+  readonly signal?: AbortSignal
+}
+
+const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'signal']
+
+/** A cache directory, opened. Close it when done: `await cache.close()` or `await using`. */
+export class Cache {
+  readonly #store: Store
+  readonly #options: CheckedCacheOptions
+  readonly #open = new Set<Dataset>()
+  readonly #devices = new Map<string, Device>()
+
+  /** @internal Use `openCache`. */
+  constructor(store: Store, options: CheckedCacheOptions) {
+    this.#store = store
+    this.#options = options
+  }
+
+  /** Folder of the cache. */
+  get dir(): string {
+    return this.#options.dir
+  }
+
+  /** @internal The store, for the command line. */
+  get store(): Store {
+    return this.#store
+  }
+
+  /**
+   * The dataset that a source and a recipe ask for. What is in the cache is mapped; what is missing is computed and stored. Several processes
+   * may ask for the same one at the same time: each item is computed once. When a build is killed, what was finished is kept.
+   *
+   * Rejects with RecipeError before anything is read, NonFiniteError or ItemError for an item that cannot be made, SourceChangedError when a file
+   * is written meanwhile, DiskFullError when there is no room.
+   */
+  async dataset(source: Source, recipe: Recipe, options: DatasetOptions = {}): Promise<Dataset> {
+    checkOptions('dataset', options, DATASET_OPTIONS)
+    const name = text('name', options.name)
+    const namespace = text('namespace', options.namespace)
+    const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
+    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => build({
+      store: this.#store, source, recipe, name, namespace, jobs, signal,
+      device: this.#device(options.device),
+      fingerprint: this.#options.fingerprint,
+      memoryBytes: this.#options.memoryBudget,
+      onProgress: options.onProgress,
+    })
+    const { manifest, report } = await run(options.signal)
+    const dataset = await Dataset.open(this.#store, manifest, report, async () => (await run(undefined)).manifest)
+    this.#open.add(dataset)
+    return dataset
+  }
+
+  /**
+   * A dataset that is in the cache already, by its key; `undefined` when it is not. Without its source it can be read but damage
+   * cannot heal itself.
+   */
+  async openDataset(key: string): Promise<Dataset | undefined> {
+    if (!/^[0-9a-f]{64}$/.test(key)) throw new TypeError(`openDataset: key must be 64 hex digits, not ${show(key)}`)
+    const began = performance.now()
+    const record = this.#store.datasetRecord(fromHex(key))
+    if (record === undefined) return undefined
+    const manifest = await Manifest.read(await this.#store.blob(record.manifest))
+    const report = { items: manifest.length, hits: manifest.length, computed: 0, seconds: (performance.now() - began) / 1000, bytes: 0 }
+    const dataset = await Dataset.open(this.#store, manifest, report)
+    this.#open.add(dataset)
+    return dataset
+  }
+
+  /** Closes its datasets and the index. Views that were handed out stay valid. */
+  async close(): Promise<void> {
+    for (const dataset of this.#open) await dataset.close()
+    this.#open.clear()
+    for (const device of this.#devices.values()) await device.close()
+    this.#devices.clear()
+    await this.#store.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #device(chosen: DeviceChoice | Device = 'auto'): Device {
+    if (typeof chosen !== 'string') return chosen
+    let device = this.#devices.get(chosen)
+    if (device === undefined) {
+      device = selectDevice(chosen)
+      this.#devices.set(chosen, device)
+    }
+    return device
+  }
+}
+
+/** Opens a cache directory, making it when it is not there. No server, no configuration. Rejects with StoreError when the folder cannot be used. */
+export async function openCache(options: CacheOptions = {}): Promise<Cache> {
+  const checked = checkCacheOptions(options)
+  return new Cache(await Store.open(checked), checked)
+}
+
+function text(name: string, value: unknown): string {
+  if (value === undefined) return ''
+  if (typeof value !== 'string') throw new TypeError(`dataset: ${name} must be a text, not ${show(value)}`)
+  return value
+}

@@ -1,0 +1,58 @@
+import { chmodSync, closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { DiskFullError, StoreError } from '../core/errors.js'
+import { toHex } from '../core/hash.js'
+import { native } from '../native/load.js'
+import { blobPath, type Layout } from './layout.js'
+import { bytesFree, requireSpace } from './space.js'
+
+export interface WrittenBlob {
+  /** 64 hex digits */
+  readonly digest: string
+  readonly sha256: Uint8Array
+  readonly checksums: Uint8Array
+  readonly chunkBytes: number
+  readonly bytes: number
+}
+
+/**
+ * How a blob gets into the store:
+ *
+ *   1. its name in tmp/ is recorded as pending (with the lease, by the caller), so that a crash leaves a trace
+ *   2. the bytes are written to tmp/, hashed on the way
+ *   3. fsync of the file
+ *   4. read-only, rename to blobs/ab/<digest>
+ *   5. fsync of the folder (and of its parent when the folder is new)
+ *   6. one index transaction makes its entries visible, checks the lease's token and clears the pending record (by the caller)
+ *
+ * A crash before 4 leaves a file in tmp/ that its dead owner no longer needs; between 4 and 6 a blob without a record. Both are swept. After 6
+ * nothing is missing. A blob that exists already is replaced by the same bytes, which also mends one that rotted.
+ */
+export async function writeBlobFile(layout: Layout, name: string, segments: readonly Uint8Array[], chunkBytes: number, minFree: number): Promise<WrittenBlob> {
+  const total = segments.reduce((sum, segment) => sum + segment.byteLength, 0)
+  requireSpace(layout.dir, total, minFree)
+  const path = join(layout.tmp, name)
+  try {
+    const fd = openSync(path, 'wx', 0o600)
+    let written
+    try {
+      written = await native().writeBlob(fd, segments, chunkBytes)
+    } finally {
+      closeSync(fd)
+    }
+    if (written.bytes !== total) throw new StoreError(layout.dir, `wrote ${written.bytes} of ${total} bytes`)
+    const digest = toHex(written.sha256)
+    const target = blobPath(layout, digest)
+    const created = mkdirSync(dirname(target), { recursive: true })
+    chmodSync(path, 0o444)
+    renameSync(path, target)
+    await native().fsyncPath(dirname(target))
+    if (created !== undefined) await native().fsyncPath(layout.blobs)
+    return { digest, sha256: written.sha256, checksums: written.checksums, chunkBytes, bytes: total }
+  } catch (cause) {
+    rmSync(path, { force: true })
+    const code = (cause as NodeJS.ErrnoException).code
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw new DiskFullError({ dir: layout.dir, bytesFree: bytesFree(layout.dir), bytesNeeded: total }, { cause })
+    throw cause
+  }
+}

@@ -1,0 +1,73 @@
+import type { DType, TypedArray } from '../core/dtype.js'
+import { sizeOf } from '../core/dtype.js'
+import { bytesOf } from '../core/tensor.js'
+
+/**
+ * Blobs are safetensors files, exactly to the specification: tensors without holes, largest elements first, data from a 4,096-byte boundary
+ * (the header is padded with spaces). docs/formats/store.md has the whole layout.
+ */
+const DATA_ALIGNMENT = 4096
+/** The limit of the reference implementation. */
+const HEADER_BYTES_MAX = 100_000_000
+
+/** Names of our own tensors begin with this, so that no field can collide with them. */
+export const OWN = 'tensorcache.'
+
+export interface BlobTensor {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** The elements, in pieces that follow one another. */
+  readonly data: readonly TypedArray[]
+}
+
+const NAMES: { readonly [D in DType]: string } = {
+  bool: 'BOOL', int8: 'I8', uint8: 'U8', int16: 'I16', uint16: 'U16', int32: 'I32', uint32: 'U32', int64: 'I64', uint64: 'U64',
+  float16: 'F16', bfloat16: 'BF16', float32: 'F32', float64: 'F64',
+  // Complex numbers have no name there; they are stored as [..., 2] and the metadata says so.
+  complex64: 'F32', complex128: 'F64',
+}
+
+/** The file as segments to be written one after the other. */
+export function encodeBlob(tensors: readonly BlobTensor[], metadata: Readonly<Record<string, string>>): Uint8Array[] {
+  const ordered = [...tensors].sort((a, b) => storedSize(b.dtype) - storedSize(a.dtype) || (a.name < b.name ? -1 : 1))
+  const header: Record<string, unknown> = {}
+  const notes: Record<string, string> = { ...metadata }
+  for (const { name, dtype } of ordered) if (NAMES[dtype] !== undefined && isComplex(dtype)) notes[`dtype.${name}`] = dtype
+  header.__metadata__ = notes
+  let offset = 0
+  const segments: Uint8Array[] = []
+  for (const { name, dtype, shape, data } of ordered) {
+    const bytes = shape.reduce((product, extent) => product * extent, sizeOf(dtype))
+    header[name] = { dtype: NAMES[dtype], shape: isComplex(dtype) ? [...shape, 2] : shape, data_offsets: [offset, offset + bytes] }
+    let given = 0
+    for (const piece of data) {
+      given += piece.byteLength
+      segments.push(bytesOf(piece))
+    }
+    if (given !== bytes) throw new RangeError(`${name}: ${bytes} bytes declared, ${given} given`)
+    offset += bytes
+  }
+  const json = Buffer.from(JSON.stringify(header))
+  const padded = Math.ceil((8 + json.length) / DATA_ALIGNMENT) * DATA_ALIGNMENT - 8
+  if (padded > HEADER_BYTES_MAX) throw new RangeError(`a blob header of ${padded} bytes is over the limit of ${HEADER_BYTES_MAX}`)
+  const head = Buffer.alloc(8 + padded, 0x20)
+  head.writeBigUInt64LE(BigInt(padded), 0)
+  json.copy(head, 8)
+  return [head, ...segments]
+}
+
+function isComplex(dtype: DType): boolean {
+  return dtype === 'complex64' || dtype === 'complex128'
+}
+
+function storedSize(dtype: DType): number {
+  return isComplex(dtype) ? sizeOf(dtype) / 2 : sizeOf(dtype)
+}
+
+/** Checksum chunk for rows of this size: a power of two from 64 KiB to 1 MiB, so that one row costs about one chunk. */
+export function chunkBytesFor(rowBytes: number): number {
+  let chunk = 2 ** 16
+  while (chunk < rowBytes && chunk < 2 ** 20) chunk *= 2
+  return chunk
+}

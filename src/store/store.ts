@@ -1,0 +1,306 @@
+import { randomBytes } from 'node:crypto'
+import { renameSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
+import { fromHex, toHex } from '../core/hash.js'
+import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
+import { OpenBlob } from './open-blob.js'
+import { ownerName, thisProcess } from './owner.js'
+import { writeBlobFile, type WrittenBlob } from './publish.js'
+import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
+import { Writer } from './writer.js'
+
+export interface StoreOptions {
+  readonly dir: string
+  readonly readonly: boolean
+  /** Bytes that stay free on the disk. */
+  readonly minFree: number
+}
+
+/** Work that this process holds: nobody else computes it until it is released or its owner dies. */
+export interface Lease {
+  readonly range: Uint8Array
+  readonly owner: string
+  readonly token: number
+}
+
+/** Row `row` of shard `blob` holds the item. */
+export interface ItemPlace {
+  readonly blob: Buffer
+  readonly row: number
+}
+
+/** Heartbeats are sent this often while a lease is held: several fit into the time a silent owner is believed. */
+const HEARTBEAT_MS = 4_000
+/** How often a lease that another process holds is asked for again. */
+export const POLL_MS = 50
+
+/**
+ * A cache directory: immutable blobs beside an LMDB index. Many processes may use one at the same time. It knows keys, bytes and leases, but not
+ * what a recipe or a dataset is.
+ */
+export class Store {
+  readonly layout: Layout
+  readonly readonly: boolean
+  readonly minFree: number
+  readonly #tables: Tables
+  readonly #writer: Writer
+  readonly #blobs = new Map<string, Promise<OpenBlob>>()
+  readonly #owners = new Set<string>()
+  #heartbeat: NodeJS.Timeout | undefined
+  #works = 0
+  #closed = false
+
+  private constructor(options: StoreOptions, layout: Layout, tables: Tables, writer: Writer) {
+    this.layout = layout
+    this.readonly = options.readonly
+    this.minFree = options.minFree
+    this.#tables = tables
+    this.#writer = writer
+  }
+
+  static async open(options: StoreOptions): Promise<Store> {
+    const layout = layoutOf(options.dir)
+    if (!options.readonly) prepareLayout(layout)
+    const writer = new Writer(layout)
+    if (!options.readonly) {
+      const fresh = !exists(join(layout.index, 'data.mdb'))
+      if (fresh) await writer.run('initialise', undefined)
+    }
+    const tables = openTables(layout, { readOnly: options.readonly })
+    const store = new Store(options, layout, tables, writer)
+    if (!options.readonly && store.#leftovers()) await store.sweep()
+    return store
+  }
+
+  // --- reading the index ------------------------------------------------------------------------------------------------
+
+  /** Where items are, in the order of `keys` (32 bytes each); `undefined` for those that are not stored. */
+  lookup(keys: Uint8Array): (ItemPlace | undefined)[] {
+    this.#fresh()
+    const places: (ItemPlace | undefined)[] = []
+    const digests = new Map<number, Buffer | undefined>()
+    for (let at = 0; at < keys.byteLength; at += 32) {
+      const entry = this.#tables.items.get(Buffer.from(keys.buffer, keys.byteOffset + at, 32))
+      if (entry === undefined) {
+        places.push(undefined)
+        continue
+      }
+      const id = entry.readUInt32LE(0)
+      if (!digests.has(id)) {
+        const digest = this.#tables.blobIds.get(id)
+        digests.set(id, digest === undefined ? undefined : Buffer.from(digest))
+      }
+      const blob = digests.get(id)
+      places.push(blob === undefined ? undefined : { blob, row: entry.readUInt32LE(4) })
+    }
+    return places
+  }
+
+  datasetRecord(key: Uint8Array): DatasetRecord | undefined {
+    this.#fresh()
+    const record = this.#tables.datasets.get(asBuffer(key))
+    return record !== undefined && this.#tables.blobs.get(fromHex(record.manifest)) !== undefined ? record : undefined
+  }
+
+  * datasets(): Generator<{ key: string; record: DatasetRecord }> {
+    this.#fresh()
+    for (const { key, value } of this.#tables.datasets.getRange()) yield { key: toHex(key as Buffer), record: value }
+  }
+
+  * blobs(): Generator<{ digest: string; record: BlobRecord }> {
+    this.#fresh()
+    for (const { key, value } of this.#tables.blobs.getRange()) yield { digest: toHex(key as Buffer), record: value }
+  }
+
+  * pins(): Generator<{ owner: string; dataset: string; since: number }> {
+    this.#fresh()
+    for (const { value } of this.#tables.pins.getRange()) yield value
+  }
+
+  request(key: Uint8Array): Buffer | undefined {
+    this.#fresh()
+    const dataset = this.#tables.requests.get(asBuffer(key))
+    return dataset === undefined ? undefined : Buffer.from(dataset)
+  }
+
+  fileDigest(stat: string): string | undefined {
+    this.#fresh()
+    const digest = this.#tables.files.get(stat)
+    return digest === undefined ? undefined : toHex(digest)
+  }
+
+  hasBlob(digest: string): boolean {
+    this.#fresh()
+    return this.#tables.blobs.get(fromHex(digest)) !== undefined
+  }
+
+  // --- blobs ------------------------------------------------------------------------------------------------------------
+
+  /** Opens a blob once per process. Rejects with IntegrityError when it is missing or its header is damaged; it is then in quarantine. */
+  async blob(digest: string): Promise<OpenBlob> {
+    let opening = this.#blobs.get(digest)
+    if (opening === undefined) {
+      opening = this.#openBlob(digest)
+      this.#blobs.set(digest, opening)
+      opening.catch(() => this.#blobs.delete(digest))
+    }
+    return opening
+  }
+
+  async #openBlob(digest: string): Promise<OpenBlob> {
+    this.#fresh()
+    const key = fromHex(digest)
+    const record = this.#tables.blobs.get(key)
+    const checksums = this.#tables.checksums.get(key)
+    const path = blobPath(this.layout, digest)
+    if (record === undefined || checksums === undefined) throw new IntegrityError(path, 'is not in the index')
+    try {
+      return await OpenBlob.open(path, digest, record, Buffer.from(checksums))
+    } catch (cause) {
+      const reason = cause instanceof IntegrityError ? cause : new IntegrityError(path, `cannot be opened (${(cause as Error).message})`, { cause })
+      await this.quarantine(digest, reason.message)
+      throw reason
+    }
+  }
+
+  /** Moves a damaged blob aside; its items are misses from now on. */
+  async quarantine(digest: string, reason: string): Promise<void> {
+    this.#blobs.delete(digest)
+    if (this.readonly) return
+    try {
+      renameSync(blobPath(this.layout, digest), join(this.layout.quarantine, digest))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    }
+    const dropped = await this.#writer.run('dropBlob', { digest: fromHex(digest) })
+    if (dropped !== undefined) process.emitWarning(`tensorcache: ${reason}; moved to quarantine, its items are computed again when they are needed`, { code: 'TENSORCACHE_DAMAGE' })
+  }
+
+  /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row. */
+  async publishShard(segments: readonly Uint8Array[], chunkBytes: number, keys: Uint8Array, lease: Lease | undefined, pending: string): Promise<WrittenBlob> {
+    const written = await writeBlobFile(this.layout, pending, segments, chunkBytes, this.minFree)
+    const rows = keys.byteLength / 32
+    const visible = await this.#writer.run('publishShard', {
+      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, keys, lease, pending, now: Date.now(),
+    }, { entries: rows + 8, payload: rows * 48 + written.checksums.byteLength })
+    if (visible === undefined) throw new LeaseLostError(`shard ${written.digest}`)
+    return written
+  }
+
+  /** Writes a dataset's manifest. Gives the digest of the one that counts: this one, or one that another process made meanwhile. `stale` names one to be replaced. */
+  async publishManifest(segments: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created'>, owner: string, stale: string | undefined): Promise<string> {
+    const pending = this.tmpName(owner)
+    const chunkBytes = 2 ** 18
+    while (await this.claim(dataset, owner, [pending]) === undefined) {
+      const held = this.datasetRecord(dataset)
+      if (held !== undefined && held.manifest !== stale) return held.manifest
+      await setTimeout(POLL_MS)
+    }
+    const written = await writeBlobFile(this.layout, pending, segments, chunkBytes, this.minFree)
+    const now = Date.now()
+    const counts = await this.#writer.run('publishManifest', {
+      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset,
+      record: { ...facts, manifest: written.digest, created: now }, stale, pending, now,
+    }, { entries: 16, payload: written.checksums.byteLength + 8192 })
+    if (counts !== written.digest) rmSync(blobPath(this.layout, written.digest), { force: true })
+    return counts
+  }
+
+  async remember(memo: { request?: Uint8Array; dataset?: Uint8Array; files?: readonly { stat: string; digest: Uint8Array }[] }): Promise<void> {
+    if (!this.readonly) await this.#writer.run('remember', memo)
+  }
+
+  // --- leases -----------------------------------------------------------------------------------------------------------
+
+  /** A new owner of leases: one per piece of work, so that two builds in one process do not share theirs. */
+  newOwner(): string {
+    const owner = `${ownerName(thisProcess())}#${this.#works++}-${randomBytes(4).toString('hex')}`
+    this.#owners.add(owner)
+    return owner
+  }
+
+  /** A file name in tmp/ for this owner. */
+  tmpName(owner: string): string {
+    return `${owner.replace('#', '-')}-${randomBytes(8).toString('hex')}`
+  }
+
+  /** Takes the work, or gives undefined while a living owner has it. */
+  async claim(range: Uint8Array, owner: string, pending: readonly string[]): Promise<Lease | undefined> {
+    const token = await this.#writer.run('claim', { range, owner, pending, now: Date.now() })
+    if (token === undefined) return undefined
+    this.#beat()
+    return { range, owner, token }
+  }
+
+  release(lease: Lease): Promise<void> {
+    return this.#writer.run('release', lease)
+  }
+
+  /** Lets go of everything the owner holds. */
+  async retire(owner: string): Promise<void> {
+    this.#owners.delete(owner)
+    if (this.#owners.size === 0) {
+      clearInterval(this.#heartbeat)
+      this.#heartbeat = undefined
+    }
+    if (!this.readonly && !this.#closed) await this.#writer.run('retire', { owner })
+  }
+
+  /** Keeps every shard of a dataset from being pruned while it is open. */
+  async pin(dataset: string): Promise<string> {
+    const owner = ownerName(thisProcess())
+    const name = `${dataset}/${owner}/${randomBytes(4).toString('hex')}`
+    if (!this.readonly) await this.#writer.run('pin', { name, record: { owner, dataset, since: Date.now() } })
+    return name
+  }
+
+  async unpin(name: string): Promise<void> {
+    if (!this.readonly && !this.#closed) await this.#writer.run('unpin', { name })
+  }
+
+  #beat(): void {
+    this.#heartbeat ??= setInterval(() => {
+      for (const owner of this.#owners) this.#writer.run('heartbeat', { owner, now: Date.now() }).catch(() => undefined)
+    }, HEARTBEAT_MS).unref()
+  }
+
+  // --- upkeep -----------------------------------------------------------------------------------------------------------
+
+  /** Removes what dead processes left: unfinished files, leases, pins, and blobs that never became visible. */
+  async sweep(): Promise<void> {
+    await this.#writer.run('sweep', { dir: this.layout.dir, now: Date.now() })
+  }
+
+  #leftovers(): boolean {
+    for (const _ of this.#tables.pending.getKeys({ limit: 1 })) return true
+    for (const _ of this.#tables.leases.getKeys({ limit: 1 })) return true
+    for (const _ of this.#tables.pins.getKeys({ limit: 1 })) return true
+    return false
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    clearInterval(this.#heartbeat)
+    await this.#writer.close()
+    this.#closed = true
+    for (const opening of this.#blobs.values()) (await opening.catch(() => undefined))?.close()
+    this.#blobs.clear()
+    await this.#tables.root.close()
+  }
+
+  // Another process may have committed since; a read transaction is otherwise kept until the event loop turns.
+  #fresh(): void {
+    if (this.#closed) throw new StoreError(this.layout.dir, 'is closed')
+    this.#tables.root.resetReadTxn()
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
+}

@@ -1,0 +1,106 @@
+import { open, type Database, type RootDatabase } from 'lmdb'
+import { StoreError } from '../core/errors.js'
+import { STORE_FORMAT, type Layout } from './layout.js'
+
+/** What is known of a blob; the key is its digest (32 bytes). */
+export interface BlobRecord {
+  /** Short number that item entries use instead of the digest. */
+  readonly id: number
+  readonly kind: 'shard' | 'manifest'
+  readonly bytes: number
+  readonly chunkBytes: number
+  readonly rows: number
+  /** Milliseconds since 1970. */
+  readonly created: number
+}
+
+/** The newest manifest of a dataset; the key is the dataset key (32 bytes). */
+export interface DatasetRecord {
+  readonly manifest: string
+  readonly digest: string
+  readonly name: string
+  readonly namespace: string
+  readonly items: number
+  /** Bytes of all shards it refers to. */
+  readonly bytes: number
+  readonly created: number
+}
+
+export interface LeaseRecord {
+  readonly owner: string
+  readonly token: number
+}
+
+export interface OwnerRecord {
+  /** Milliseconds since 1970 after which an owner that cannot be looked at is taken for dead. */
+  readonly expires: number
+}
+
+/** An open dataset of a living process; keeps its shards from every prune. */
+export interface PinRecord {
+  readonly owner: string
+  readonly dataset: string
+  readonly since: number
+}
+
+/**
+ * The LMDB index. Every thread and process opens it with the same options; only the writer thread of each process writes.
+ * Item entries are 8 bytes (blob id, row): an entry whose blob is gone is a miss.
+ */
+export interface Tables {
+  readonly root: RootDatabase
+  readonly counters: Database<number, string>
+  readonly items: Database<Buffer, Buffer>
+  readonly blobs: Database<BlobRecord, Buffer>
+  readonly blobIds: Database<Buffer, number>
+  readonly checksums: Database<Buffer, Buffer>
+  readonly datasets: Database<DatasetRecord, Buffer>
+  readonly requests: Database<Buffer, Buffer>
+  readonly files: Database<Buffer, string>
+  readonly leases: Database<LeaseRecord, Buffer>
+  readonly owners: Database<OwnerRecord, string>
+  readonly pending: Database<{ owner: string }, string>
+  readonly pins: Database<PinRecord, string>
+}
+
+export function openTables(layout: Layout, options: { readOnly: boolean }): Tables {
+  let root: RootDatabase
+  try {
+    root = open({
+      path: layout.index,
+      noSubdir: false,
+      maxDbs: 32,
+      maxReaders: 1022,
+      // A commit that was acknowledged is on the disk, and what is read is what was committed.
+      overlappingSync: false,
+      // Written pages reach the file by pwrite, so a full disk is an error and not a bus error.
+      useWritemap: false,
+      readOnly: options.readOnly,
+      encoding: 'binary',
+    })
+  } catch (cause) {
+    throw new StoreError(layout.dir, `the index cannot be opened (${(cause as Error).message})`, { cause })
+  }
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const
+  const table = <V, K extends Buffer | string | number>(name: string, encodings: object): Database<V, K> => root.openDB({ name, cache: false, ...encodings } as never) as Database<V, K>
+  const tables: Tables = {
+    root,
+    counters: table('counters', { encoding: 'json' }),
+    items: table('items', binary),
+    blobs: table('blobs', { encoding: 'json', keyEncoding: 'binary' }),
+    blobIds: table('blob-ids', { encoding: 'binary', keyEncoding: 'uint32' }),
+    checksums: table('checksums', binary),
+    datasets: table('datasets', { encoding: 'json', keyEncoding: 'binary' }),
+    requests: table('requests', binary),
+    files: table('files', { encoding: 'binary' }),
+    leases: table('leases', { encoding: 'json', keyEncoding: 'binary' }),
+    owners: table('owners', { encoding: 'json' }),
+    pending: table('pending', { encoding: 'json' }),
+    pins: table('pins', { encoding: 'json' }),
+  }
+  const format = tables.counters.get('format')
+  if (format !== undefined && format !== STORE_FORMAT) {
+    throw new StoreError(layout.dir, `has format ${format}, this version reads ${STORE_FORMAT}; use another folder, or delete this one to start anew`)
+  }
+  return tables
+}

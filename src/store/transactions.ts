@@ -1,0 +1,214 @@
+import { readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { layoutOf, STORE_FORMAT } from './layout.js'
+import { isAlive } from './owner.js'
+import type { BlobRecord, DatasetRecord, PinRecord, Tables } from './tables.js'
+
+/**
+ * Every change of the index: each function is one LMDB write transaction, run on the writer thread. They get and give plain data. LMDB
+ * holds one writer at a time over all processes, so what a function reads here stays true until it returns.
+ */
+
+/** How long an owner that cannot be looked at (another container) is believed after its last sign of life. */
+export const HEARTBEAT_TTL_MS = 15_000
+
+export interface Claim {
+  /** 32 bytes that name the work. */
+  readonly range: Uint8Array
+  readonly owner: string
+  /** File names in tmp/ that the owner is going to write. */
+  readonly pending: readonly string[]
+  readonly now: number
+}
+
+export interface ShardPublication {
+  readonly digest: Uint8Array
+  readonly bytes: number
+  readonly chunkBytes: number
+  readonly checksums: Uint8Array
+  /** rows × 32 bytes */
+  readonly keys: Uint8Array
+  readonly lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number } | undefined
+  readonly pending: string
+  readonly now: number
+}
+
+export interface ManifestPublication {
+  readonly digest: Uint8Array
+  readonly bytes: number
+  readonly chunkBytes: number
+  readonly checksums: Uint8Array
+  readonly dataset: Uint8Array
+  readonly record: DatasetRecord
+  /** The manifest found wanting, if any: only this one is replaced. */
+  readonly stale: string | undefined
+  readonly pending: string
+  readonly now: number
+}
+
+const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+export const transactions = {
+  /** Writes the format version into a new index. */
+  initialise(tables: Tables): void {
+    if (tables.counters.get('format') === undefined) tables.counters.put('format', STORE_FORMAT)
+  },
+
+  /** Takes the work unless a living owner has it. Gives the fencing token, or undefined. */
+  claim(tables: Tables, claim: Claim): number | undefined {
+    const range = buffer(claim.range)
+    const held = tables.leases.get(range)
+    if (held !== undefined && held.owner !== claim.owner && ownerLives(tables, held.owner, claim.now)) return undefined
+    const token = next(tables, 'token')
+    tables.leases.put(range, { owner: claim.owner, token })
+    tables.owners.put(claim.owner, { expires: claim.now + HEARTBEAT_TTL_MS })
+    for (const name of claim.pending) tables.pending.put(name, { owner: claim.owner })
+    return token
+  },
+
+  release(tables: Tables, lease: { range: Uint8Array; owner: string; token: number }): void {
+    const range = buffer(lease.range)
+    const held = tables.leases.get(range)
+    if (held?.owner === lease.owner && held.token === lease.token) tables.leases.remove(range)
+  },
+
+  heartbeat(tables: Tables, beat: { owner: string; now: number }): void {
+    tables.owners.put(beat.owner, { expires: beat.now + HEARTBEAT_TTL_MS })
+  },
+
+  /** Forgets everything an owner holds; it is done. */
+  retire(tables: Tables, { owner }: { owner: string }): void {
+    forget(tables, owner)
+  },
+
+  /**
+   * Makes a shard's items visible. Items that another shard already holds stay with it. Gives the number of items that became visible, or
+   * undefined when the lease was lost, and then nothing changed.
+   */
+  publishShard(tables: Tables, shard: ShardPublication): number | undefined {
+    if (shard.lease !== undefined) {
+      const held = tables.leases.get(buffer(shard.lease.range))
+      if (held?.owner !== shard.lease.owner || held.token !== shard.lease.token) return undefined
+    }
+    const digest = buffer(shard.digest)
+    const rows = shard.keys.byteLength / 32
+    const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, chunkBytes: shard.chunkBytes, rows, created: shard.now }, shard.checksums)
+    let visible = 0
+    for (let row = 0; row < rows; row++) {
+      const key = Buffer.from(shard.keys.subarray(row * 32, row * 32 + 32))
+      const held = tables.items.get(key)
+      if (held !== undefined && tables.blobIds.get(held.readUInt32LE(0)) !== undefined) continue
+      const entry = Buffer.allocUnsafe(8)
+      entry.writeUInt32LE(id, 0)
+      entry.writeUInt32LE(row, 4)
+      tables.items.put(key, entry)
+      visible++
+    }
+    tables.pending.remove(shard.pending)
+    return visible
+  },
+
+  /** Makes a dataset's manifest visible, unless another than the stale one is there. Gives the digest of the one that counts. */
+  publishManifest(tables: Tables, manifest: ManifestPublication): string {
+    tables.pending.remove(manifest.pending)
+    const dataset = buffer(manifest.dataset)
+    const held = tables.datasets.get(dataset)
+    if (held !== undefined && held.manifest !== manifest.stale && tables.blobs.get(Buffer.from(held.manifest, 'hex')) !== undefined) return held.manifest
+    putBlob(tables, buffer(manifest.digest), { kind: 'manifest', bytes: manifest.bytes, chunkBytes: manifest.chunkBytes, rows: manifest.record.items, created: manifest.now }, manifest.checksums)
+    tables.datasets.put(dataset, manifest.record)
+    return manifest.record.manifest
+  },
+
+  /** Remembers which dataset a request asks for. */
+  remember(tables: Tables, memo: { request?: Uint8Array; dataset?: Uint8Array; files?: readonly { stat: string; digest: Uint8Array }[] }): void {
+    if (memo.request !== undefined && memo.dataset !== undefined) tables.requests.put(buffer(memo.request), buffer(memo.dataset))
+    for (const file of memo.files ?? []) tables.files.put(file.stat, buffer(file.digest))
+  },
+
+  /** Forgets a damaged or vanished blob; what refers to it becomes a miss. */
+  dropBlob(tables: Tables, { digest }: { digest: Uint8Array }): BlobRecord | undefined {
+    const key = buffer(digest)
+    const record = tables.blobs.get(key)
+    if (record === undefined) return undefined
+    tables.blobs.remove(key)
+    tables.blobIds.remove(record.id)
+    tables.checksums.remove(key)
+    return record
+  },
+
+  pin(tables: Tables, { name, record }: { name: string; record: PinRecord }): void {
+    tables.pins.put(name, record)
+  },
+
+  unpin(tables: Tables, { name }: { name: string }): void {
+    tables.pins.remove(name)
+  },
+
+  /**
+   * Forgets owners that are gone and removes what they left: their unfinished files, and blobs without a record when nobody is writing. A publisher
+   * records its file before it creates one, so while this transaction holds the index and no record is pending, such a blob is an orphan.
+   */
+  sweep(tables: Tables, { dir, now }: { dir: string; now: number }): void {
+    const layout = layoutOf(dir)
+    const owners = new Set<string>()
+    for (const table of [tables.pending, tables.leases, tables.pins]) {
+      for (const { value } of table.getRange()) if (!ownerLives(tables, value.owner, now)) owners.add(value.owner)
+    }
+    let abandoned = 0
+    for (const owner of owners) {
+      for (const name of forget(tables, owner)) {
+        rmSync(join(layout.tmp, name), { force: true })
+        abandoned++
+      }
+    }
+    if (abandoned === 0) return
+    for (const _ of tables.pending.getKeys({ limit: 1 })) return
+    for (const folder of readdirSync(layout.blobs)) {
+      for (const name of readdirSync(join(layout.blobs, folder))) {
+        if (/^[0-9a-f]{64}$/.test(name) && tables.blobs.get(Buffer.from(name, 'hex')) === undefined) rmSync(join(layout.blobs, folder, name), { force: true })
+      }
+    }
+  },
+} as const
+
+export type Transactions = typeof transactions
+export type TransactionName = keyof Transactions
+export type Argument<N extends TransactionName> = Parameters<Transactions[N]>[1]
+export type Result<N extends TransactionName> = ReturnType<Transactions[N]>
+
+function next(tables: Tables, counter: string): number {
+  const value = (tables.counters.get(counter) ?? 0) + 1
+  tables.counters.put(counter, value)
+  return value
+}
+
+function putBlob(tables: Tables, digest: Buffer, facts: Omit<BlobRecord, 'id'>, checksums: Uint8Array): number {
+  const held = tables.blobs.get(digest)
+  const id = held?.id ?? next(tables, 'blob')
+  tables.blobs.put(digest, { id, ...facts })
+  tables.blobIds.put(id, digest)
+  tables.checksums.put(digest, buffer(checksums))
+  return id
+}
+
+// Owner names are `<process>` or `<process>#<n>` for the n-th work of a process.
+function ownerLives(tables: Tables, owner: string, now: number): boolean {
+  const alive = isAlive(owner.split('#', 1)[0]!)
+  if (alive !== undefined) return alive
+  const record = tables.owners.get(owner)
+  return record !== undefined && record.expires > now
+}
+
+function forget(tables: Tables, owner: string): string[] {
+  const names: string[] = []
+  for (const { key, value } of tables.pending.getRange()) if (value.owner === owner) names.push(key as string)
+  for (const name of names) tables.pending.remove(name)
+  const ranges: Buffer[] = []
+  for (const { key, value } of tables.leases.getRange()) if (value.owner === owner) ranges.push(Buffer.from(key as Buffer))
+  for (const range of ranges) tables.leases.remove(range)
+  const pins: string[] = []
+  for (const { key, value } of tables.pins.getRange()) if (value.owner === owner) pins.push(key as string)
+  for (const pin of pins) tables.pins.remove(pin)
+  tables.owners.remove(owner)
+  return names
+}

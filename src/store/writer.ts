@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
+import { DiskFullError, StoreError } from '../core/errors.js'
+import type { Layout } from './layout.js'
+import type { Argument, Result, TransactionName } from './transactions.js'
+import type { WriterReply, WriterRequest } from './writer-thread.js'
+
+/** The main thread's end of the writer thread: starts it with the first transaction, lets the process exit while it is idle. */
+export class Writer {
+  readonly #layout: Layout
+  #worker: Worker | undefined
+  #next = 0
+  #failure: Error | undefined
+  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
+
+  constructor(layout: Layout) {
+    this.#layout = layout
+  }
+
+  /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins. */
+  run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }): Promise<Result<N>> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure)
+    const worker = this.#worker ??= this.#start()
+    const id = this.#next++
+    if (this.#waiting.size === 0) worker.ref()
+    return new Promise<Result<N>>((resolve, reject) => {
+      this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject })
+      worker.postMessage({ id, name, argument, ...size } satisfies WriterRequest)
+    })
+  }
+
+  async close(): Promise<void> {
+    const worker = this.#worker
+    if (worker === undefined) return
+    this.#worker = undefined
+    this.#failure ??= new StoreError(this.#layout.dir, 'is closed')
+    worker.ref()
+    await new Promise<void>((resolve) => {
+      worker.once('exit', () => resolve())
+      worker.postMessage('close')
+    })
+  }
+
+  #start(): Worker {
+    const worker = new Worker(threadFile(), { workerData: { dir: this.#layout.dir }, name: 'tensorcache-index' })
+    worker.on('message', (reply: WriterReply) => this.#settle(reply))
+    worker.on('error', (error) => this.#fail(new StoreError(this.#layout.dir, `the index writer stopped (${error.message})`, { cause: error })))
+    worker.on('exit', () => this.#fail(new StoreError(this.#layout.dir, 'the index writer stopped')))
+    return worker
+  }
+
+  #settle(reply: WriterReply): void {
+    const waiting = this.#waiting.get(reply.id)
+    this.#waiting.delete(reply.id)
+    if (this.#waiting.size === 0) this.#worker?.unref()
+    if ('result' in reply) {
+      waiting?.resolve(reply.result)
+    } else if (reply.error.kind === 'full') {
+      waiting?.reject(new DiskFullError({ dir: this.#layout.dir, bytesFree: reply.error.bytesFree, bytesNeeded: reply.error.bytesNeeded }))
+    } else {
+      waiting?.reject(new StoreError(this.#layout.dir, `the index could not be written: ${reply.error.message}`))
+    }
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error
+    for (const waiting of this.#waiting.values()) waiting.reject(error)
+    this.#waiting.clear()
+  }
+}
+
+// Node runs JavaScript only in workers, so when this module is run from its TypeScript source (tests), the built thread is used.
+function threadFile(): URL {
+  const beside = new URL('./writer-thread.js', import.meta.url)
+  return existsSync(fileURLToPath(beside)) ? beside : new URL('../../dist/store/writer-thread.js', import.meta.url)
+}
