@@ -1,0 +1,74 @@
+// What the kernels need to know about a step, worked out once. The plans own the arrays that the kernels' plain structs point into.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "program/description.h"
+
+namespace tc {
+
+struct GatherWork {
+  std::vector<GatherAxis> axes;
+  std::vector<std::vector<int32_t>> index;
+  std::vector<int32_t> runs;
+  std::vector<uint8_t> fill;
+  GatherPlan plan;
+  size_t rows;
+};
+
+struct PermuteWork {
+  std::vector<PermuteAxis> outer;
+  PermutePlan plan;
+  size_t planes;
+};
+
+// One pass of up to three adjacent axes. Most steps are one pass.
+struct ResamplePass {
+  struct Axis {
+    std::vector<int32_t> index;
+    std::vector<float> weight;
+    std::vector<uint8_t> first;
+    std::vector<uint32_t> slot;
+    std::vector<bool> used;  // [extent]
+  };
+  struct Lanes {
+    std::vector<uint8_t> kind;
+    std::vector<int32_t> base, lane;
+    std::vector<float> weight;
+  };
+  std::array<Axis, 3> axes;
+  Lanes lanes8, lanes16;
+  ResamplePlan plan;
+  size_t rows;           // units of work
+  size_t elements_in;
+  size_t elements_out;
+  size_t scratch_bytes;  // per thread
+  // False when outputs leave out source rows, whose non-finite values must be counted all the same.
+  bool covers_source;
+};
+struct ResampleWork {
+  // Plans point into their passes, which therefore must not move.
+  std::vector<std::unique_ptr<ResamplePass>> passes;
+};
+
+GatherWork plan_gather(const GatherDescription& step, const ValueDescription& in, const ValueDescription& out, size_t size);
+PermuteWork plan_permute(const PermuteDescription& step, const ValueDescription& in, size_t size);
+ResampleWork plan_resample(const ResampleDescription& step, const ValueDescription& in, const ValueDescription& out);
+
+// A step, or a cast together with the resampling that alone reads it; then the cast's result never exists as a whole.
+struct Unit {
+  size_t step;                 // position in the description
+  size_t in, out;              // values
+  ptrdiff_t cast_step = -1;    // the cast that is done on the fly
+  NonFinite cast_non_finite = NonFinite::kKeep;
+  std::variant<CastDescription, GatherWork, PermuteWork, ResampleWork, NormalizeDescription> work = CastDescription{};
+  // Offsets in the scratch memory of what lies between the passes of a resampling.
+  size_t between_bytes = 0;
+  size_t between[2] = {0, 0};
+};
+
+}  // namespace tc

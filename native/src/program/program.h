@@ -1,0 +1,63 @@
+// A checked program, ready to run. Immutable after its construction but for the pool of scratch memory, so any number of runs may overlap.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "program/description.h"
+#include "program/plans.h"
+
+namespace tc {
+
+struct ProgramFault {
+  size_t step, item, count, index;
+};
+
+struct Value {
+  int dtype;
+  std::vector<size_t> shape;
+  size_t elements;
+  size_t bytes;
+  // Where it lies while an item runs: in an input or output array, or at an offset of the scratch memory.
+  enum class Place { kNowhere, kInput, kOutput, kScratch } place = Place::kNowhere;
+  size_t port = 0;
+  size_t offset = 0;
+};
+
+class Scratch;
+
+class Program {
+ public:
+  // Throws InvalidProgram.
+  explicit Program(ProgramDescription description);
+  ~Program();
+
+  // Arrays hold `count` items one after the other, and have the right length.
+  std::vector<ProgramFault> run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads) const;
+
+  const std::vector<Value>& values() const { return values_; }
+  const std::vector<size_t>& inputs() const { return inputs_; }
+  const std::vector<size_t>& outputs() const { return outputs_; }
+  size_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  void validate(const ProgramDescription& description);
+  void plan(ProgramDescription& description);
+  void place();
+  bool run_item(const struct ItemRun& item, ProgramFault& fault) const;
+  std::unique_ptr<Scratch> take_scratch() const;
+  void return_scratch(std::unique_ptr<Scratch> scratch) const;
+
+  std::vector<Value> values_;
+  std::vector<size_t> inputs_, outputs_;
+  std::vector<Unit> units_;
+  size_t scratch_bytes_ = 0;
+  bool large_ = false;  // an item is worth more than one thread
+
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Scratch>> pool_;  // memory of finished runs
+};
+
+}  // namespace tc

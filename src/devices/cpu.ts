@@ -1,0 +1,72 @@
+import { availableParallelism } from 'node:os'
+import { DTYPES } from '../core/dtype.js'
+import type { NativeProgram, ProgramDescription, StepDescription } from '../native/addon.js'
+import { native } from '../native/load.js'
+import type { Program, Step } from '../ops/program.js'
+import type { Device, PreparedProgram, ProgramBatch } from './device.js'
+
+export interface CpuDeviceOptions {
+  /** Threads that one `run` may use; all processors when left out. The bytes do not depend on it. */
+  readonly threads?: number
+  /**
+   * Instruction set to use, one of the addon's `isaAvailable()`; the best when left out. For tests: it holds for the
+   * whole process, until the device is closed.
+   */
+  readonly isa?: string
+}
+
+/** The CPU as a device: the addon's kernels, on threads of its own. */
+export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
+  const threads = options.threads ?? availableParallelism()
+  if (!Number.isInteger(threads) || threads < 1) throw new TypeError(`threads must be a positive integer, found ${threads}`)
+  const addon = native()
+  if (options.isa !== undefined) addon.isaForce(options.isa)
+  let closed = false
+  return {
+    kind: 'cpu',
+    identity: { kind: 'cpu', name: addon.isaSelected() },
+    async prepare(program) {
+      if (closed) throw new TypeError('The device is closed')
+      return prepared(program, new addon.Program(describe(program)), threads)
+    },
+    async close() {
+      if (!closed && options.isa !== undefined) addon.isaForce(undefined)
+      closed = true
+    },
+  }
+}
+
+function prepared(program: Program, compiled: NativeProgram, threads: number): PreparedProgram {
+  return {
+    program,
+    scratchBytes: compiled.scratchBytes,
+    async run({ count, inputs, outputs }: ProgramBatch) {
+      return compiled.run(count, inputs, outputs, threads)
+    },
+  }
+}
+
+/** The program in the form native code takes. */
+export function describe(program: Program): ProgramDescription {
+  return {
+    values: program.values.map(({ dtype, shape }) => ({ dtype: DTYPES[dtype].code, shape: [...shape] })),
+    inputs: program.inputs.map((port) => port.value),
+    outputs: program.outputs.map((port) => port.value),
+    steps: program.steps.map(describeStep),
+  }
+}
+
+const NON_FINITE = { error: 0, zero: 1, keep: 2 } as const
+
+function describeStep(step: Step): StepDescription {
+  switch (step.kernel) {
+    case 'cast': return { kernel: 'cast', in: step.in, out: step.out, nonFinite: NON_FINITE[step.nonFinite] }
+    case 'gather': return { kernel: 'gather', in: step.in, out: step.out, index: [...step.index], fill: step.fill }
+    case 'permute': return { kernel: 'permute', in: step.in, out: step.out, order: [...step.order] }
+    case 'resample': return { kernel: 'resample', in: step.in, out: step.out, tables: step.tables.map(({ axis, taps, index, weight }) => ({ axis, taps, index, weight })) }
+    case 'normalize': {
+      const { groups, members, statistics, nonzero, eps, toLow, toHigh, quantileLow, quantileHigh, clip, affine } = step
+      return { kernel: 'normalize', in: step.in, out: step.out, groups, members, statistics, nonzero, eps, toLow, toHigh, quantileLow, quantileHigh, clip, affine }
+    }
+  }
+}
