@@ -16,7 +16,7 @@ export interface Addon {
   MappedFile: new(path: string) => MappedFile
   /** Allocates blocks ahead: `offset … offset+length`, without changing the file's size when `keepSize`. Returns 0 or an errno. */
   fallocate(fd: number, offset: number, length: number, keepSize: boolean): number
-  /** Blocks of 512 bytes that a file occupies. */
+  /** Bytes of the blocks that a file occupies. */
   allocatedBytes(fd: number): number
   /** File-system type magic of a path (`statfs.f_type`), to refuse network file systems. */
   fileSystemType(path: string): number
@@ -36,16 +36,19 @@ export interface Addon {
   xxh64Chunks(data: Uint8Array, chunkBytes: number): Promise<Uint8Array>
   xxh64(data: Uint8Array): bigint
   crc32(data: Uint8Array, start?: number): number
+  /** The same on a thread. `start` is the CRC of the bytes before, 0 at the beginning. */
+  crc32Async(data: Uint8Array, start: number): Promise<number>
 
   // --- reading source arrays ----------------------------------------------------------------------------------------
   /**
    * Rows `start … stop` of axis 0 of a Fortran-ordered array, written in C order: a blocked transpose with bounded memory.
-   * `elementSize` 1, 2, 4, 8 or 16.
+   * `elementSize` 1, 2, 4, 8 or 16. A source of more than one typed array can hold is given in pieces that follow each other in memory.
    */
-  fromFortran(source: Uint8Array, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
+  fromFortran(source: Uint8Array | readonly Uint8Array[], shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
   /** Copies, reversing the bytes of every `unit` (2, 4, 8); unit 1 is a plain copy. Source and out may be the same array. */
   copySwapped(source: Uint8Array, unit: number, out: Uint8Array): Promise<void>
-  Inflate: new(compressed: Uint8Array, inflatedBytes: number, pointEveryBytes: number) => Inflate
+  /** `compressed` may be given in pieces as for `fromFortran`. A resume point is left every `pointEveryBytes` inflated bytes; 0 leaves none. */
+  Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number) => Inflate
 
   // --- datasets -----------------------------------------------------------------------------------------------------
   VerifiedBlob: new(file: MappedFile, checksums: Uint8Array, chunkBytes: number) => VerifiedBlob
@@ -97,9 +100,11 @@ export interface Sha256 {
 export interface Inflate {
   /**
    * Inflates `offset … offset+out.length` into `out`, from the nearest resume point at or before it. Rejects with `code` E_DEFLATE when the stream
-   * is damaged, ends early or holds more than `inflatedBytes`.
+   * is damaged, ends early or holds more than `inflatedBytes`. An empty `out` moves the first pass on to `offset`.
    */
   read(offset: number, out: Uint8Array): Promise<void>
+  /** Rows of a Fortran-ordered array that fills the stream from `offset` to its end, in C order: as `fromFortran`, without holding the array. */
+  readFortran(offset: number, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
   /** CRC-32 of all inflated bytes once the whole stream has been passed in order, `undefined` until then. */
   readonly crc32: number | undefined
   /** Compressed bytes used, once the end has been seen. */

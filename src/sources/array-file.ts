@@ -1,0 +1,135 @@
+import type { DType } from '../core/dtype.js'
+import { FormatError, UnsupportedError } from '../core/errors.js'
+import { show } from '../core/options.js'
+import { MappedBytes, type StoredBytes } from './bytes.js'
+import { OpenFile, type FileOptions } from './file.js'
+import { StoredArray, UnusableArray } from './lazy.js'
+import { readNpyHeader } from './npy-header.js'
+import { readSafetensorsHeader, safetensorsHeaderBytes, type SafetensorsTensor } from './safetensors-header.js'
+import { openZipMember } from './zip-member.js'
+import { readZipDirectory, type ZipMember } from './zip.js'
+
+export type ArrayFormat = 'npy' | 'npz' | 'safetensors'
+
+/** What a file's headers say about one array. */
+export interface ArrayInfo {
+  readonly name: string
+  /** Undefined when the array cannot be read; `unusable` says why. */
+  readonly dtype: DType | undefined
+  /** The element type as the file names it. */
+  readonly type: string
+  readonly shape: readonly number[] | undefined
+  readonly order: 'C' | 'Fortran'
+  readonly byteOrder: 'little' | 'big'
+  readonly compressed: boolean
+  /** Bytes of the array's part of the file. */
+  readonly storedBytes: number
+  /** True when reading rows copies nothing. */
+  readonly mappable: boolean
+  readonly unusable: string | undefined
+}
+
+export interface ArrayEntry {
+  readonly info: ArrayInfo
+  readonly array: StoredArray | UnusableArray
+}
+
+/** A .npy, .npz or .safetensors file, opened: its arrays by name. Headers inside a .npz are read when their array is asked for. */
+export interface ArrayFile {
+  readonly format: ArrayFormat
+  readonly file: OpenFile
+  /** In file order. */
+  readonly names: readonly string[]
+  readonly metadata: Readonly<Record<string, string>>
+  /** Rejects with FormatError when the array's header is damaged; an array that is sound but not supported is an UnusableArray. */
+  entry(name: string): Promise<ArrayEntry>
+}
+
+/** Name of the only array of a .npy file. */
+export const NPY_ARRAY = 'data'
+
+/** Opens a file, by its first bytes when `format` is left out. Rejects with FileError, FormatError. */
+export async function openArrayFile(path: string | URL, format?: ArrayFormat, options?: FileOptions): Promise<ArrayFile> {
+  const file = OpenFile.open(path, options)
+  try {
+    if (file.size === 0) throw new FormatError({ file: file.path, place: 'size', expected: 'an array file', found: 'an empty file' })
+    const opened = await OPENERS[format ?? await formatOf(file)](file)
+    file.assertUnchanged()
+    return opened
+  } catch (error) {
+    file.close()
+    throw error
+  }
+}
+
+async function formatOf(file: OpenFile): Promise<ArrayFormat> {
+  const first = Buffer.from(await file.header(0, Math.min(9, file.size)))
+  if (first.subarray(0, 6).equals(Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]))) return 'npy'
+  // PK\3\4, or PK\5\6 for an archive without members.
+  if (first.subarray(0, 2).toString('latin1') === 'PK') return 'npz'
+  if (first.length === 9 && first[8] === 0x7b) return 'safetensors'
+  const byName = /\.(npy|npz|safetensors)$/i.exec(file.path)?.[1]?.toLowerCase()
+  if (byName !== undefined) return byName as ArrayFormat
+  throw new FormatError({ file: file.path, place: 'first bytes', expected: 'a .npy, .npz or .safetensors file', found: show(first.toString('latin1')) })
+}
+
+const OPENERS: Readonly<Record<ArrayFormat, (file: OpenFile) => Promise<ArrayFile>>> = { npy: openNpy, npz: openNpz, safetensors: openSafetensors }
+
+async function openNpy(file: OpenFile): Promise<ArrayFile> {
+  const entry = await npyEntry(NPY_ARRAY, 'array data', new MappedBytes(file, 'array data', 0, file.size), file.size)
+  return { format: 'npy', file, names: [NPY_ARRAY], metadata: {}, entry: async () => entry }
+}
+
+async function npyEntry(name: string, place: string, bytes: StoredBytes, storedBytes: number): Promise<ArrayEntry> {
+  const { file } = bytes
+  const header = await readNpyHeader(file.path, place, bytes.size, (length) => bytes.peek(length))
+  const { dtype, shape, fortran, swapUnit, dataOffset: offset } = header
+  const common = { name, type: header.descr, shape, order: fortran ? 'Fortran' : 'C', byteOrder: swapUnit > 1 ? 'big' : 'little', compressed: bytes.deflated, storedBytes } as const
+  if (dtype === undefined) {
+    return { info: { ...common, dtype, mappable: false, unusable: header.reason }, array: new UnusableArray(new UnsupportedError({ file: file.path, place, reason: header.reason! })) }
+  }
+  const array = new StoredArray(bytes, { place, dtype, shape, fortran, swapUnit, offset })
+  return { info: { ...common, dtype, mappable: array.mappable, unusable: undefined }, array }
+}
+
+/** NumPy names the member of array x `x.npy`; members of other names hold no arrays. */
+async function openNpz(file: OpenFile): Promise<ArrayFile> {
+  const members = new Map<string, ZipMember>()
+  for (const member of await readZipDirectory(file)) {
+    const name = member.name.replace(/\.npy$/, '')
+    if (members.has(name)) throw new FormatError({ file: file.path, place: `zip member ${show(member.name)}`, expected: 'each array once', found: `${show(name)} twice` })
+    members.set(name, member)
+  }
+  const entry = async (name: string): Promise<ArrayEntry> => {
+    const member = members.get(name)!
+    const place = `array ${show(name)}`
+    try {
+      if (!member.name.endsWith('.npy')) throw new UnsupportedError({ file: file.path, place, reason: `zip member ${show(member.name)} is not a .npy file` })
+      return await npyEntry(name, place, await openZipMember(file, member), member.storedBytes)
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) throw error
+      const info = { name, dtype: undefined, type: '?', shape: undefined, order: 'C', byteOrder: 'little', compressed: member.method !== 0, storedBytes: member.storedBytes, mappable: false, unusable: error.message } as const
+      return { info, array: new UnusableArray(error) }
+    }
+  }
+  return { format: 'npz', file, names: [...members.keys()], metadata: {}, entry }
+}
+
+async function openSafetensors(file: OpenFile): Promise<ArrayFile> {
+  await file.populate(0, Math.min(8, file.size))
+  await file.populate(0, safetensorsHeaderBytes(file))
+  const { tensors, metadata } = readSafetensorsHeader(file)
+  return { format: 'safetensors', file, names: Object.keys(tensors), metadata, entry: async (name) => safetensorsEntry(file, name, tensors[name]!) }
+}
+
+function safetensorsEntry(file: OpenFile, name: string, tensor: SafetensorsTensor): ArrayEntry {
+  const { dtype, shape, offset } = tensor
+  const place = `tensor ${show(name)}`
+  const common = { name, type: tensor.type, shape, order: 'C', byteOrder: 'little', compressed: false, storedBytes: tensor.bytes } as const
+  if (dtype === undefined) {
+    const error = new UnsupportedError({ file: file.path, place, reason: `elements of type ${tensor.type} are not read` })
+    return { info: { ...common, dtype, mappable: false, unusable: error.message }, array: new UnusableArray(error) }
+  }
+  const array = new StoredArray(new MappedBytes(file, place, offset, tensor.bytes), { place, dtype, shape, fortran: false, swapUnit: 1, offset: 0 })
+  return { info: { ...common, dtype, mappable: array.mappable, unusable: undefined }, array }
+}

@@ -1,0 +1,135 @@
+import { DTYPES, sizeOf, type DType, type TypedArray } from '../core/dtype.js'
+import type { LazyTensor, NonFinite, RowRange, Tensor } from '../core/tensor.js'
+import { native } from '../native/load.js'
+import type { StoredBytes } from './bytes.js'
+import { CastTensor, type ElementReader } from './cast.js'
+import { checkReadBytes, numbers, product, type ReadOptions, rowsOf } from './ranges.js'
+
+/** How an array lies in its file. */
+export interface StoredLayout {
+  /** For messages: `array x`. */
+  readonly place: string
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly fortran: boolean
+  /** Bytes whose order is reversed; 1 when none. */
+  readonly swapUnit: number
+  /** First byte of the data in `bytes`. */
+  readonly offset: number
+}
+
+/**
+ * An array in a file. Rows are views of mapped memory where the stored bytes are what was asked for (C order, little-endian, not
+ * compressed, at a multiple of their element's size); otherwise they are copied, swapped, transposed or inflated on a thread.
+ */
+export class StoredArray implements LazyTensor, ElementReader {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly layout: StoredLayout
+  readonly bytes: StoredBytes
+  readonly #rowBytes: number
+
+  constructor(bytes: StoredBytes, layout: StoredLayout) {
+    this.dtype = layout.dtype
+    this.shape = Object.freeze([...layout.shape])
+    this.layout = layout
+    this.bytes = bytes
+    this.#rowBytes = product(this.shape.slice(1)) * sizeOf(this.dtype)
+  }
+
+  async read(range?: RowRange, options: ReadOptions = {}): Promise<Tensor> {
+    const { start, stop, shape } = rowsOf(this, range)
+    const bytes = checkReadBytes(this, product(shape) * sizeOf(this.dtype))
+    options.signal?.throwIfAborted()
+    const data = this.layout.fortran
+      ? await this.#rowsOfFortran(start, stop, bytes)
+      : await this.#stretch(start * this.#rowBytes, bytes, options)
+    options.signal?.throwIfAborted()
+    this.bytes.file.assertUnchanged()
+    return { dtype: this.dtype, shape, data } as Tensor
+  }
+
+  cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor {
+    return CastTensor.of(this, dtype, options)
+  }
+
+  get fortran(): boolean {
+    return this.layout.fortran
+  }
+
+  get where(): string {
+    return `${this.bytes.file.path}: ${this.layout.place}`
+  }
+
+  /** True when rows are views of the file. */
+  get mappable(): boolean {
+    const { fortran, swapUnit, offset, dtype } = this.layout
+    return !fortran && swapUnit === 1 && this.bytes.view(offset, 0, DTYPES[dtype].array.BYTES_PER_ELEMENT) !== undefined
+  }
+
+  assertUnchanged(): void {
+    this.bytes.file.assertUnchanged()
+  }
+
+  async elements(first: number, count: number, scratch: () => ArrayBuffer, signal?: AbortSignal): Promise<{ data: TypedArray; done(): Promise<void> }> {
+    const size = sizeOf(this.dtype)
+    const from = this.layout.offset + first * size
+    const stored = this.layout.swapUnit === 1 ? this.bytes.view(from, count * size, DTYPES[this.dtype].array.BYTES_PER_ELEMENT) : undefined
+    if (stored !== undefined) return { data: numbers(this.dtype, stored), done: () => this.bytes.passed(from, count * size) }
+    const out = new Uint8Array(scratch(), 0, count * size)
+    await this.bytes.read(from, out, this.layout.swapUnit, signal)
+    return { data: numbers(this.dtype, out), done: async () => {} }
+  }
+
+  /** Tells that rows are not needed again soon. */
+  release(start: number, stop: number): void {
+    if (this.layout.fortran || this.shape.length === 0) return
+    this.bytes.release(this.layout.offset + start * this.#rowBytes, (stop - start) * this.#rowBytes)
+  }
+
+  async #stretch(offset: number, length: number, options: ReadOptions): Promise<TypedArray> {
+    const from = this.layout.offset + offset
+    if (options.copy !== true && this.layout.swapUnit === 1) {
+      const stored = this.bytes.view(from, length, DTYPES[this.dtype].array.BYTES_PER_ELEMENT)
+      if (stored !== undefined) {
+        await this.bytes.ready(from, length)
+        return numbers(this.dtype, stored)
+      }
+    }
+    const out = new Uint8Array(new ArrayBuffer(length))
+    await this.bytes.read(from, out, this.layout.swapUnit, options.signal)
+    return numbers(this.dtype, out)
+  }
+
+  async #rowsOfFortran(start: number, stop: number, length: number): Promise<TypedArray> {
+    const out = new Uint8Array(new ArrayBuffer(length))
+    await this.bytes.readFortran(this.layout.offset, this.shape, sizeOf(this.dtype), start, stop, out)
+    if (this.layout.swapUnit > 1) await native().copySwapped(out, this.layout.swapUnit, out)
+    return numbers(this.dtype, out)
+  }
+}
+
+/** An array that is listed but not read. Any use of it throws the UnsupportedError or FormatError that says why. */
+export class UnusableArray implements LazyTensor {
+  readonly #error: Error
+
+  constructor(error: Error) {
+    this.#error = error
+  }
+
+  get dtype(): DType {
+    throw this.#error
+  }
+
+  get shape(): readonly number[] {
+    throw this.#error
+  }
+
+  async read(): Promise<Tensor> {
+    throw this.#error
+  }
+
+  cast(): LazyTensor {
+    throw this.#error
+  }
+}
