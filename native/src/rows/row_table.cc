@@ -1,0 +1,49 @@
+#include "rows/row_table.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace tc {
+namespace {
+
+// The processor sees a run of addresses only after the first few lines; rows ahead are announced by their beginnings.
+constexpr size_t kRowsAhead = 4;
+constexpr uint64_t kBytesAhead = 512;
+
+void announce(const RowPlace& place, uint64_t row_bytes) {
+  const uint8_t* data = place.blob->data() + place.offset;
+  for (uint64_t at = 0; at < std::min(row_bytes, kBytesAhead); at += 64) __builtin_prefetch(data + at);
+}
+
+}  // namespace
+
+int64_t RowTable::locate(std::span<const double> indices, RowPlace* places) const {
+  for (size_t k = 0; k < indices.size(); k++) {
+    const double index = indices[k];
+    // Also false for NaN.
+    if (!(index >= 0 && index < static_cast<double>(blob_of_.size()))) return static_cast<int64_t>(k);
+    const size_t i = static_cast<size_t>(index);
+    const uint32_t number = blob_of_[i];
+    const uint32_t row = row_of_[i];
+    if (static_cast<double>(i) != index || number >= blobs_.size()) return static_cast<int64_t>(k);
+    const RowBlob& place = blobs_[number];
+    const uint64_t size = place.blob->size();
+    // In this order no sum overflows: a row number and the size of a row that fit the blob have a product that does too.
+    if (place.field_offset > size || (row_bytes_ > 0 && row >= (size - place.field_offset) / row_bytes_)) return static_cast<int64_t>(k);
+    places[k] = {place.blob.get(), place.field_offset + row * row_bytes_};
+  }
+  return -1;
+}
+
+int64_t RowTable::copy(std::span<const RowPlace> places, uint8_t* out) const {
+  if (row_bytes_ == 0) return -1;
+  for (size_t k = 0; k < places.size(); k++, out += row_bytes_) {
+    if (k + kRowsAhead < places.size()) announce(places[k + kRowsAhead], row_bytes_);
+    const auto& [blob, offset] = places[k];
+    if (!blob->is_verified(offset, row_bytes_) && blob->verify(offset, row_bytes_) >= 0) return static_cast<int64_t>(k);
+    std::memcpy(out, blob->data() + offset, row_bytes_);
+  }
+  return -1;
+}
+
+}  // namespace tc

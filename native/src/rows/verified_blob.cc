@@ -1,0 +1,52 @@
+#include "rows/verified_blob.h"
+
+#include <algorithm>
+#include <system_error>
+
+#include "hash/xxh64.h"
+
+namespace tc {
+
+VerifiedBlob::VerifiedBlob(std::shared_ptr<Mapping> mapping, std::vector<uint64_t> checksums, uint64_t chunk_bytes)
+    : mapping_(std::move(mapping)), checksums_(std::move(checksums)), chunk_bytes_(chunk_bytes), verified_((checksums_.size() + 63) / 64) {}
+
+bool VerifiedBlob::is_verified(uint64_t offset, uint64_t length) const {
+  if (mapping_->faulted()) return false;
+  if (length == 0) return true;
+  const uint64_t last = (offset + length - 1) / chunk_bytes_;
+  for (uint64_t chunk = offset / chunk_bytes_; chunk <= last; chunk++) {
+    if (!chunk_is_verified(chunk)) return false;
+  }
+  return true;
+}
+
+int64_t VerifiedBlob::verify(uint64_t offset, uint64_t length) {
+  if (length == 0) return -1;
+  const uint64_t last = (offset + length - 1) / chunk_bytes_;
+  for (uint64_t chunk = offset / chunk_bytes_; chunk <= last; chunk++) {
+    if (!mapping_->faulted()) {
+      if (chunk_is_verified(chunk)) continue;
+      if (check_chunk(chunk)) {
+        verified_[chunk / 64].fetch_or(uint64_t{1} << (chunk % 64), std::memory_order_release);
+        continue;
+      }
+    }
+    return static_cast<int64_t>(chunk * chunk_bytes_);
+  }
+  return -1;
+}
+
+bool VerifiedBlob::check_chunk(uint64_t chunk) const {
+  const uint64_t offset = chunk * chunk_bytes_;
+  const uint64_t bytes = std::min(chunk_bytes_, mapping_->size() - offset);
+  try {
+    // One call instead of a page fault every few pages.
+    mapping_->populate(offset, bytes);
+  } catch (const std::system_error&) {
+    return false;
+  }
+  // Zeros in place of a lost page might be what the checksum says.
+  return xxh64(mapping_->data() + offset, bytes) == checksums_[chunk] && !mapping_->faulted();
+}
+
+}  // namespace tc

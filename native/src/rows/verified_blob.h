@@ -1,0 +1,36 @@
+// A mapped blob whose chunks are checked the first time they are touched.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "io/mapping.h"
+
+namespace tc {
+
+// For any number of threads at once; two of them may check the same chunk, with the same outcome.
+class VerifiedBlob {
+ public:
+  // `checksums` holds one XXH64 per `chunk_bytes` of the file, in the order of the file.
+  VerifiedBlob(std::shared_ptr<Mapping> mapping, std::vector<uint64_t> checksums, uint64_t chunk_bytes);
+
+  const uint8_t* data() const { return mapping_->data(); }
+  uint64_t size() const { return mapping_->size(); }
+  // A mapping that lost a page is no longer what was checked.
+  bool is_verified(uint64_t offset, uint64_t length) const;
+  // The offset of the first damaged chunk that the range touches, or -1.
+  int64_t verify(uint64_t offset, uint64_t length);
+
+ private:
+  bool chunk_is_verified(uint64_t chunk) const { return (verified_[chunk / 64].load(std::memory_order_acquire) >> (chunk % 64) & 1) != 0; }
+  bool check_chunk(uint64_t chunk) const;
+
+  std::shared_ptr<Mapping> mapping_;
+  std::vector<uint64_t> checksums_;
+  uint64_t chunk_bytes_;
+  std::vector<std::atomic<uint64_t>> verified_;
+};
+
+}  // namespace tc
