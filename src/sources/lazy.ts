@@ -111,25 +111,25 @@ export class StoredArray implements LazyTensor, ElementReader {
 
 /** An array that is listed but not read. Any use of it throws the UnsupportedError or FormatError that says why. */
 export class UnusableArray implements LazyTensor {
-  readonly #error: Error
+  readonly error: Error
 
   constructor(error: Error) {
-    this.#error = error
+    this.error = error
   }
 
   get dtype(): DType {
-    throw this.#error
+    throw this.error
   }
 
   get shape(): readonly number[] {
-    throw this.#error
+    throw this.error
   }
 
   async read(): Promise<Tensor> {
-    throw this.#error
+    throw this.error
   }
 
   cast(): LazyTensor {
-    throw this.#error
+    throw this.error
   }
 }
