@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest'
+import type { TypedArray } from '../../src/core/dtype.js'
+import { native } from '../../src/native/load.js'
+import type { Program } from '../../src/ops/program.js'
+import { interpret } from '../reference/interpret.js'
+import { difference, runNative, type Result } from './compare.js'
+import { castTo, chain, gathered, linearTable, normalized, permuted, resampled } from './programs.js'
+import { Random, floats } from './values.js'
+
+// A comparison that cannot fail proves nothing. Each kernel is compared once with a result that is wrong in the way that a slip in the kernel
+// would make it wrong; the comparison must take the right one and refuse the wrong one.
+
+async function expectRefused(program: Program, input: TypedArray, wrong: Result): Promise<void> {
+  const isa = native().isaAvailable().at(-1)!
+  const right = await runNative(program, 1, [input], isa, 1, 1)
+  const expected = interpret(program, 1, [input])
+  expect(difference(program, 1, right, expected)).toBeUndefined()
+  expect(difference(program, 1, wrong, expected)).toMatch(/^output 0, item 0, element \d+: 0x/)
+}
+const run = (program: Program, input: TypedArray): Promise<Result> => runNative(program, 1, [input], native().isaAvailable().at(-1)!, 1, 0)
+const result = (...values: TypedArray[]): Result => ({ outputs: values, faults: [] })
+
+const random = new Random(97)
+const shape = [6, 9]
+const values = floats(54, random, 'edges')
+
+describe('a wrong kernel is noticed', () => {
+  test('cast: the last element dropped, a tie rounded away, a subnormal flushed', async () => {
+    const input = Float64Array.of(1, 2 ** -140, 1 + 2 ** -24, 0.1)
+    const program = chain({ dtype: 'float64', shape: [4] }, castTo('float32', [4]))
+    for (const wrong of [[1, 2 ** -140, 1, 0], [1, 2 ** -140, 1 + 2 ** -23, 0.1], [1, 0, 1, 0.1]]) await expectRefused(program, input, result(Float32Array.from(wrong)))
+  })
+
+  test('cast: float64 to float16 by way of float32', async () => {
+    const input = Float64Array.of(1 + 2 ** -11 + 2 ** -40)
+    const once = chain({ dtype: 'float64', shape: [1] }, castTo('float16', [1]))
+    const twice = chain({ dtype: 'float64', shape: [1] }, castTo('float32', [1]), castTo('float16', [1]))
+    await expectRefused(once, input, await run(twice, input))
+  })
+
+  test('gather and permute: two indices swapped', async () => {
+    const index = Int32Array.of(0, 1, 2, 3, 4, 5), swapped = Int32Array.of(0, 1, 3, 2, 4, 5)
+    const gather = (by: Int32Array): Program => chain({ dtype: 'float32', shape }, gathered('float32', shape, [by, null]))
+    await expectRefused(gather(index), values, await run(gather(swapped), values))
+    const square = [9, 6]
+    await expectRefused(chain({ dtype: 'float32', shape: square }, permuted('float32', square, [1, 0])), values, result(values))
+  })
+
+  test('resample: two taps swapped, axes in the other order, no guard', async () => {
+    const tables = [linearTable(0, 6, 4), linearTable(1, 9, 5)]
+    const program = chain({ dtype: 'float32', shape }, resampled(shape, tables))
+    const slip = { ...tables[1]!, index: tables[1]!.index.slice() }
+    slip.index.set([tables[1]!.index[3]!, tables[1]!.index[2]!], 2)
+    const plain = floats(54, random, 'plain')
+    await expectRefused(program, plain, await run(chain({ dtype: 'float32', shape }, resampled(shape, [tables[0]!, slip])), plain))
+
+    const first = chain({ dtype: 'float32', shape }, resampled(shape, [tables[1]!]), resampled([6, 5], [tables[0]!]))
+    await expectRefused(program, plain, await run(first, plain))
+
+    const line = Float32Array.of(1.5 * 2 ** -126, 1.25 * 2 ** -126)
+    const half = { axis: 0, taps: 2, index: Int32Array.of(0, 1), weight: Float32Array.of(1, -1) }
+    const subtract = chain({ dtype: 'float32', shape: [2] }, resampled([2], [half]))
+    await expectRefused(subtract, line, result(Float32Array.of(line[0]! - line[1]!)))
+  })
+
+  test('normalize: a running sum instead of the tree, one member too few', async () => {
+    const n = 5000
+    const cancelling = floats(n, random, 'cancel').map((x, i) => Math.fround(x + i * 1e6))
+    const program = chain({ dtype: 'float32', shape: [n] }, normalized([n], {}))
+    const apply = (mean: number, variance: number): Result => {
+      const high = Math.fround(mean), low = Math.fround(mean - high), mul = Math.fround(1 / (Math.sqrt(variance) + 1e-8))
+      return result(cancelling.map((x) => Math.fround(Math.fround(Math.fround(x - high) - low) * mul)))
+    }
+    let sum = 0, squares = 0
+    for (const x of cancelling) sum = Math.fround(sum + x)
+    for (const x of cancelling) squares = Math.fround(squares + Math.fround(Math.fround(x - sum / n) ** 2))
+    await expectRefused(program, cancelling, apply(sum / n, squares / n))
+    const short = cancelling.subarray(0, n - 1)
+    const dropped = (await run(chain({ dtype: 'float32', shape: [n - 1] }, normalized([n - 1], {})), short)).outputs[0] as Float32Array
+    await expectRefused(program, cancelling, result(Float32Array.of(...dropped, 0)))
+  })
+
+  test('a fault that is missed, invented or misplaced', async () => {
+    const program = chain({ dtype: 'float64', shape: [3] }, castTo('float32', [3]))
+    const input = Float64Array.of(1, NaN, 3)
+    const expected = interpret(program, 1, [input])
+    const fault = { step: 0, item: 0, count: 1, index: 1 }
+    expect(difference(program, 1, { ...expected, faults: [fault] }, expected)).toBeUndefined()
+    for (const faults of [[], [{ ...fault, index: 2 }], [{ ...fault, count: 2 }], [fault, { ...fault, item: 1 }]]) {
+      expect(difference(program, 1, { ...expected, faults }, expected)).toMatch(/^faults/)
+    }
+  })
+})
