@@ -1,5 +1,6 @@
 // Rows of datasets: see src/native/addon.ts.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -110,6 +111,7 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
     Bytes blob_of;
     Bytes row_of;
     std::unique_ptr<RowTable> table;
+    std::atomic<int> running{0};
   };
   struct Job {
     std::shared_ptr<State> state;
@@ -145,7 +147,9 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
     if (bad >= 0) throw Error{"ERR_OUT_OF_RANGE", "indices[" + std::to_string(bad) + "] names no row, or one that leaves its blob"};
     std::mutex found;
     const uint64_t bytes = places.size() * table.row_bytes();
-    const unsigned threads = bytes > kWorthAThread ? std::min(kThreads, std::thread::hardware_concurrency()) : 1;
+    // Calls that run at the same time are each other's second thread.
+    const bool alone = job.state->running.fetch_add(1) == 0;
+    const unsigned threads = alone && bytes > kWorthAThread ? std::min(kThreads, std::thread::hardware_concurrency()) : 1;
     parallel_for(places.size(), threads, [&](size_t begin, size_t end) {
       const int64_t damaged = table.copy(std::span(places).subspan(begin, end - begin), job.out.data + begin * table.row_bytes());
       if (damaged < 0) return;
@@ -153,6 +157,7 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
       std::lock_guard lock(found);
       if (job.damaged < 0 || position < job.damaged) job.damaged = position;
     });
+    job.state->running.fetch_sub(1);
   }
 
   std::shared_ptr<State> state_;

@@ -43,6 +43,10 @@ int64_t RowTable::copy(std::span<const RowPlace> places, uint8_t* out) const {
     if (!blob->is_verified(offset, row_bytes_) && blob->verify(offset, row_bytes_) >= 0) return static_cast<int64_t>(k);
     std::memcpy(out, blob->data() + offset, row_bytes_);
   }
+  // A page that was lost after its check was copied as zeros; the mapping was marked before they could be read.
+  for (size_t k = 0; k < places.size(); k++) {
+    if (!places[k].blob->intact()) return static_cast<int64_t>(k);
+  }
   return -1;
 }
 

@@ -18,7 +18,8 @@ class VerifiedBlob {
 
   const uint8_t* data() const { return mapping_->data(); }
   uint64_t size() const { return mapping_->size(); }
-  // A mapping that lost a page is no longer what was checked.
+  // False once the mapping has lost a page; it is then no longer what was checked.
+  bool intact() const { return !mapping_->faulted(); }
   bool is_verified(uint64_t offset, uint64_t length) const;
   // The offset of the first damaged chunk that the range touches, or -1.
   int64_t verify(uint64_t offset, uint64_t length);

@@ -1,0 +1,214 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RowTable, VerifiedBlob } from '../../src/native/addon.js'
+import { native } from '../../src/native/load.js'
+
+const addon = native()
+let dir: string
+let files = 0
+beforeAll(() => { dir = mkdtempSync(join(tmpdir(), 'tensorcache-rows-')) })
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+interface Blob { path: string; content: Uint8Array; verified: VerifiedBlob }
+
+/** Writes `content`, then `damage` bytes of it are changed in the file. */
+async function blob(content: Uint8Array, chunkBytes: number, damage: number[] = []): Promise<Blob> {
+  const path = join(dir, `blob-${files++}`)
+  writeFileSync(path, content)
+  const checksums = await addon.xxh64Chunks(content, chunkBytes)
+  const fd = openSync(path, 'r+')
+  for (const at of damage) writeSync(fd, new Uint8Array([content[at]! ^ 1]), 0, 1, at)
+  closeSync(fd)
+  return { path, content, verified: new addon.VerifiedBlob(new addon.MappedFile(path), checksums, chunkBytes) }
+}
+
+describe('VerifiedBlob', () => {
+  test.each([[1, 64], [64, 64], [65, 64], [1000, 64], [10_000, 4096], [10_000, 1], [10_000, 2 ** 40]])('%i bytes in chunks of %d are checked as they are touched', async (size, chunk) => {
+    const { verified } = await blob(randomBytes(size), chunk)
+    expect(verified.isVerified(0, size)).toBe(false)
+    expect(await verified.verify(0, 1)).toBe(-1)
+    expect(verified.isVerified(0, Math.min(size, chunk))).toBe(true)
+    expect(verified.isVerified(0, size)).toBe(size <= chunk)
+    expect(await verified.verify(size - 1, 1)).toBe(-1)
+    expect(await verified.verify(0, size)).toBe(-1)
+    expect(verified.isVerified(0, size)).toBe(true)
+    expect(verified.isVerified(size, 0)).toBe(true)
+  })
+
+  test('every flipped bit is found, and where', async () => {
+    const size = 1000
+    const content = randomBytes(size)
+    for (let at = 0; at < size; at += 37) {
+      const { verified } = await blob(content, 96, [at])
+      const chunk = Math.floor(at / 96) * 96
+      expect(await verified.verify(0, size)).toBe(chunk)
+      expect(verified.isVerified(0, size)).toBe(false)
+      expect(verified.isVerified(chunk, 1)).toBe(false)
+      if (chunk > 0) expect(await verified.verify(0, chunk)).toBe(-1)
+      if (chunk + 96 < size) expect(await verified.verify(chunk + 96, size - chunk - 96)).toBe(-1)
+    }
+  })
+
+  test('a file that lost its end is damaged, also where zeros are what was written', async () => {
+    const content = new Uint8Array(64 * 1024)
+    const { path, verified } = await blob(content, 16384)
+    expect(await verified.verify(0, 16384)).toBe(-1)
+    truncateSync(path, 20_000)
+    expect(await verified.verify(0, content.length)).toBe(16384)
+  })
+
+  test('a mapping that lost a page is damaged everywhere', async () => {
+    const path = join(dir, 'lost')
+    writeFileSync(path, new Uint8Array(64 * 1024))
+    const file = new addon.MappedFile(path)
+    const verified = new addon.VerifiedBlob(file, await addon.xxh64Chunks(new Uint8Array(64 * 1024), 16384), 16384)
+    expect(await verified.verify(0, 65536)).toBe(-1)
+    truncateSync(path, 0)
+    expect(new Uint8Array(file.view(0, 1))[0]).toBe(0)
+    expect(file.faulted).toBe(true)
+    expect(verified.isVerified(0, 1)).toBe(false)
+    expect(await verified.verify(0, 65536)).toBe(0)
+  })
+
+  test('outlives the file object it was made with', async () => {
+    const path = join(dir, 'outlived')
+    const content = randomBytes(1000)
+    writeFileSync(path, content)
+    const file = new addon.MappedFile(path)
+    const verified = new addon.VerifiedBlob(file, await addon.xxh64Chunks(content, 100), 100)
+    file.close()
+    expect(await verified.verify(0, 1000)).toBe(-1)
+    expect(() => new addon.VerifiedBlob(file, new Uint8Array(80), 100)).toThrow(expect.objectContaining({ code: 'ERR_CLOSED' }))
+  })
+
+  test('an empty file has nothing to check', async () => {
+    const { verified } = await blob(new Uint8Array(0), 64)
+    expect(verified.isVerified(0, 0)).toBe(true)
+    expect(await verified.verify(0, 0)).toBe(-1)
+  })
+
+  test('misuse is refused', async () => {
+    const { path, verified } = await blob(randomBytes(1000), 64)
+    const file = new addon.MappedFile(path)
+    for (const bytes of [0, 15 * 8, 16 * 8 - 1, 17 * 8]) expect(() => new addon.VerifiedBlob(file, new Uint8Array(bytes), 64)).toThrow(RangeError)
+    expect(() => new addon.VerifiedBlob(file, new Uint8Array(128), 0)).toThrow(RangeError)
+    expect(() => new addon.VerifiedBlob({} as never, new Uint8Array(128), 64)).toThrow(TypeError)
+    expect(() => new addon.VerifiedBlob(verified as never, new Uint8Array(128), 64)).toThrow(TypeError)
+    expect(() => verified.verify(0, 1001)).toThrow(RangeError)
+    expect(() => verified.isVerified(1001, 0)).toThrow(RangeError)
+  })
+})
+
+/** Rows of `rowBytes` in several blobs, in an order of their own, behind a header of another length in each. */
+async function table(rows: number, rowBytes: number, blobs: number, chunk: number): Promise<{ made: Blob[]; offsets: Float64Array; blobOf: Uint32Array; rowOf: Uint32Array; row: (i: number) => Uint8Array; rows: RowTable }> {
+  const perBlob = Math.ceil(rows / blobs)
+  const offsets = Float64Array.from({ length: blobs }, (_, b) => 8 + 5 * b)
+  const made = await Promise.all(Array.from(offsets, (offset) => blob(randomBytes(offset + perBlob * rowBytes + 3), chunk)))
+  const blobOf = Uint32Array.from({ length: rows }, (_, i) => i % blobs)
+  const rowOf = Uint32Array.from({ length: rows }, (_, i) => perBlob - 1 - Math.floor(i / blobs))
+  const row = (i: number): Uint8Array => made[blobOf[i]!]!.content.subarray(offsets[blobOf[i]!]! + rowOf[i]! * rowBytes, offsets[blobOf[i]!]! + (rowOf[i]! + 1) * rowBytes)
+  return { made, offsets, blobOf, rowOf, row, rows: new addon.RowTable(made.map(({ verified }) => verified), offsets, rowBytes, blobOf, rowOf) }
+}
+
+describe('RowTable', () => {
+  test.each([
+    [1, 1, 1, 1], [10, 1, 3, 64], [100, 7, 4, 64], [100, 64, 1, 4096], [257, 513, 5, 1000],
+    // Enough bytes for two threads.
+    [300, 16384, 3, 65536],
+  ])('%i rows of %i bytes in %i blobs', async (rows, rowBytes, blobs, chunk) => {
+    const { row, rows: gathered } = await table(rows, rowBytes, blobs, chunk)
+    const indices = Float64Array.from({ length: 2 * rows }, (_, k) => (k * 7919) % rows)
+    // One byte on each side must stay as it is.
+    const room = new Uint8Array(indices.length * rowBytes + 2).fill(0xa5)
+    expect(await gathered.gather(indices, room.subarray(1, -1))).toBe(-1)
+    expect(Buffer.from(room.subarray(1, -1)).equals(Buffer.concat(Array.from(indices, row)))).toBe(true)
+    expect([room[0], room.at(-1)]).toEqual([0xa5, 0xa5])
+  })
+
+  test('nothing is asked for, nothing is touched', async () => {
+    const { rows } = await table(3, 16, 1, 64)
+    expect(await rows.gather(new Float64Array(0), new Uint8Array(0))).toBe(-1)
+  })
+
+  test('rows without bytes', async () => {
+    const { made } = await table(3, 16, 1, 64)
+    const rows = new addon.RowTable(made.map(({ verified }) => verified), new Float64Array([0]), 0, new Uint32Array(5), new Uint32Array(5))
+    expect(await rows.gather(new Float64Array([4, 0]), new Uint8Array(0))).toBe(-1)
+  })
+
+  test('the first row in a damaged chunk is named, on one thread and on two', async () => {
+    for (const rowBytes of [100, 16384]) {
+      const rows = 200
+      const content = randomBytes(rows * rowBytes)
+      const { verified } = await blob(content, rowBytes * 2, [150 * rowBytes + 3, 21 * rowBytes])
+      const gathered = new addon.RowTable([verified], new Float64Array([0]), rowBytes, new Uint32Array(rows), Uint32Array.from({ length: rows }, (_, i) => i))
+      const upwards = Float64Array.from({ length: rows }, (_, i) => i)
+      const out = new Uint8Array(rows * rowBytes)
+      expect(await gathered.gather(upwards, out)).toBe(20)
+      expect(await gathered.gather(upwards.slice().reverse(), out)).toBe(rows - 1 - 151)
+      expect(await gathered.gather(upwards.subarray(22, 150), out)).toBe(-1)
+      expect(Buffer.from(out.subarray(0, 128 * rowBytes)).equals(content.subarray(22 * rowBytes, 150 * rowBytes))).toBe(true)
+    }
+  })
+
+  test('a blob that is truncated later is damage', async () => {
+    const { made, rows } = await table(40, 4096, 2, 4096)
+    const all = Float64Array.from({ length: 40 }, (_, i) => i)
+    const out = new Uint8Array(40 * 4096)
+    expect(await rows.gather(all, out)).toBe(-1)
+    truncateSync(made[1]!.path, 5000)
+    expect(await rows.gather(all, out)).toBe(1)
+  })
+
+  test('an index that names no row rejects before anything is copied', async () => {
+    const { rows } = await table(10, 16, 2, 64)
+    for (const bad of [-1, 10, 0.5, NaN, Infinity, -Infinity, 2 ** 53, -0.5]) {
+      const out = new Uint8Array(3 * 16).fill(0xa5)
+      await expect(rows.gather(new Float64Array([1, bad, 2]), out), String(bad)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE', message: expect.stringContaining('indices[1]') })
+      expect(out.every((byte) => byte === 0xa5)).toBe(true)
+    }
+  })
+
+  test('a row outside its blob, or in none, rejects', async () => {
+    const { verified } = await blob(randomBytes(1000), 64)
+    const make = (offset: number, rowBytes: number, blobNumber: number, row: number): RowTable =>
+      new addon.RowTable([verified], new Float64Array([offset]), rowBytes, new Uint32Array([blobNumber]), new Uint32Array([row]))
+    const out = new Uint8Array(1000)
+    const zero = new Float64Array([0])
+    expect(await make(0, 100, 0, 9).gather(zero, out)).toBe(-1)
+    expect(await make(900, 100, 0, 0).gather(zero, out)).toBe(-1)
+    for (const [offset, rowBytes, blobNumber, row] of [[0, 100, 0, 10], [901, 100, 0, 0], [1, 100, 0, 9], [0, 100, 1, 0], [0, 100, 0xffffffff, 0], [0, 1000, 0, 0xffffffff], [1000, 1, 0, 0]] as const) {
+      await expect(make(offset, rowBytes, blobNumber, row).gather(zero, out)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+    }
+    expect(() => make(0, 2 ** 53 - 1, 0, 0xffffffff).gather(zero, out)).toThrow(RangeError)
+  })
+
+  test('misuse is refused', async () => {
+    const { made, rows, offsets, blobOf, rowOf } = await table(10, 16, 2, 64)
+    const verified = made.map((each) => each.verified)
+    expect(() => rows.gather(new Float64Array(2), new Uint8Array(31))).toThrow(RangeError)
+    expect(() => rows.gather(new Float32Array(2) as never, new Uint8Array(32))).toThrow(TypeError)
+    expect(() => rows.gather([0, 1] as never, new Uint8Array(32))).toThrow(TypeError)
+    expect(() => new addon.RowTable(verified, new Float64Array(1), 16, blobOf, rowOf)).toThrow(RangeError)
+    expect(() => new addon.RowTable(verified, offsets, 16, blobOf, rowOf.subarray(1))).toThrow(RangeError)
+    expect(() => new addon.RowTable(verified, new Float64Array([0, 1e9]), 16, blobOf, rowOf)).toThrow(RangeError)
+    expect(() => new addon.RowTable(verified, new Float64Array([0, 0.5]), 16, blobOf, rowOf)).toThrow(RangeError)
+    expect(() => new addon.RowTable([{}, {}] as never, offsets, 16, blobOf, rowOf)).toThrow(TypeError)
+  })
+
+  test('many calls at once, while chunks are checked for the first time', async () => {
+    const { row, rows } = await table(2000, 777, 7, 4096)
+    const calls = Array.from({ length: 40 }, (_, call) => {
+      const indices = Float64Array.from({ length: 300 }, (__, k) => (k * 31 + call * 97) % 2000)
+      const out = new Uint8Array(300 * 777)
+      return { indices, out, done: rows.gather(indices, out) }
+    })
+    for (const { indices, out, done } of calls) {
+      expect(await done).toBe(-1)
+      expect(Buffer.from(out).equals(Buffer.concat(Array.from(indices, row)))).toBe(true)
+    }
+  })
+})
