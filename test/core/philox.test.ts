@@ -50,7 +50,7 @@ describe('Philox', () => {
   test('float32 lies in [0, 1), is exact in float32 and evenly spread', () => {
     const philox = new Philox([7, 0], [0, 0, 0])
     let sum = 0
-    const bins = new Array<number>(64).fill(0)
+    const bins = Array.from({ length: 64 }, () => 0)
     for (let k = 0; k < 64_000; k++) {
       const value = philox.float32()
       expect(value >= 0 && value < 1 && Math.fround(value) === value).toBe(true)
@@ -64,7 +64,7 @@ describe('Philox', () => {
 
   test.each([1, 2, 3, 6, 7, 1000, 2 ** 31 + 1, 2 ** 32 - 1, 2 ** 32])('below(%i) stays below and is evenly spread', (n) => {
     const philox = new Philox([11, n % 1000], [0, 0, 0])
-    const bins = new Array<number>(Math.min(n, 8)).fill(0)
+    const bins = Array.from({ length: Math.min(n, 8) }, () => 0)
     for (let k = 0; k < 16_000; k++) {
       const value = philox.below(n)
       if (!Number.isInteger(value) || value < 0 || value >= n) throw new Error(`${value} is not below ${n}`)

@@ -28,7 +28,7 @@ function misaligned(content: Uint8Array, shift: number): Uint8Array {
 
 /** XXH64 as the specification says it, with bigints. */
 function xxh64Reference(data: Uint8Array): bigint {
-  const [p1, p2, p3, p4, p5] = [0x9e3779b185ebca87n, 0xc2b2ae3d27d4eb4fn, 0x165667b19e3779f9n, 0x85ebca77c2b2ae63n, 0x27d4eb2f165667c5n] as const
+  const [p1, p2, p3, p4, p5] = [0x9e3779b185ebca87n, 0xc2b2ae3d27d4eb4fn, 0x165667b19e3779f9n, 0x85ebca77c2b2ae63n, 0x27d4eb2f165667c5n] as [bigint, bigint, bigint, bigint, bigint]
   const wrap = (x: bigint): bigint => BigInt.asUintN(64, x)
   const rotl = (x: bigint, r: bigint): bigint => wrap(x << r) | (x >> (64n - r))
   const round = (acc: bigint, lane: bigint): bigint => wrap(rotl(wrap(acc + lane * p2), 31n) * p1)
@@ -153,7 +153,7 @@ describe('sha256Rows', () => {
 
 describe('xxh64', () => {
   test.each([
-    // Computed with xxhsum of the reference implementation.
+    // As `xxhsum -H64` prints them.
     ['', 0xef46db3751d8e999n],
     ['a', 0xd24ec4f1a98c6e5bn],
     ['abc', 0x44bc2cf5ad770999n],

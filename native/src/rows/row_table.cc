@@ -37,17 +37,18 @@ int64_t RowTable::locate(std::span<const double> indices, RowPlace* places) cons
 
 int64_t RowTable::copy(std::span<const RowPlace> places, uint8_t* out) const {
   if (row_bytes_ == 0) return -1;
-  for (size_t k = 0; k < places.size(); k++, out += row_bytes_) {
-    if (k + kRowsAhead < places.size()) announce(places[k + kRowsAhead], row_bytes_);
-    const auto& [blob, offset] = places[k];
-    if (!blob->is_verified(offset, row_bytes_) && blob->verify(offset, row_bytes_) >= 0) return static_cast<int64_t>(k);
+  size_t copied = 0;
+  for (; copied < places.size(); copied++, out += row_bytes_) {
+    if (copied + kRowsAhead < places.size()) announce(places[copied + kRowsAhead], row_bytes_);
+    const auto& [blob, offset] = places[copied];
+    if (!blob->is_verified(offset, row_bytes_) && blob->verify(offset, row_bytes_) >= 0) break;
     std::memcpy(out, blob->data() + offset, row_bytes_);
   }
   // A page that was lost after its check was copied as zeros; the mapping was marked before they could be read.
-  for (size_t k = 0; k < places.size(); k++) {
+  for (size_t k = 0; k < copied; k++) {
     if (!places[k].blob->intact()) return static_cast<int64_t>(k);
   }
-  return -1;
+  return copied < places.size() ? static_cast<int64_t>(copied) : -1;
 }
 
 }  // namespace tc
