@@ -153,7 +153,7 @@ describe('sha256Rows', () => {
 
 describe('xxh64', () => {
   test.each([
-    // As `xxhsum -H64` prints them.
+    // From the documentation of xxHash and of its Python binding.
     ['', 0xef46db3751d8e999n],
     ['a', 0xd24ec4f1a98c6e5bn],
     ['abc', 0x44bc2cf5ad770999n],
