@@ -13,7 +13,8 @@ export function bootstrap() {
   if (major < 20 || (major === 20 && minor < 19)) throw new Error(`tensorcache needs Node 20.19 or newer; this is ${process.version}`)
   step('packages', ['package.json', 'package-lock.json'], 'node_modules', () => {
     console.error('Installing packages …')
-    run(process.platform === 'win32' ? 'npm.cmd' : 'npm', ['ci', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'])
+    // Not `npm ci`: it demands lock entries for every platform's optional packages, and not every registry has them all.
+    run(process.platform === 'win32' ? 'npm.cmd' : 'npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'])
   })
   step('addon', ['native/build.mjs', ...files('native/src')], 'native/build/tensorcache.node', () => {
     console.error('Compiling the native addon …')

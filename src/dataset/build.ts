@@ -1,8 +1,8 @@
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { canonicalJson } from '../core/canonical.js'
 import { IntegrityError, LeaseLostError } from '../core/errors.js'
 import { fromHex, sha256, toHex } from '../core/hash.js'
-import { datasetDigest, datasetKey, HASH_BYTES, recipeKey, requestKey } from '../core/keys.js'
+import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey, requestKey } from '../core/keys.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { Device } from '../devices/device.js'
@@ -65,6 +65,8 @@ const SHARD_MS = 5_000
 const CHUNK_BYTES = 8 * 2 ** 20
 /** Index entries of one shard: bounds a transaction. */
 const SHARD_ROWS = 65_536
+/** Items handled in one go on the event loop; a look-up costs about a microsecond. */
+const STEP_ROWS = 2_048
 
 /** Finds the dataset that the source and the recipe ask for, computing what is missing. The only place that sees all stages. */
 export async function build(request: BuildRequest): Promise<{ manifest: Manifest; report: BuildReport }> {
@@ -88,7 +90,9 @@ class Build {
   readonly #rowOf: Uint32Array
   readonly #blobs: string[] = []
   readonly #blobNumbers = new Map<string, number>()
-  #hits = 0
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  #done = 0
   #computed = 0
   #bytes = 0
 
@@ -99,6 +103,8 @@ class Build {
   constructor(request: BuildRequest) {
     const { source, recipe } = request
     this.#request = request
+    // One failure ends all jobs.
+    this.#signal = request.signal === undefined ? this.#stop.signal : AbortSignal.any([request.signal, this.#stop.signal])
     this.#outputs = checkRecipe(recipe, source.fields)
     this.#inputs = inputFields(recipe, source.fields)
     this.#recipeData = recipeKeyData(recipe, request.device.identity)
@@ -116,18 +122,17 @@ class Build {
     const out = Math.max(1, bytesPerItem(this.#outputs))
     const into = Math.max(1, bytesPerItem(Object.fromEntries(this.#inputs.map((name) => [name, source.fields[name]!]))))
     this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
-    this.#chunkRows = Math.max(1, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, out)))
+    this.#chunkRows = Math.max(1, Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, out))))
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
-    const { store, source, signal } = this.#request
+    const { store } = this.#request
     try {
-      signal?.throwIfAborted()
+      this.#signal.throwIfAborted()
       const asked = await this.#requestKey()
       const found = asked === undefined ? undefined : store.request(asked)
       const known = found === undefined ? undefined : await this.#complete(found)
       if (known !== undefined) {
-        this.#hits = source.length
         return { manifest: known, report: this.#report() }
       }
       await this.#allRanges()
@@ -191,7 +196,12 @@ class Build {
       const again: number[] = []
       const queue = pending[Symbol.iterator]()
       const work = async (): Promise<void> => {
-        for (const start of queue) if (!await this.#range(start, identified)) again.push(start)
+        try {
+          for (const start of queue) if (!await this.#range(start, identified)) again.push(start)
+        } catch (error) {
+          this.#stop.abort(error)
+          throw error
+        }
       }
       await settleAll(Array.from({ length: Math.min(jobs, pending.length) }, work))
       identified = true
@@ -203,43 +213,42 @@ class Build {
 
   /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
   async #range(start: number, identified: boolean): Promise<boolean> {
-    const { store, source, signal } = this.#request
+    const { store, source } = this.#request
     const stop = Math.min(source.length, start + this.#rangeRows)
-    signal?.throwIfAborted()
-    let work: RangeWork | undefined
-    let held = false
-    if (identified) {
-      if (await this.#adopt(start, stop)) return true
-      work = await this.#begin(start, stop)
-      if (work === undefined) return false
-    }
+    this.#signal.throwIfAborted()
+    if (identified && await this.#adopt(start, stop)) return true
+    const work: RangeWork = { start, stop, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
     try {
-      for await (const run of source.read(start, stop, { fields: this.#inputs, signal })) {
-        for (let from = 0; from < run.count; from += this.#chunkRows) {
-          signal?.throwIfAborted()
-          const to = Math.min(run.count, from + this.#chunkRows)
-          const piece = slicePiece({ count: run.count, fields: run.fields }, from, to)
-          const first = run.start + from
-          if (!identified) await this.#identify(first, piece)
-          const missing = this.#missing(first, first + piece.count)
-          if (missing.length === 0 || held) continue
-          if (work === undefined) {
-            work = await this.#begin(start, stop)
-            if (work === undefined) {
-              held = true
-              continue
-            }
-          }
-          // Asked again under the lease: its last holder may have published since.
-          await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
-        }
-      }
-      if (work !== undefined) await this.#flush(work)
+      if (identified && !await this.#claim(work)) return false
+      const finished = await this.#readRange(work, identified)
+      source.release(start, stop)
+      return finished && await this.#adopt(start, stop)
+    } catch (error) {
+      if (error instanceof LeaseLostError) return false
+      throw error
     } finally {
-      if (work !== undefined) await store.release(work.lease)
+      if (work.lease !== undefined) await store.release(work.lease)
     }
-    source.release(start, stop)
-    return !held && await this.#adopt(start, stop)
+  }
+
+  /** False when items are missing that another process is computing; they are identified all the same. */
+  async #readRange(work: RangeWork, identified: boolean): Promise<boolean> {
+    const { source } = this.#request
+    let held = false
+    for await (const run of source.read(work.start, work.stop, { fields: this.#inputs, signal: this.#signal })) {
+      for (let from = 0; from < run.count; from += this.#chunkRows) {
+        this.#signal.throwIfAborted()
+        const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + this.#chunkRows))
+        const first = run.start + from
+        if (!identified) await this.#identify(first, piece)
+        if (held || this.#missing(first, first + piece.count).length === 0) continue
+        held = work.lease === undefined && !await this.#claim(work)
+        // Asked again under the lease: its last holder may have published since.
+        if (!held) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+      }
+    }
+    await this.#flush(work, true)
+    return !held
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {
@@ -255,75 +264,83 @@ class Build {
     return missing
   }
 
-  async #begin(start: number, stop: number): Promise<RangeWork | undefined> {
+  /** Leases the range, recording the name of the next shard's unfinished file. */
+  async #claim(work: RangeWork): Promise<boolean> {
     const { store } = this.#request
-    const first = this.#identities.subarray(start * HASH_BYTES, (start + 1) * HASH_BYTES)
-    const range = sha256(this.#recipeKey, first, canonicalJson([start, stop]))
+    const first = this.#identities.subarray(work.start * HASH_BYTES, (work.start + 1) * HASH_BYTES)
+    const range = sha256(this.#recipeKey, first, canonicalJson([work.start, work.stop]))
     const pending = store.tmpName(this.#owner)
-    const lease = await store.claim(range, this.#owner, [pending])
-    return lease === undefined ? undefined : { lease, pending, shard: new ShardBuilder(), began: performance.now() }
+    work.lease = await store.claim(range, this.#owner, [pending])
+    work.pending = pending
+    return work.lease !== undefined
   }
 
   async #compute(work: RangeWork, first: number, piece: Piece, missing: readonly number[]): Promise<void> {
     for (const [from, to] of contiguous(missing)) {
       const ids = Array.from({ length: to - from }, (_, i) => this.#request.source.id(from + i))
       let at = from
-      for (const done of await this.#executor.run(slicePiece(piece, from - first, to - first), ids, this.#request.signal)) {
+      for (const done of await this.#executor.run(slicePiece(piece, from - first, to - first), ids, this.#signal)) {
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
+        if (work.shard.rows === 0) work.began = performance.now()
         work.shard.add(done, keys, await digestsOf(done, 1), ids.slice(at - from, at - from + done.count))
         at += done.count
-        if (work.shard.bytes >= this.#shardBytes || performance.now() - work.began > SHARD_MS) await this.#flush(work)
+        if (work.shard.bytes >= this.#shardBytes || performance.now() - work.began > SHARD_MS) await this.#flush(work, false)
       }
     }
   }
 
-  /** Publishes what the shard holds and begins a new one under the same lease. */
-  async #flush(work: RangeWork): Promise<void> {
+  /** Publishes what the shard holds; the lease ends with it when the range is `done`. */
+  async #flush(work: RangeWork, done: boolean): Promise<void> {
     const { store, source } = this.#request
-    if (work.shard.rows === 0) return
+    const { shard } = work
+    if (shard.rows === 0) return
     source.assertUnchanged()
-    const { tensors, chunkBytes } = work.shard.tensors()
-    const segments = encodeBlob(tensors, { [`${OWN}format`]: '1', [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#recipeData) })
-    const written = await store.publishShard(segments, chunkBytes, work.shard.keys(), work.lease, work.pending)
-    this.#computed += work.shard.rows
+    if (work.pending === undefined && !await this.#claim(work)) throw new LeaseLostError(`items ${work.start} to ${work.stop}`)
+    const { tensors, chunkBytes } = shard.tensors()
+    const segments = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#recipeData) })
+    const written = await store.publishShard(segments, chunkBytes, shard.keys(), work.lease!, work.pending!, done)
+    if (done) work.lease = undefined
+    work.pending = undefined
+    work.shard = new ShardBuilder()
+    this.#computed += shard.rows
     this.#bytes += written.bytes
     this.#tell()
-    const pending = store.tmpName(this.#owner)
-    const lease = await store.claim(work.lease.range, this.#owner, [pending])
-    if (lease === undefined) throw new LeaseLostError('a range of items')
-    work.lease = lease
-    work.pending = pending
-    work.shard = new ShardBuilder()
-    work.began = performance.now()
   }
 
   /** Takes the places and digests of stored items over into the tables. False when some are not stored (any more). */
   async #adopt(start: number, stop: number): Promise<boolean> {
     const { store } = this.#request
-    const places = store.lookup(this.#keys.subarray(start * HASH_BYTES, stop * HASH_BYTES))
-    if (places.includes(undefined)) return false
     const digests = new Map<string, Uint8Array>()
-    for (const [i, place] of places.entries()) {
-      const blob = toHex(place!.blob)
-      let table = digests.get(blob)
-      if (table === undefined) {
-        try {
-          table = (await (await store.blob(blob)).own('digest')).data as Uint8Array
-        } catch (error) {
-          if (!(error instanceof IntegrityError)) throw error
-          await store.quarantine(blob, error.message)
-          return false
-        }
+    for (let from = start; from < stop; from += STEP_ROWS) {
+      const to = Math.min(stop, from + STEP_ROWS)
+      if (from > start) await setImmediate()
+      for (const [i, place] of store.lookup(this.#keys.subarray(from * HASH_BYTES, to * HASH_BYTES)).entries()) {
+        if (place === undefined) return false
+        const blob = toHex(place.blob)
+        const table = digests.get(blob) ?? await this.#digestsIn(blob)
+        if (table === undefined) return false
         digests.set(blob, table)
+        const index = from + i
+        this.#digests.set(table.subarray(place.row * HASH_BYTES, (place.row + 1) * HASH_BYTES), index * HASH_BYTES)
+        this.#blobOf[index] = this.#blobNumber(blob)
+        this.#rowOf[index] = place.row
       }
-      const index = start + i
-      this.#digests.set(table.subarray(place!.row * HASH_BYTES, (place!.row + 1) * HASH_BYTES), index * HASH_BYTES)
-      this.#blobOf[index] = this.#blobNumber(blob)
-      this.#rowOf[index] = place!.row
     }
-    this.#hits += stop - start
+    this.#done += stop - start
     this.#tell()
     return true
+  }
+
+  /** The item digests that a shard holds; undefined when it turns out damaged, and its items are misses from then on. */
+  async #digestsIn(blob: string): Promise<Uint8Array | undefined> {
+    const { store } = this.#request
+    try {
+      return (await (await store.blob(blob)).own('digest')).data as Uint8Array
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error
+      await store.quarantine(blob, error.message)
+      return undefined
+    }
   }
 
   #blobNumber(blob: string): number {
@@ -373,13 +390,16 @@ class Build {
 
   #tell(): void {
     const { onProgress, name, source } = this.#request
-    onProgress?.({ name, items: source.length, done: this.#hits, hits: Math.max(0, this.#hits - this.#computed), computed: this.#computed, bytes: this.#bytes, seconds: (performance.now() - this.#began) / 1000 })
+    onProgress?.({ name, items: source.length, done: this.#done, hits: Math.max(0, this.#done - this.#computed), computed: this.#computed, bytes: this.#bytes, seconds: (performance.now() - this.#began) / 1000 })
   }
 }
 
 interface RangeWork {
-  lease: Lease
-  pending: string
+  readonly start: number
+  readonly stop: number
+  lease: Lease | undefined
+  /** Name in tmp/ of the next shard, once it is recorded. */
+  pending: string | undefined
   shard: ShardBuilder
   began: number
 }

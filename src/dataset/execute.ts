@@ -1,9 +1,8 @@
 import type { DType } from '../core/dtype.js'
 import { ItemError, NonFiniteError } from '../core/errors.js'
-import { byteCount, emptyTensor, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { Device, PreparedProgram } from '../devices/device.js'
 import { compile, segments, type Compiled, type Segment } from '../ops/compile.js'
-import type { OpCall } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Piece } from './shard-builder.js'
 
@@ -11,11 +10,9 @@ import type { Piece } from './shard-builder.js'
 export class Executor {
   readonly #segments: readonly Segment[]
   readonly #device: Device
-  readonly #recipe: Recipe
   readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
 
   constructor(recipe: Recipe, device: Device) {
-    this.#recipe = recipe
     this.#segments = segments(recipe)
     this.#device = device
   }
@@ -33,7 +30,7 @@ export class Executor {
       for (const part of pieces) {
         const names = ids.slice(at, at += part.count)
         if (segment.kind === 'device') {
-          const done = await this.#runDevice(segment.ops, part, finite, names)
+          const done = await this.#runDevice(segment, part, finite, names)
           finite = done.finite
           next.push(done.piece)
         } else if (segment.kind === 'host') {
@@ -48,12 +45,12 @@ export class Executor {
     return pieces
   }
 
-  async #runDevice(ops: readonly OpCall[], piece: Piece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
+  async #runDevice(segment: DeviceSegment, piece: Piece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
     const specs = specsOf(piece)
-    const signature = JSON.stringify([ops.map((op) => this.#recipe.ops.indexOf(op)), specs, [...finite].sort()])
+    const signature = JSON.stringify([segment.first, specs, [...finite].sort()])
     let preparing = this.#prepared.get(signature)
     if (preparing === undefined) {
-      preparing = this.#prepare(ops, specs, finite)
+      preparing = this.#prepare(segment, specs, finite)
       this.#prepared.set(signature, preparing)
     }
     const { compiled, program } = await preparing
@@ -78,19 +75,19 @@ export class Executor {
     return { piece: { count: piece.count, fields }, finite: compiled.finite }
   }
 
-  async #prepare(ops: readonly OpCall[], specs: ConcreteSpecs, finite: ReadonlySet<string>): Promise<{ compiled: Compiled; program: PreparedProgram }> {
-    const compiled = compile(ops, specs, finite)
+  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+    const compiled = compile(segment, specs, finite)
     return { compiled, program: await this.#device.prepare(compiled.program) }
   }
 
-  async #runHost(op: OpCall, piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
+  async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
     const made: Piece[] = []
     for (let i = 0; i < piece.count; i++) {
       const item: Record<string, Tensor> = {}
       for (const [name, tensor] of Object.entries(piece.fields)) item[name] = rowOf(tensor, i)
       let fields: Readonly<Record<string, Tensor>>
       try {
-        fields = await op.definition.run!(item, op.params, { id: ids[i] ?? '', signal })
+        fields = await op.definition.run(item, op.params, { id: ids[i] ?? '', signal })
       } catch (cause) {
         if (signal?.aborted === true) throw cause
         throw new ItemError(ids[i] ?? '', `op ${op.name} failed: ${(cause as Error).message}`, { cause })
@@ -107,6 +104,8 @@ export class Executor {
   }
 }
 
+type DeviceSegment = Extract<Segment, { kind: 'device' }>
+type HostSegment = Extract<Segment, { kind: 'host' }>
 type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>
 
 function specsOf(piece: Piece): ConcreteSpecs {
@@ -151,8 +150,4 @@ function concatenate(pieces: readonly Piece[]): Piece {
     fields[name] = tensor
   }
   return { count: pieces.length, fields }
-}
-
-export function specsOfFields(fields: FieldSpecs, names: readonly string[]): FieldSpecs {
-  return Object.fromEntries(names.map((name) => [name, fields[name]!]))
 }

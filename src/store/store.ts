@@ -8,6 +8,7 @@ import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from './owner.js'
 import { writeBlobFile, type WrittenBlob } from './publish.js'
+import { reserveIndex } from './space.js'
 import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
 import { Writer } from './writer.js'
 
@@ -178,12 +179,12 @@ export class Store {
     if (dropped !== undefined) process.emitWarning(`tensorcache: ${reason}; moved to quarantine, its items are computed again when they are needed`, { code: 'TENSORCACHE_DAMAGE' })
   }
 
-  /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row. */
-  async publishShard(segments: readonly Uint8Array[], chunkBytes: number, keys: Uint8Array, lease: Lease | undefined, pending: string): Promise<WrittenBlob> {
+  /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
+  async publishShard(segments: readonly Uint8Array[], chunkBytes: number, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
     const written = await writeBlobFile(this.layout, pending, segments, chunkBytes, this.minFree)
     const rows = keys.byteLength / 32
     const visible = await this.#writer.run('publishShard', {
-      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, keys, lease, pending, now: Date.now(),
+      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
     }, { entries: rows + 8, payload: rows * 48 + written.checksums.byteLength })
     if (visible === undefined) throw new LeaseLostError(`shard ${written.digest}`)
     return written
@@ -216,9 +217,7 @@ export class Store {
 
   /** A new owner of leases: one per piece of work, so that two builds in one process do not share theirs. */
   newOwner(): string {
-    const owner = `${ownerName(thisProcess())}#${this.#works++}-${randomBytes(4).toString('hex')}`
-    this.#owners.add(owner)
-    return owner
+    return `${ownerName(thisProcess())}#${this.#works++}-${randomBytes(4).toString('hex')}`
   }
 
   /** A file name in tmp/ for this owner. */
@@ -228,9 +227,11 @@ export class Store {
 
   /** Takes the work, or gives undefined while a living owner has it. */
   async claim(range: Uint8Array, owner: string, pending: readonly string[]): Promise<Lease | undefined> {
+    if (this.readonly) throw new StoreError(this.layout.dir, 'is opened read-only, and what was asked for is not in it')
+    this.#owners.add(owner)
+    this.#beat()
     const token = await this.#writer.run('claim', { range, owner, pending, now: Date.now() })
     if (token === undefined) return undefined
-    this.#beat()
     return { range, owner, token }
   }
 
@@ -240,24 +241,31 @@ export class Store {
 
   /** Lets go of everything the owner holds. */
   async retire(owner: string): Promise<void> {
-    this.#owners.delete(owner)
+    // An owner that never claimed anything left no trace in the index.
+    if (!this.#owners.delete(owner)) return
     if (this.#owners.size === 0) {
       clearInterval(this.#heartbeat)
       this.#heartbeat = undefined
     }
-    if (!this.readonly && !this.#closed) await this.#writer.run('retire', { owner })
+    if (!this.#closed) await this.#writer.run('retire', { owner })
   }
 
-  /** Keeps every shard of a dataset from being pruned while it is open. */
+  /**
+   * Keeps every shard of a dataset from being pruned while it is open. A plain asynchronous put: it decides nothing, so it needs no transaction on the
+   * writer thread, whose start would be most of the time of opening a dataset.
+   */
   async pin(dataset: string): Promise<string> {
     const owner = ownerName(thisProcess())
     const name = `${dataset}/${owner}/${randomBytes(4).toString('hex')}`
-    if (!this.readonly) await this.#writer.run('pin', { name, record: { owner, dataset, since: Date.now() } })
+    if (!this.readonly) {
+      reserveIndex(this.layout, this.#tables, 4, 4096)
+      await this.#tables.pins.put(name, { owner, dataset, since: Date.now() })
+    }
     return name
   }
 
   async unpin(name: string): Promise<void> {
-    if (!this.readonly && !this.#closed) await this.#writer.run('unpin', { name })
+    if (!this.readonly && !this.#closed) await this.#tables.pins.remove(name)
   }
 
   #beat(): void {

@@ -2,7 +2,7 @@ import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { layoutOf, STORE_FORMAT } from './layout.js'
 import { isAlive } from './owner.js'
-import type { BlobRecord, DatasetRecord, PinRecord, Tables } from './tables.js'
+import type { BlobRecord, DatasetRecord, Tables } from './tables.js'
 
 /**
  * Every change of the index: each function is one LMDB write transaction, run on the writer thread. They get and give plain data. LMDB
@@ -28,7 +28,9 @@ export interface ShardPublication {
   readonly checksums: Uint8Array
   /** rows × 32 bytes */
   readonly keys: Uint8Array
-  readonly lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number } | undefined
+  readonly lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number }
+  /** The range is finished: the lease ends with this transaction. */
+  readonly done: boolean
   readonly pending: string
   readonly now: number
 }
@@ -86,10 +88,9 @@ export const transactions = {
    * undefined when the lease was lost, and then nothing changed.
    */
   publishShard(tables: Tables, shard: ShardPublication): number | undefined {
-    if (shard.lease !== undefined) {
-      const held = tables.leases.get(buffer(shard.lease.range))
-      if (held?.owner !== shard.lease.owner || held.token !== shard.lease.token) return undefined
-    }
+    const range = buffer(shard.lease.range)
+    const lease = tables.leases.get(range)
+    if (lease?.owner !== shard.lease.owner || lease.token !== shard.lease.token) return undefined
     const digest = buffer(shard.digest)
     const rows = shard.keys.byteLength / 32
     const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, chunkBytes: shard.chunkBytes, rows, created: shard.now }, shard.checksums)
@@ -105,6 +106,7 @@ export const transactions = {
       visible++
     }
     tables.pending.remove(shard.pending)
+    if (shard.done) tables.leases.remove(range)
     return visible
   },
 
@@ -134,14 +136,6 @@ export const transactions = {
     tables.blobIds.remove(record.id)
     tables.checksums.remove(key)
     return record
-  },
-
-  pin(tables: Tables, { name, record }: { name: string; record: PinRecord }): void {
-    tables.pins.put(name, record)
-  },
-
-  unpin(tables: Tables, { name }: { name: string }): void {
-    tables.pins.remove(name)
   },
 
   /**

@@ -1,0 +1,157 @@
+import { isFloating, type DType } from '../core/dtype.js'
+import type { NonFinite } from '../core/tensor.js'
+import type { Finiteness } from './op.js'
+import type { AxisTable, NormalizeStep, Program, ProgramPort, ProgramValue, Step, StepOrigin } from './program.js'
+
+interface Current {
+  readonly value: number
+  readonly finiteness: Finiteness
+}
+
+export interface ConcreteField {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly finiteness: Finiteness
+}
+
+/** Collects the steps of consecutive device ops for items of known dtypes and shapes. Each method replaces a field by the step's result. */
+export class ProgramBuilder {
+  readonly #values: ProgramValue[] = []
+  readonly #steps: Step[] = []
+  readonly #inputs: ProgramPort[] = []
+  readonly #fields = new Map<string, Current>()
+  #op = { op: 0, opName: '' }
+
+  constructor(fields: Readonly<Record<string, ConcreteField>>) {
+    for (const [field, { dtype, shape, finiteness }] of Object.entries(fields)) {
+      const value = this.#value(dtype, shape)
+      this.#inputs.push({ field, value })
+      this.#fields.set(field, { value, finiteness })
+    }
+  }
+
+  /** Says which op of the recipe the next steps come from. */
+  begin(op: number, opName: string): void {
+    this.#op = { op, opName }
+  }
+
+  /** The fields as they are now. */
+  fields(): Record<string, ConcreteField> {
+    return Object.fromEntries(Array.from(this.#fields, ([name, { value, finiteness }]) => [name, { ...this.#values[value]!, finiteness }]))
+  }
+
+  field(name: string): ConcreteField {
+    const { value, finiteness } = this.#fields.get(name)!
+    return { ...this.#values[value]!, finiteness }
+  }
+
+  /** Converts a field; a conversion that can change nothing is left out. */
+  cast(name: string, dtype: DType, nonFinite: NonFinite): void {
+    const from = this.field(name)
+    const checks = nonFinite !== 'keep' && isFloating(from.dtype) && from.finiteness !== 'finite'
+    const finiteness = castFiniteness(from, dtype, nonFinite)
+    if (from.dtype === dtype && !checks) {
+      this.#set(name, this.#fields.get(name)!.value, finiteness)
+      return
+    }
+    const out = this.#value(dtype, from.shape)
+    this.#push(name, out, finiteness, { kernel: 'cast', nonFinite })
+  }
+
+  /** Makes a field float32 without NaN and infinity: what arithmetic needs. */
+  arithmetic(name: string): void {
+    const { dtype, finiteness } = this.field(name)
+    if (dtype !== 'float32' || finiteness !== 'finite') this.cast(name, 'float32', 'error')
+  }
+
+  gather(name: string, index: readonly (Int32Array | null)[], fill: Uint8Array): void {
+    const { dtype, shape, finiteness } = this.field(name)
+    const out = this.#value(dtype, shape.map((extent, axis) => index[axis]?.length ?? extent))
+    this.#push(name, out, finiteness, { kernel: 'gather', index, fill })
+  }
+
+  permute(name: string, order: readonly number[]): void {
+    if (order.every((from, to) => from === to)) return
+    const { dtype, shape, finiteness } = this.field(name)
+    const out = this.#value(dtype, order.map((axis) => shape[axis]!))
+    this.#push(name, out, finiteness, { kernel: 'permute', order })
+  }
+
+  resample(name: string, tables: readonly AxisTable[]): void {
+    const shape = [...this.field(name).shape]
+    for (const { axis, taps, index } of tables) shape[axis] = index.length / taps
+    this.#push(name, this.#value('float32', shape), 'finite', { kernel: 'resample', tables })
+  }
+
+  normalize(name: string, step: Omit<NormalizeStep, 'kernel' | 'in' | 'out' | 'origin'>): void {
+    this.#push(name, this.#value('float32', this.field(name).shape), 'finite', { kernel: 'normalize', ...step })
+  }
+
+  /** Keeps the given fields only, under new names. */
+  choose(names: Readonly<Record<string, string>>): void {
+    const kept = Object.entries(names).map(([to, from]) => [to, this.#fields.get(from)!] as const)
+    this.#fields.clear()
+    for (const [to, current] of kept) this.#fields.set(to, current)
+  }
+
+  /**
+   * The program that makes the fields as they are now; steps nobody needs are left out. Fields that no step touched are not outputs: `passThrough`
+   * says which input each is.
+   */
+  finish(): { program: Program; passThrough: { from: string; to: string }[] } {
+    const inputOf = new Map(this.#inputs.map(({ field, value }) => [value, field]))
+    const outputs: ProgramPort[] = []
+    const passThrough: { from: string; to: string }[] = []
+    for (const [field, { value }] of this.#fields) {
+      const from = inputOf.get(value)
+      if (from === undefined) outputs.push({ field, value })
+      else passThrough.push({ from, to: field })
+    }
+    const needed = new Set(outputs.map(({ value }) => value))
+    const steps: Step[] = []
+    for (const step of [...this.#steps].reverse()) {
+      if (!needed.has(step.out)) continue
+      needed.add(step.in)
+      steps.unshift(step)
+    }
+    const inputs = this.#inputs.filter(({ value }) => needed.has(value))
+    return { program: renumber(this.#values, inputs, outputs, steps), passThrough }
+  }
+
+  #value(dtype: DType, shape: readonly number[]): number {
+    return this.#values.push({ dtype, shape }) - 1
+  }
+
+  #set(name: string, value: number, finiteness: Finiteness): void {
+    this.#fields.set(name, { value, finiteness })
+  }
+
+  #push(name: string, out: number, finiteness: Finiteness, step: Record<string, unknown>): void {
+    const origin: StepOrigin = { ...this.#op, field: name }
+    this.#steps.push({ ...step, in: this.#fields.get(name)!.value, out, origin } as unknown as Step)
+    this.#set(name, out, finiteness)
+  }
+}
+
+/** What is known of a cast's result. A float64 beyond float32 becomes infinite, which 'error' and 'zero' notice. */
+export function castFiniteness(from: { dtype: DType; finiteness: Finiteness }, to: DType, nonFinite: NonFinite): Finiteness {
+  if (!isFloating(to) || nonFinite !== 'keep') return 'finite'
+  if (from.finiteness === 'finite' && to !== 'float16' && !(from.dtype === 'float64' && to !== 'float64')) return 'finite'
+  return 'kept'
+}
+
+// Values that went with dropped steps leave gaps; inputs come first.
+function renumber(values: readonly ProgramValue[], inputs: readonly ProgramPort[], outputs: readonly ProgramPort[], steps: readonly Step[]): Program {
+  const numbers = new Map<number, number>()
+  const kept: ProgramValue[] = []
+  for (const value of [...inputs.map((port) => port.value), ...steps.map((step) => step.out)]) {
+    numbers.set(value, kept.push(values[value]!) - 1)
+  }
+  const port = ({ field, value }: ProgramPort): ProgramPort => ({ field, value: numbers.get(value)! })
+  return {
+    values: kept,
+    inputs: inputs.map(port),
+    outputs: outputs.map(port),
+    steps: steps.map((step) => ({ ...step, in: numbers.get(step.in)!, out: numbers.get(step.out)! })),
+  }
+}

@@ -1,0 +1,98 @@
+import { isFloating, type DType } from '../core/dtype.js'
+import { RecipeError } from '../core/errors.js'
+import type { FieldSpecs } from '../core/tensor.js'
+import { ProgramBuilder, type ConcreteField } from './builder.js'
+import type { DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
+import type { Program } from './program.js'
+import type { Recipe } from './recipe.js'
+
+/** Consecutive device ops run as one program; host and dataset ops stand alone. `first` is the place of the first op in the recipe. */
+export type Segment =
+  | { readonly kind: 'device'; readonly first: number; readonly ops: readonly OpCall[] }
+  | { readonly kind: 'host'; readonly first: number; readonly op: OpCall & { readonly definition: HostOp } }
+  | { readonly kind: 'dataset'; readonly first: number; readonly op: OpCall & { readonly definition: DatasetOp } }
+
+export interface Compiled {
+  readonly program: Program
+  /** Output fields that are input fields untouched. */
+  readonly passThrough: readonly { readonly from: string; readonly to: string }[]
+  /** Output fields known to hold no NaN and no infinity. */
+  readonly finite: ReadonlySet<string>
+}
+
+/** Fields after the whole recipe. Throws RecipeError where an op does not fit what it is given; nothing is read. */
+export function checkRecipe(recipe: Recipe, fields: FieldSpecs): FieldSpecs {
+  const states = statesOf(recipe, fields).at(-1)!
+  return Object.fromEntries(Object.entries(states).map(([name, { dtype, shape }]) => [name, { dtype, shape }]))
+}
+
+/** The source fields that the recipe's outputs are made from; others are not read and are in no key. */
+export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
+  const states = statesOf(recipe, fields)
+  let wanted: ReadonlySet<string> = new Set(Object.keys(states.at(-1)!))
+  for (let i = recipe.ops.length - 1; i >= 0; i--) {
+    const { definition, params } = recipe.ops[i]!
+    wanted = definition.needs(states[i]!, params, wanted)
+  }
+  return Object.keys(fields).filter((name) => wanted.has(name))
+}
+
+export function segments(recipe: Recipe): Segment[] {
+  const found: Segment[] = []
+  let run: OpCall[] = []
+  const close = (end: number): void => {
+    if (run.length > 0) found.push({ kind: 'device', first: end - run.length, ops: run })
+    run = []
+  }
+  recipe.ops.forEach((op, i) => {
+    const { definition } = op
+    if (definition.kind === 'device') {
+      run.push(op)
+      return
+    }
+    close(i)
+    if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
+    else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })
+  })
+  close(recipe.ops.length)
+  return found
+}
+
+/** The program of device ops for items of these dtypes and shapes. `finite` names input fields known to be finite. */
+export function compile({ ops, first }: { readonly ops: readonly OpCall[]; readonly first: number }, fields: Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>, finite: ReadonlySet<string>): Compiled {
+  const states: Record<string, ConcreteField> = {}
+  for (const [name, { dtype, shape }] of Object.entries(fields)) states[name] = { dtype, shape, finiteness: finite.has(name) || !isFloating(dtype) ? 'finite' : 'unchecked' }
+  const builder = new ProgramBuilder(states)
+  ops.forEach((op, i) => {
+    const place = first + i
+    builder.begin(place, op.name)
+    // Shapes are known now, so what could not be judged before is judged here.
+    const expected = op.definition.infer(builder.fields(), op.params, failing(place, op.name))
+    ;(op.definition as DeviceOp).lower(builder, op.params)
+    assertSame(place, op.name, expected, builder.fields())
+  })
+  const known = Object.entries(builder.fields()).filter(([, field]) => field.finiteness === 'finite').map(([name]) => name)
+  return { ...builder.finish(), finite: new Set(known) }
+}
+
+/** Fields before each op, and after the last. */
+function statesOf(recipe: Recipe, fields: FieldSpecs): FieldStates[] {
+  let states: FieldStates = Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]): [string, FieldState] => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' : 'finite' }]))
+  const all = [states]
+  recipe.ops.forEach((op, i) => {
+    states = op.definition.infer(states, op.params, failing(i, op.name))
+    if (Object.keys(states).length === 0) failing(i, op.name)('leaves no field')
+    all.push(states)
+  })
+  return all
+}
+
+function failing(op: number, opName: string): Fail {
+  return (message) => { throw new RecipeError(op, opName, message) }
+}
+
+// An op that promises one thing and does another would publish shards that do not match their dataset.
+function assertSame(op: number, opName: string, expected: FieldStates, found: Readonly<Record<string, ConcreteField>>): void {
+  const text = (fields: FieldStates): string => JSON.stringify(Object.keys(fields).sort().map((name) => [name, fields[name]!.dtype, fields[name]!.shape]))
+  if (text(expected) !== text(found)) throw new RecipeError(op, opName, `promised ${text(expected)} but makes ${text(found)}`)
+}

@@ -1,0 +1,57 @@
+import { show } from '../core/options.js'
+import type { Fail, FieldState, FieldStates } from './op.js'
+
+/** Checks the `fields` parameter of an op: absent, or a list of different names. */
+export function fieldsParam(where: string, value: unknown): readonly string[] | undefined {
+  if (value === undefined) return undefined
+  if (!Array.isArray(value) || value.length === 0 || value.some((name) => typeof name !== 'string') || new Set(value).size !== value.length) {
+    throw new TypeError(`${where}: fields must be a list of different names, not ${show(value)}`)
+  }
+  return value as string[]
+}
+
+/** A parameter object, and nothing else. */
+export function objectParam(where: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(`${where}: parameters must be an object, not ${show(value)}`)
+  return value as Record<string, unknown>
+}
+
+/**
+ * The fields an op works on: those named, each of which must be fit, or every one that is. `unfit` gives the reason why the op cannot work on
+ * a field.
+ */
+export function chosenFields(fields: FieldStates, named: readonly string[] | undefined, unfit: (field: FieldState) => string | undefined, fail: Fail): string[] {
+  if (named === undefined) {
+    const fit = Object.keys(fields).filter((name) => unfit(fields[name]!) === undefined)
+    if (fit.length === 0) {
+      const reasons = Object.entries(fields).map(([name, field]) => `${name} (${describe(field)}): ${unfit(field)}`)
+      fail(`can work on none of the fields: ${reasons.join('; ')}`)
+    }
+    return fit
+  }
+  for (const name of named) {
+    const field = fields[name]
+    if (field === undefined) fail(`there is no field ${show(name)}; there are ${Object.keys(fields).join(', ')}`)
+    const reason = unfit(field)
+    if (reason !== undefined) fail(`expected for field ${name} something else than ${describe(field)}: ${reason}`)
+  }
+  return [...named]
+}
+
+export function describe({ dtype, shape }: FieldState): string {
+  return `${dtype} [${shape.map((extent) => extent ?? '?').join(', ')}]`
+}
+
+/** `fields` with some replaced. */
+export function withFields(fields: FieldStates, names: readonly string[], change: (field: FieldState, name: string) => FieldState): FieldStates {
+  const changed: Record<string, FieldState> = { ...fields }
+  for (const name of names) changed[name] = change(fields[name]!, name)
+  return changed
+}
+
+/** Why arithmetic cannot be done on a field, if so. */
+export function unfitForArithmetic(field: FieldState): string | undefined {
+  if (field.dtype.startsWith('complex')) return 'it is complex'
+  if (field.finiteness === 'kept') return "a cast with nonFinite 'keep' let NaN and infinity pass; use 'error' or 'zero'"
+  return undefined
+}

@@ -1,0 +1,93 @@
+import type { FieldSpec, Tensor } from '../core/tensor.js'
+import type { ProgramBuilder } from './builder.js'
+
+/**
+ * What is known of a field's values: `finite`: NaN and infinity cannot occur; `unchecked`: they may, and arithmetic checks first; `kept`:
+ * a cast let them pass on purpose, so arithmetic on them is refused.
+ */
+export type Finiteness = 'finite' | 'unchecked' | 'kept'
+
+/** A field as a recipe sees it before anything is read. Extents that differ between items are null. */
+export interface FieldState extends FieldSpec {
+  readonly finiteness: Finiteness
+}
+
+export type FieldStates = Readonly<Record<string, FieldState>>
+
+/** Reports that an op does not fit its input; becomes a RecipeError with the op's place. */
+export type Fail = (message: string) => never
+
+/** What a host op is told besides its item. */
+export interface RunContext {
+  readonly id: string
+  readonly signal: AbortSignal | undefined
+}
+
+interface OpBase {
+  /** Unique name; part of every key. */
+  readonly name: string
+  /** Raised whenever the same parameters give other bytes; part of every key. */
+  readonly version: number
+  /** True when results depend on the recipe's seed, which is then part of the key. */
+  readonly draws: boolean
+  /** False when devices may differ in the last bits; then the device's identity is part of the key. */
+  readonly exact: boolean
+  /** Full parameters as plain data, with defaults, from what the caller gave. Throws TypeError. */
+  params(given: unknown): OpParams
+  /** Fields after the op. Called before anything is read, with null for unknown extents, and again with none. */
+  infer(fields: FieldStates, params: OpParams, fail: Fail): FieldStates
+  /** Input fields that the `wanted` output fields are made from. */
+  needs(fields: FieldStates, params: OpParams, wanted: ReadonlySet<string>): ReadonlySet<string>
+}
+
+export type OpParams = Readonly<Record<string, any>>
+
+/** Lowers to steps of a program; runs on every device with the same bytes. */
+export interface DeviceOp extends OpBase {
+  readonly kind: 'device'
+  readonly scope: 'item'
+  lower(builder: ProgramBuilder, params: OpParams): void
+}
+
+/** A function on one item, on the main thread. */
+export interface HostOp extends OpBase {
+  readonly kind: 'host'
+  readonly scope: 'item'
+  run(item: Readonly<Record<string, Tensor>>, params: OpParams, context: RunContext): Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
+}
+
+/** A sequence of items, read lazily: what ops of dataset scope turn into another. */
+export interface ItemSequence {
+  readonly length: number
+  readonly fields: FieldStates
+  id(index: number): string
+  /** Fields of one item, read when asked for. */
+  read(index: number, fields: readonly string[], signal: AbortSignal | undefined): Promise<Readonly<Record<string, Tensor>>>
+}
+
+/** Turns one sequence of items into another (chooses, groups, splits). Its items' keys cover the identities of all items it sees. */
+export interface DatasetOp extends OpBase {
+  readonly kind: 'dataset'
+  readonly scope: 'dataset'
+  arrange(items: ItemSequence, params: OpParams, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }): Promise<ItemSequence>
+}
+
+export type OpDefinition = DeviceOp | HostOp | DatasetOp
+
+/** One op of a recipe with its parameters: plain data, and the definition that gives it meaning. */
+export interface OpCall {
+  readonly name: string
+  readonly version: number
+  readonly params: OpParams
+  readonly definition: OpDefinition
+}
+
+/** A call of `definition` with checked parameters. */
+export function callOf(definition: OpDefinition, given: unknown): OpCall {
+  return Object.freeze({ name: definition.name, version: definition.version, params: Object.freeze(definition.params(given)), definition })
+}
+
+/** `needs` of ops whose outputs are made from the input of the same name. */
+export function needsSame(_fields: FieldStates, _params: OpParams, wanted: ReadonlySet<string>): ReadonlySet<string> {
+  return wanted
+}
