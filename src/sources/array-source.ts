@@ -106,6 +106,7 @@ export class ArraySource implements Source {
     const { signal } = options
     checkRange(start, stop, this.length)
     checkFields(options.fields, this.fields)
+    signal?.throwIfAborted()
     const bytesPerItem = Math.max(1, options.fields.reduce((sum, name) => sum + itemBytes(this.#parts[0]!.arrays[name]!), 0))
     const rows = Math.max(1, Math.floor(RUN_BYTES / bytesPerItem))
     for (const { first, length, arrays } of this.#parts) {

@@ -92,6 +92,7 @@ class ItemsSource implements Source {
   async *read(start: number, stop: number, options: ReadOptions): AsyncGenerator<ItemRun> {
     checkRange(start, stop, this.length)
     checkFields(options.fields, this.fields)
+    options.signal?.throwIfAborted()
     for (let at = start; at < stop;) {
       options.signal?.throwIfAborted()
       const count = this.#runLength(at, stop, options.fields)
