@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js'
 import { FormatError, UnsupportedError } from '../core/errors.js'
-import { show } from '../core/options.js'
+import { brief } from './brief.js'
 import { MappedBytes, type StoredBytes } from './bytes.js'
 import { OpenFile, type FileOptions } from './file.js'
 import { StoredArray, UnusableArray } from './lazy.js'
@@ -70,7 +70,7 @@ async function formatOf(file: OpenFile): Promise<ArrayFormat> {
   if (first.length === 9 && first[8] === 0x7b) return 'safetensors'
   const byName = /\.(npy|npz|safetensors)$/i.exec(file.path)?.[1]?.toLowerCase()
   if (byName !== undefined) return byName as ArrayFormat
-  throw new FormatError({ file: file.path, place: 'first bytes', expected: 'a .npy, .npz or .safetensors file', found: show(first.toString('latin1')) })
+  throw new FormatError({ file: file.path, place: 'first bytes', expected: 'a .npy, .npz or .safetensors file', found: brief(first.toString('latin1')) })
 }
 
 const OPENERS: Readonly<Record<ArrayFormat, (file: OpenFile) => Promise<ArrayFile>>> = { npy: openNpy, npz: openNpz, safetensors: openSafetensors }
@@ -97,14 +97,14 @@ async function openNpz(file: OpenFile): Promise<ArrayFile> {
   const members = new Map<string, ZipMember>()
   for (const member of await readZipDirectory(file)) {
     const name = member.name.replace(/\.npy$/, '')
-    if (members.has(name)) throw new FormatError({ file: file.path, place: `zip member ${show(member.name)}`, expected: 'each array once', found: `${show(name)} twice` })
+    if (members.has(name)) throw new FormatError({ file: file.path, place: `zip member ${brief(member.name)}`, expected: 'each array once', found: `${brief(name)} twice` })
     members.set(name, member)
   }
   const entry = async (name: string): Promise<ArrayEntry> => {
     const member = members.get(name)!
-    const place = `array ${show(name)}`
+    const place = `array ${brief(name)}`
     try {
-      if (!member.name.endsWith('.npy')) throw new UnsupportedError({ file: file.path, place, reason: `zip member ${show(member.name)} is not a .npy file` })
+      if (!member.name.endsWith('.npy')) throw new UnsupportedError({ file: file.path, place, reason: `zip member ${brief(member.name)} is not a .npy file` })
       return await npyEntry(name, place, await openZipMember(file, member), member.storedBytes)
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw error
@@ -124,7 +124,7 @@ async function openSafetensors(file: OpenFile): Promise<ArrayFile> {
 
 function safetensorsEntry(file: OpenFile, name: string, tensor: SafetensorsTensor): ArrayEntry {
   const { dtype, shape, offset } = tensor
-  const place = `tensor ${show(name)}`
+  const place = `tensor ${brief(name)}`
   const common = { name, type: tensor.type, shape, order: 'C', byteOrder: 'little', compressed: false, storedBytes: tensor.bytes } as const
   if (dtype === undefined) {
     const error = new UnsupportedError({ file: file.path, place, reason: `elements of type ${tensor.type} are not read` })

@@ -3,6 +3,7 @@ import { sizeOf, type DType } from '../core/dtype.js'
 import { FormatError, UnsupportedError } from '../core/errors.js'
 import { checkOptions, nearest, show } from '../core/options.js'
 import { bytesOf, type FieldSpecs, type LazyTensor, type Tensor } from '../core/tensor.js'
+import { brief } from './brief.js'
 import { openArrayFile, type ArrayEntry, type ArrayFile, type ArrayFormat } from './array-file.js'
 import type { FileOptions } from './file.js'
 import { StoredArray } from './lazy.js'
@@ -157,7 +158,7 @@ async function mappingOf(file: ArrayFile, options: ArraySourceOptions): Promise<
   const fields: Record<string, string> = {}
   for (const name of file.names) {
     if (taken.has(name) || !((await file.entry(name)).array instanceof StoredArray)) continue
-    checkFieldName(`${file.file.path}: array ${show(name)} (choose its name with \`fields\`)`, name)
+    checkFieldName(`${file.file.path}: array ${brief(name)} (choose its name with \`fields\`)`, name)
     fields[name] = name
   }
   return { fields, constants }
@@ -170,7 +171,7 @@ async function openPart(opened: ArrayFile, mapping: Mapping, options: ArraySourc
   let length: number | undefined
   for (const [field, name] of Object.entries(mapping.fields)) {
     const array = await usable(opened, name)
-    const place = `array ${show(name)}`
+    const place = `array ${brief(name)}`
     if (array.shape.length === 0) throw new FormatError({ file: path, place, expected: `an axis of items${hint}`, found: 'a 0-d array' })
     if (length !== undefined && array.shape[0] !== length) throw new FormatError({ file: path, place, expected: `${length} rows, as the arrays before it have${hint}`, found: `shape [${array.shape.join(', ')}]` })
     length = array.shape[0]!
@@ -180,7 +181,7 @@ async function openPart(opened: ArrayFile, mapping: Mapping, options: ArraySourc
     }
     arrays[field] = array
   }
-  if (length === undefined) throw new UnsupportedError({ file: path, place: 'arrays', reason: opened.names.length === 0 ? 'it holds none' : `none of ${opened.names.map(show).join(', ')} can be a field` })
+  if (length === undefined) throw new UnsupportedError({ file: path, place: 'arrays', reason: opened.names.length === 0 ? 'it holds none' : `none of ${namesOf(opened)} can be a field` })
   return { opened, first, length, arrays }
 }
 
@@ -196,9 +197,9 @@ async function openConstants(files: readonly ArrayFile[], mapping: Mapping): Pro
 
 async function requireEqual(file: ArrayFile, name: string, first: StoredArray): Promise<void> {
   const other = await usable(file, name)
-  const fail = (found: string): never => { throw new FormatError({ file: file.file.path, place: `array ${show(name)}`, expected: `the constant of ${first.where}`, found }) }
+  const fail = (found: string): never => { throw new FormatError({ file: file.file.path, place: `array ${brief(name)}`, expected: `the constant of ${first.where}`, found }) }
   if (other.dtype !== first.dtype || other.shape.join() !== first.shape.join()) fail(`${other.dtype} [${other.shape.join(', ')}]`)
-  if (product(first.shape) * sizeOf(first.dtype) > COMPARED_BYTES_MAX) throw new UnsupportedError({ file: file.file.path, place: `array ${show(name)}`, reason: `constants of several files must be equal, and are compared up to ${COMPARED_BYTES_MAX} bytes` })
+  if (product(first.shape) * sizeOf(first.dtype) > COMPARED_BYTES_MAX) throw new UnsupportedError({ file: file.file.path, place: `array ${brief(name)}`, reason: `constants of several files must be equal, and are compared up to ${COMPARED_BYTES_MAX} bytes` })
   const [a, b] = await Promise.all([first.read(), other.read()])
   if (Buffer.compare(bytesOf(a.data), bytesOf(b.data)) !== 0) fail('other values')
 }
@@ -207,12 +208,17 @@ async function requireEqual(file: ArrayFile, name: string, first: StoredArray): 
 async function usable(file: ArrayFile, name: string): Promise<StoredArray> {
   if (!file.names.includes(name)) {
     const near = nearest(name, file.names)
-    const known = file.names.length === 0 ? 'it holds none' : near !== undefined ? `did you mean ${show(near)}?` : `it holds ${file.names.slice(0, 20).map(show).join(', ')}${file.names.length > 20 ? ', …' : ''}`
-    throw new TypeError(`${file.file.path}: there is no array ${show(name)}; ${known}`)
+    const known = file.names.length === 0 ? 'it holds none' : near !== undefined ? `did you mean ${show(near)}?` : `it holds ${namesOf(file)}`
+    throw new TypeError(`${file.file.path}: there is no array ${brief(name)}; ${known}`)
   }
   const { array }: ArrayEntry = await file.entry(name)
   if (array instanceof StoredArray) return array
   throw array.error
+}
+
+/** Some names, for a message. */
+function namesOf(file: ArrayFile): string {
+  return `${file.names.slice(0, 20).map(brief).join(', ')}${file.names.length > 20 ? ', …' : ''}`
 }
 
 function itemBytes(array: StoredArray): number {

@@ -1,7 +1,7 @@
 import type { DType } from '../core/dtype.js'
 import { sizeOf } from '../core/dtype.js'
 import { FormatError } from '../core/errors.js'
-import { show } from '../core/options.js'
+import { brief } from './brief.js'
 import { LiteralError, parseLiteral, type PyValue } from './py-literal.js'
 
 /**
@@ -52,7 +52,7 @@ export async function readNpyHeader(file: string, place: string, size: number, p
   const fail = (part: string, expected: string, found: string): never => { throw new FormatError({ file, place: `${place}, ${part}`, expected, found }) }
   let bytes = await peek(Math.min(size, FIRST_BYTES))
   if (bytes.length < 10) fail('size', 'at least 10 bytes', `${bytes.length} bytes`)
-  if (MAGIC.some((byte, k) => bytes[k] !== byte)) fail('first bytes', '\\x93NUMPY', show(Buffer.from(bytes.subarray(0, 6)).toString('latin1')))
+  if (MAGIC.some((byte, k) => bytes[k] !== byte)) fail('first bytes', '\\x93NUMPY', brief(Buffer.from(bytes.subarray(0, 6)).toString('latin1')))
   const [major, minor] = [bytes[6]!, bytes[7]!]
   if (major < 1 || major > 3 || minor !== 0) fail('version', '1.0, 2.0 or 3.0', `${major}.${minor}`)
 
@@ -74,7 +74,7 @@ export async function readNpyHeader(file: string, place: string, size: number, p
   }
   if (!isKind(value, 'dict')) return fail('header', 'a Python dict', describe(value))
   const keys = [...value.entries.keys()].sort().join(', ')
-  if (keys !== 'descr, fortran_order, shape') fail('header', 'the keys descr, fortran_order, shape', keys === '' ? 'none' : keys)
+  if (keys !== 'descr, fortran_order, shape') fail('header', 'the keys descr, fortran_order, shape', keys === '' ? 'none' : brief(keys))
 
   const order = value.entries.get('fortran_order')!
   if (typeof order !== 'boolean') fail('fortran_order', 'True or False', describe(order))
@@ -110,8 +110,8 @@ function readDescr(value: PyValue, fail: Fail): Pick<NpyHeader, 'descr' | 'dtype
     return { descr: value, dtype, reason: undefined, swapUnit: match![1] === '>' ? unit : 1 }
   }
   const known = UNSUPPORTED.find(([pattern]) => pattern.test(code))
-  if (known === undefined) return fail('descr', 'a NumPy dtype', show(value))
-  return { descr: value, dtype: undefined, reason: `dtype ${show(value)} holds ${known[1]}`, swapUnit: 1 }
+  if (known === undefined) return fail('descr', 'a NumPy dtype', brief(value))
+  return { descr: value, dtype: undefined, reason: `dtype ${brief(value)} holds ${known[1]}`, swapUnit: 1 }
 }
 
 function readShape(value: PyValue, fail: Fail): number[] {
@@ -148,5 +148,5 @@ function isKind<K extends 'dict' | 'list' | 'tuple'>(value: PyValue, kind: K): v
 function describe(value: PyValue): string {
   if (value === null) return 'None'
   if (typeof value === 'object') return `a ${value.kind}`
-  return typeof value === 'boolean' ? (value ? 'True' : 'False') : typeof value === 'bigint' ? String(value) : show(value)
+  return typeof value === 'boolean' ? (value ? 'True' : 'False') : typeof value === 'bigint' ? String(value) : brief(value)
 }

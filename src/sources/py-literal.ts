@@ -1,3 +1,5 @@
+import { brief } from './brief.js'
+
 /** A value of the part of Python's literal grammar that array headers use. Tuples and lists keep apart: a dtype is one or the other. */
 export type PyValue = string | bigint | boolean | null | PyTuple | PyList | PyDict
 export interface PyTuple { readonly kind: 'tuple'; readonly items: readonly PyValue[] }
@@ -96,7 +98,7 @@ class Parser {
       if (!comma) this.#fail('a missing comma or "}"')
       const key = this.value(depth + 1)
       if (typeof key !== 'string') this.#fail('a key that is not a string')
-      if (entries.has(key)) this.#fail(`key ${JSON.stringify(key)} twice`)
+      if (entries.has(key)) this.#fail(`key ${brief(key)} twice`)
       this.space()
       if (this.#text[this.at] !== ':') this.#fail('a missing colon')
       this.at++

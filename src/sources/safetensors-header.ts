@@ -1,7 +1,7 @@
 import type { DType } from '../core/dtype.js'
 import { FormatError } from '../core/errors.js'
-import { show } from '../core/options.js'
 import type { MappedFile } from '../native/addon.js'
+import { brief } from './brief.js'
 import { exactBytes, RANK_MAX } from './npy-header.js'
 
 /**
@@ -71,7 +71,7 @@ function parseJson(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
   } catch {
     return fail('header', 'UTF-8 text', 'bytes that are none')
   }
-  if (!text.startsWith('{')) fail('header', 'an object, from its first byte on', show(text.slice(0, 8)))
+  if (!text.startsWith('{')) fail('header', 'an object, from its first byte on', brief(text.slice(0, 8)))
   let root: unknown
   try {
     root = JSON.parse(text)
@@ -93,28 +93,28 @@ function refuseRepeatedKeys(text: string, fail: Fail): void {
     else if (match[1] !== undefined) {
       const key = JSON.parse(token.slice(0, token.length - match[1].length)) as string
       const keys = open.at(-1)!
-      if (keys.has(key)) fail('header', 'each name once', `${show(key)} twice`)
+      if (keys.has(key)) fail('header', 'each name once', `${brief(key)} twice`)
       keys.add(key)
     }
   }
 }
 
 function readMetadata(value: unknown, fail: Fail): Record<string, string> {
-  if (!isObject(value)) return fail('__metadata__', 'an object of strings', show(value))
-  for (const [key, text] of Object.entries(value)) if (typeof text !== 'string') fail(`__metadata__, ${show(key)}`, 'a string', show(text))
+  if (!isObject(value)) return fail('__metadata__', 'an object of strings', brief(value))
+  for (const [key, text] of Object.entries(value)) if (typeof text !== 'string') fail(`__metadata__, ${brief(key)}`, 'a string', brief(text))
   return value as Record<string, string>
 }
 
 function readTensor(name: string, value: unknown, dataStart: number, dataBytes: number, fail: Fail): SafetensorsTensor {
-  const place = `tensor ${show(name)}`
-  if (!isObject(value)) return fail(place, 'an object', show(value))
+  const place = `tensor ${brief(name)}`
+  if (!isObject(value)) return fail(place, 'an object', brief(value))
   const keys = Object.keys(value).sort().join(', ')
-  if (keys !== 'data_offsets, dtype, shape') fail(place, 'the keys data_offsets, dtype, shape', keys === '' ? 'none' : keys)
+  if (keys !== 'data_offsets, dtype, shape') fail(place, 'the keys data_offsets, dtype, shape', keys === '' ? 'none' : brief(keys))
   const { dtype: type, shape, data_offsets: offsets } = value
-  if (typeof type !== 'string' || !OTHER_TYPE.test(type)) return fail(`${place}, dtype`, 'the name of an element type', show(type))
-  if (!isIntegers(shape)) return fail(`${place}, shape`, 'an array of integers from 0', show(shape))
+  if (typeof type !== 'string' || !OTHER_TYPE.test(type)) return fail(`${place}, dtype`, 'the name of an element type', brief(type))
+  if (!isIntegers(shape)) return fail(`${place}, shape`, 'an array of integers from 0', brief(shape))
   if (shape.length > RANK_MAX) fail(`${place}, shape`, `at most ${RANK_MAX} axes`, `${shape.length}`)
-  if (!isIntegers(offsets) || offsets.length !== 2) return fail(`${place}, data_offsets`, 'two integers from 0', show(offsets))
+  if (!isIntegers(offsets) || offsets.length !== 2) return fail(`${place}, data_offsets`, 'two integers from 0', brief(offsets))
   const [start, stop] = offsets as [number, number]
   if (start > stop || stop > dataBytes) fail(`${place}, data_offsets`, `a range within the ${dataBytes} bytes of data`, `${start} to ${stop}`)
   const dtype = Object.hasOwn(DTYPES_BY_NAME, type) ? DTYPES_BY_NAME[type] : undefined
@@ -130,7 +130,7 @@ function checkLayout(tensors: Readonly<Record<string, SafetensorsTensor>>, dataS
   const ordered = Object.entries(tensors).sort(([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes)
   let at = dataStart
   for (const [name, { offset, bytes }] of ordered) {
-    if (offset !== at) fail(`tensor ${show(name)}, data_offsets`, `data from byte ${at - dataStart} on, where the one before ends`, `${offset - dataStart}`)
+    if (offset !== at) fail(`tensor ${brief(name)}, data_offsets`, `data from byte ${at - dataStart} on, where the one before ends`, `${offset - dataStart}`)
     at = offset + bytes
   }
   if (at !== size) fail('data', `${at - dataStart} bytes, as the header says`, `${size - dataStart}`)

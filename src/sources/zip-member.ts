@@ -1,5 +1,5 @@
 import { FormatError, UnsupportedError } from '../core/errors.js'
-import { show } from '../core/options.js'
+import { brief } from './brief.js'
 import { DeflatedBytes, MappedBytes, type StoredBytes } from './bytes.js'
 import type { OpenFile } from './file.js'
 import { DEFLATED, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, FLAG_UTF8, FLAGS_UNSUPPORTED, findExtra, hex, LOCAL_BYTES, STORED, viewOf, type Fail, type ZipMember } from './zip.js'
@@ -11,7 +11,7 @@ const FLAGS_COMPARED = FLAG_ENCRYPTED | FLAG_DESCRIPTOR | FLAG_UTF8 | FLAGS_UNSU
  * Throws FormatError, or UnsupportedError for an encrypted member or another compression method.
  */
 export async function openZipMember(file: OpenFile, member: ZipMember): Promise<StoredBytes> {
-  const place = `zip member ${show(member.name)}`
+  const place = `zip member ${brief(member.name)}`
   const fail: Fail = (part, expected, found) => { throw new FormatError({ file: file.path, place: part, expected, found }) }
   if ((member.flags & FLAG_ENCRYPTED) !== 0) throw new UnsupportedError({ file: file.path, place, reason: 'it is encrypted' })
   if ((member.flags & FLAGS_UNSUPPORTED) !== 0) throw new UnsupportedError({ file: file.path, place, reason: `it uses zip features that are not read (flags ${hex(member.flags)})` })
@@ -36,7 +36,7 @@ async function checkLocalHeader(file: OpenFile, member: ZipMember, place: string
   if (start > member.limit) fail(place, `a local header that ends by byte ${member.limit}`, `one to byte ${start}`)
   const rest = await file.header(member.offset + LOCAL_BYTES, nameBytes + extraBytes)
   const name = Buffer.from(rest.subarray(0, nameBytes))
-  if (!name.equals(Buffer.from(member.name))) fail(`${place}, local header`, `name ${show(member.name)}`, show(name.toString()))
+  if (!name.equals(Buffer.from(member.name))) fail(`${place}, local header`, `name ${brief(member.name)}`, brief(name.toString()))
   const agree = (what: string, expected: number, found: number): void => {
     if (expected !== found) fail(`${place}, local header`, `${what} ${expected}, as in the directory`, `${found}`)
   }

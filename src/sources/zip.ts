@@ -1,5 +1,5 @@
 import { FormatError } from '../core/errors.js'
-import { show } from '../core/options.js'
+import { brief } from './brief.js'
 import type { OpenFile } from './file.js'
 
 /**
@@ -63,9 +63,9 @@ export async function readZipDirectory(file: OpenFile): Promise<ZipMember[]> {
     if (left < total) fail(`zip directory, entry ${k}`, `${total} bytes`, `${left}`)
     const flags = view.getUint16(at + 8, true)
     const name = readName(bytes.subarray(at + ENTRY_BYTES, at + ENTRY_BYTES + nameBytes), flags, k, fail)
-    if (names.has(name)) fail(`zip directory, entry ${k}`, 'each name once', `${show(name)} again`)
+    if (names.has(name)) fail(`zip directory, entry ${k}`, 'each name once', `${brief(name)} again`)
     names.add(name)
-    const place = `zip member ${show(name)}`
+    const place = `zip member ${brief(name)}`
     const sizes = readSizes(view, at, at + ENTRY_BYTES + nameBytes, extraBytes, place, fail)
     const member = { name, flags, method: view.getUint16(at + 10, true), crc: view.getUint32(at + 16, true), ...sizes }
     checkMember(member, place, fail)
@@ -160,11 +160,10 @@ function readName(bytes: Uint8Array, flags: number, entry: number, fail: Fail): 
     return fail(place, 'a name in UTF-8', 'bytes that are none')
   }
   if (name === '') fail(place, 'a name', 'none')
-  // eslint-disable-next-line no-control-regex
-  if (/[\0-\x1f\x7f]/.test(name)) fail(place, 'a name without control characters', show(name))
-  if (name.includes('\\')) fail(place, 'a name without backslashes', show(name))
-  if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) fail(place, 'a relative name', show(name))
-  if (name.split('/').includes('..')) fail(place, 'a name without ".."', show(name))
+  if (/[\0-\x1f\x7f]/.test(name)) fail(place, 'a name without control characters', brief(name))
+  if (name.includes('\\')) fail(place, 'a name without backslashes', brief(name))
+  if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) fail(place, 'a relative name', brief(name))
+  if (name.split('/').includes('..')) fail(place, 'a name without ".."', brief(name))
   return name
 }
 
@@ -179,15 +178,15 @@ function checkMember(member: Omit<ZipMember, 'limit'>, place: string, fail: Fail
 /** Members may lie in any order with gaps between them, but may not share a byte with each other or with the directory. */
 function withLimits(members: readonly Omit<ZipMember, 'limit'>[], directory: number, fail: Fail): ZipMember[] {
   const order = members.map((_, k) => k).sort((a, b) => members[a]!.offset - members[b]!.offset)
-  const limits = new Array<number>(members.length)
+  const limits: number[] = members.map(() => 0)
   order.forEach((k, position) => {
     const member = members[k]!
     const next = order[position + 1]
     const limit = next === undefined ? directory : Math.min(directory, members[next]!.offset)
     const stop = member.offset + LOCAL_BYTES + member.storedBytes
     if (stop > limit) {
-      const what = next === undefined || limit === directory ? 'the directory' : `member ${show(members[next]!.name)}`
-      fail(`zip member ${show(member.name)}`, `to end before ${what} begins, at byte ${limit}`, `bytes ${member.offset} to at least ${stop}`)
+      const what = next === undefined || limit === directory ? 'the directory' : `member ${brief(members[next]!.name)}`
+      fail(`zip member ${brief(member.name)}`, `to end before ${what} begins, at byte ${limit}`, `bytes ${member.offset} to at least ${stop}`)
     }
     limits[k] = limit
   })
