@@ -58,6 +58,8 @@ export class Cache {
    */
   async dataset(source: Source, recipe: Recipe, options: DatasetOptions = {}): Promise<Dataset> {
     checkOptions('dataset', options, DATASET_OPTIONS)
+    if (typeof source?.read !== 'function') throw new TypeError(`dataset: expected a source, not ${show(source)}; sources are opened with await: await npz('train.npz')`)
+    if (!Array.isArray(recipe?.ops)) throw new TypeError(`dataset: expected a recipe, not ${show(recipe)}; make one with recipe([…])`)
     const name = text('name', options.name)
     const namespace = text('namespace', options.namespace)
     const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
