@@ -81,7 +81,8 @@ struct ResamplePlan {
   size_t tile;
   size_t slots;      // row buffers
   size_t row_bytes;  // bytes of one row buffer, a multiple of 64, with kWindow floats past the row's end
-  CastRun cast;      // null when the source is float32
+  CastRun cast;      // null when there is no cast
+  bool cast_copies;  // from float32: there is only to look
   size_t source_size;
   bool cast_flush;   // the cast's result may be tiny
   bool zero_non_finite;

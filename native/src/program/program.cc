@@ -143,6 +143,7 @@ void Program::plan(ProgramDescription& description) {
           ResamplePlan& pass = std::get<ResampleWork>(unit.work).passes.front()->plan;
           const int from = values_[step.in].dtype;
           pass.cast = kernels_baseline.cast[from][kFloat32];  // stands for "there is one"; a run puts in its instruction set's
+          pass.cast_copies = from == kFloat32;
           pass.source_size = kSizes[from];
           pass.cast_flush = from >= kFloat16;
           pass.zero_non_finite = cast->non_finite == NonFinite::kZero;
