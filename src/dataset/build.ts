@@ -1,8 +1,8 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { canonicalJson } from '../core/canonical.js'
 import { IntegrityError, LeaseLostError } from '../core/errors.js'
-import { fromHex, sha256, toHex } from '../core/hash.js'
-import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey, requestKey } from '../core/keys.js'
+import { sha256, toHex } from '../core/hash.js'
+import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { Device } from '../devices/device.js'
@@ -11,13 +11,12 @@ import { recipeKeyData, type Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
+import { arrange, type Arranged } from './arrange.js'
 import { Executor, slicePiece } from './execute.js'
+import { completeManifest, requestKeyOf, statKey, type Fingerprint } from './find.js'
 import { digestsOf, identitiesOf, keysOf } from './identify.js'
 import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
-
-/** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
-export type Fingerprint = 'content' | 'stat' | 'combined'
 
 export interface BuildRequest {
   readonly store: Store
@@ -70,18 +69,36 @@ const STEP_ROWS = 2_048
 
 /** Finds the dataset that the source and the recipe ask for, computing what is missing. The only place that sees all stages. */
 export async function build(request: BuildRequest): Promise<{ manifest: Manifest; report: BuildReport }> {
-  return new Build(request).run()
+  const { store, source, recipe, device, fingerprint, signal } = request
+  const began = performance.now()
+  signal?.throwIfAborted()
+  const outputs = checkRecipe(recipe, source.fields)
+  const recipeData = recipeKeyData(recipe, device.identity)
+  const key = recipeKey(recipeData)
+  const asked = await requestKeyOf(store, source, key, fingerprint, signal)
+  const dataset = asked === undefined ? undefined : store.request(asked)
+  const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
+  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, seconds: (performance.now() - began) / 1000, bytes: 0 } }
+  const arranged = await arrange(source, recipe, device, signal)
+  return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
+}
+
+interface Prepared {
+  readonly outputs: FieldSpecs
+  readonly recipeData: unknown
+  readonly recipeKey: Buffer
+  readonly asked: Buffer | undefined
+  readonly began: number
 }
 
 class Build {
   readonly #request: BuildRequest
-  readonly #outputs: FieldSpecs
+  readonly #prepared: Prepared
+  /** The items to be made: the request's source, or what the dataset ops made of it. */
+  readonly #source: Source
   readonly #inputs: readonly string[]
-  readonly #recipeKey: Buffer
-  readonly #recipeData: unknown
   readonly #executor: Executor
   readonly #owner: string
-  readonly #began = performance.now()
 
   readonly #identities: Uint8Array
   readonly #keys: Uint8Array
@@ -96,102 +113,54 @@ class Build {
   #computed = 0
   #bytes = 0
 
+  /** Identities were known before any item was read. */
+  readonly #known: boolean
   readonly #rangeRows: number
   readonly #chunkRows: number
   readonly #shardBytes: number
 
-  constructor(request: BuildRequest) {
-    const { source, recipe } = request
+  constructor(request: BuildRequest, { source, segments, identities }: Arranged, prepared: Prepared) {
     this.#request = request
+    this.#prepared = prepared
+    this.#source = source
     // One failure ends all jobs.
     this.#signal = request.signal === undefined ? this.#stop.signal : AbortSignal.any([request.signal, this.#stop.signal])
-    this.#outputs = checkRecipe(recipe, source.fields)
-    this.#inputs = inputFields(recipe, source.fields)
-    this.#recipeData = recipeKeyData(recipe, request.device.identity)
-    this.#recipeKey = recipeKey(this.#recipeData)
-    this.#executor = new Executor(recipe, request.device)
+    this.#inputs = source === request.source ? inputFields(request.recipe, source.fields) : Object.keys(source.fields)
+    this.#executor = new Executor(segments, request.device)
     this.#owner = request.store.newOwner()
+    this.#known = identities !== undefined
     const items = source.length
-    this.#identities = new Uint8Array(items * HASH_BYTES)
+    this.#identities = identities ?? new Uint8Array(items * HASH_BYTES)
     this.#keys = new Uint8Array(items * HASH_BYTES)
     this.#digests = new Uint8Array(items * HASH_BYTES)
     this.#blobOf = new Uint32Array(items)
     this.#rowOf = new Uint32Array(items)
     // Each job holds one shard being filled and one being written.
     this.#shardBytes = Math.max(2 ** 20, Math.min(SHARD_BYTES, Math.floor(request.memoryBytes / (3 * request.jobs))))
-    const out = Math.max(1, bytesPerItem(this.#outputs))
+    const out = Math.max(1, bytesPerItem(prepared.outputs))
     const into = Math.max(1, bytesPerItem(Object.fromEntries(this.#inputs.map((name) => [name, source.fields[name]!]))))
     this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
     this.#chunkRows = Math.max(1, Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, out))))
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
-    const { store } = this.#request
     try {
-      this.#signal.throwIfAborted()
-      const asked = await this.#requestKey()
-      const found = asked === undefined ? undefined : store.request(asked)
-      const known = found === undefined ? undefined : await this.#complete(found)
-      if (known !== undefined) {
-        return { manifest: known, report: this.#report() }
-      }
+      if (this.#known) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
       await this.#allRanges()
-      return { manifest: await this.#finish(asked), report: this.#report() }
+      return { manifest: await this.#finish(), report: this.#report() }
     } finally {
-      await store.retire(this.#owner)
+      await this.#request.store.retire(this.#owner)
     }
   }
 
-  // --- step 1: is it there already? ---------------------------------------------------------------------------------------
-
-  /** Key of what was asked for, from the files' digests; undefined when the source has no files. */
-  async #requestKey(): Promise<Buffer | undefined> {
-    const { store, source, fingerprint, signal } = this.#request
-    if (source.files.length === 0) return undefined
-    const names: string[] = []
-    const learned: { stat: string; digest: Buffer }[] = []
-    for (const file of source.files) {
-      const stat = `${file.dev}:${file.ino}:${file.size}:${file.mtimeNs}:${file.ctimeNs}`
-      const path = `${file.path}:${file.size}:${file.mtimeNs}`
-      if (fingerprint === 'stat') {
-        names.push(path)
-        continue
-      }
-      let digest = store.fileDigest(stat)
-      if (digest === undefined) {
-        digest = await file.digest(signal)
-        source.assertUnchanged()
-        // A file that changed a moment ago may change again without its times showing it; its digest is not remembered yet.
-        if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > 50_000_000n) learned.push({ stat, digest: fromHex(digest) })
-      }
-      names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
-    }
-    if (learned.length > 0) await store.remember({ files: learned })
-    return requestKey(this.#recipeKey, source, names)
-  }
-
-  /** The manifest of a dataset all of whose shards are in the index. */
-  async #complete(key: Uint8Array): Promise<Manifest | undefined> {
-    const { store } = this.#request
-    const record = store.datasetRecord(key)
-    if (record === undefined) return undefined
-    try {
-      const manifest = await Manifest.read(await store.blob(record.manifest))
-      return manifest.rows.blobs.every((blob) => store.hasBlob(blob)) ? manifest : undefined
-    } catch (error) {
-      if (!(error instanceof IntegrityError)) throw error
-      await store.quarantine(record.manifest, error.message)
-      return undefined
-    }
-  }
-
-  // --- step 2: identify every item, compute the missing ones ------------------------------------------------------------------
+  // --- every item is identified, the missing ones are computed ----------------------------------------------------------------
 
   async #allRanges(): Promise<void> {
-    const { source, jobs } = this.#request
+    const { jobs } = this.#request
+    const source = this.#source
     let pending: number[] = []
     for (let start = 0; start < source.length; start += this.#rangeRows) pending.push(start)
-    let identified = false
+    let identified = this.#known
     while (pending.length > 0) {
       const again: number[] = []
       const queue = pending[Symbol.iterator]()
@@ -213,7 +182,8 @@ class Build {
 
   /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
   async #range(start: number, identified: boolean): Promise<boolean> {
-    const { store, source } = this.#request
+    const { store } = this.#request
+    const source = this.#source
     const stop = Math.min(source.length, start + this.#rangeRows)
     this.#signal.throwIfAborted()
     if (identified && await this.#adopt(start, stop)) return true
@@ -233,7 +203,7 @@ class Build {
 
   /** False when items are missing that another process is computing; they are identified all the same. */
   async #readRange(work: RangeWork, identified: boolean): Promise<boolean> {
-    const { source } = this.#request
+    const source = this.#source
     let held = false
     for await (const run of source.read(work.start, work.stop, { fields: this.#inputs, signal: this.#signal })) {
       for (let from = 0; from < run.count; from += this.#chunkRows) {
@@ -252,9 +222,9 @@ class Build {
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {
-    const identities = await identitiesOf(piece, this.#inputs, this.#request.source.reader, 1)
+    const identities = await identitiesOf(piece, this.#inputs, this.#source.reader, 1)
     this.#identities.set(identities, first * HASH_BYTES)
-    this.#keys.set(await keysOf(this.#recipeKey, identities), first * HASH_BYTES)
+    this.#keys.set(await keysOf(this.#prepared.recipeKey, identities), first * HASH_BYTES)
   }
 
   #missing(start: number, stop: number): number[] {
@@ -268,7 +238,7 @@ class Build {
   async #claim(work: RangeWork): Promise<boolean> {
     const { store } = this.#request
     const first = this.#identities.subarray(work.start * HASH_BYTES, (work.start + 1) * HASH_BYTES)
-    const range = sha256(this.#recipeKey, first, canonicalJson([work.start, work.stop]))
+    const range = sha256(this.#prepared.recipeKey, first, canonicalJson([work.start, work.stop]))
     const pending = store.tmpName(this.#owner)
     work.lease = await store.claim(range, this.#owner, [pending])
     work.pending = pending
@@ -277,7 +247,7 @@ class Build {
 
   async #compute(work: RangeWork, first: number, piece: Piece, missing: readonly number[]): Promise<void> {
     for (const [from, to] of contiguous(missing)) {
-      const ids = Array.from({ length: to - from }, (_, i) => this.#request.source.id(from + i))
+      const ids = Array.from({ length: to - from }, (_, i) => this.#source.id(from + i))
       let at = from
       for (const done of await this.#executor.run(slicePiece(piece, from - first, to - first), ids, this.#signal)) {
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
@@ -291,13 +261,13 @@ class Build {
 
   /** Publishes what the shard holds; the lease ends with it when the range is `done`. */
   async #flush(work: RangeWork, done: boolean): Promise<void> {
-    const { store, source } = this.#request
+    const { store } = this.#request
     const { shard } = work
     if (shard.rows === 0) return
-    source.assertUnchanged()
+    this.#source.assertUnchanged()
     if (work.pending === undefined && !await this.#claim(work)) throw new LeaseLostError(`items ${work.start} to ${work.stop}`)
     const { tensors, chunkBytes } = shard.tensors()
-    const segments = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#recipeData) })
+    const segments = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) })
     const written = await store.publishShard(segments, chunkBytes, shard.keys(), work.lease!, work.pending!, done)
     if (done) work.lease = undefined
     work.pending = undefined
@@ -352,24 +322,25 @@ class Build {
     return number
   }
 
-  // --- step 3: the manifest -------------------------------------------------------------------------------------------------
+  // --- the manifest ---------------------------------------------------------------------------------------------------------
 
-  async #finish(asked: Uint8Array | undefined): Promise<Manifest> {
-    const { store, source, recipe, device, name, namespace } = this.#request
-    const key = datasetKey(this.#recipeKey, this.#identities)
+  async #finish(): Promise<Manifest> {
+    const { store, recipe, device, name, namespace } = this.#request
+    const source = this.#source
+    const key = datasetKey(this.#prepared.recipeKey, this.#identities)
     source.assertUnchanged()
-    let manifest = await this.#complete(key)
+    let manifest = await completeManifest(store, key)
     if (manifest === undefined) {
       const stale = store.datasetRecord(key)?.manifest
       const constants: Record<string, Tensor> = {}
       for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
       const digest = toHex(datasetDigest(this.#digests, constants))
       const facts: ManifestFacts = {
-        key: toHex(key), digest, name, namespace, recipeKey: toHex(this.#recipeKey), recipe: recipe.toJSON(),
-        reader: source.reader, selection: source.selection ?? null, fields: this.#outputs,
+        key: toHex(key), digest, name, namespace, recipeKey: toHex(this.#prepared.recipeKey), recipe: recipe.toJSON(),
+        reader: source.reader, selection: source.selection ?? null, fields: this.#prepared.outputs,
         provenance: {
           source: source.description,
-          files: source.files.map(({ path, size, dev, ino, mtimeNs, ctimeNs }) => ({ path, size, digest: store.fileDigest(`${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`) })),
+          files: source.files.map((file) => ({ path: file.path, size: file.size, digest: store.fileDigest(statKey(file)) })),
           device: device.identity, versions: versions(), created: new Date().toISOString(),
         },
       }
@@ -379,18 +350,18 @@ class Build {
       const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes }, this.#owner, stale)
       manifest = await Manifest.read(await store.blob(digestOfManifest))
     }
-    if (asked !== undefined) await store.remember({ request: asked, dataset: key })
+    if (this.#prepared.asked !== undefined) await store.remember({ request: this.#prepared.asked, dataset: key })
     return manifest
   }
 
   #report(): BuildReport {
-    const items = this.#request.source.length
-    return { items, hits: items - this.#computed, computed: this.#computed, seconds: (performance.now() - this.#began) / 1000, bytes: this.#bytes }
+    const items = this.#source.length
+    return { items, hits: items - this.#computed, computed: this.#computed, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
   }
 
   #tell(): void {
-    const { onProgress, name, source } = this.#request
-    onProgress?.({ name, items: source.length, done: this.#done, hits: Math.max(0, this.#done - this.#computed), computed: this.#computed, bytes: this.#bytes, seconds: (performance.now() - this.#began) / 1000 })
+    const { onProgress, name } = this.#request
+    onProgress?.({ name, items: this.#source.length, done: this.#done, hits: Math.max(0, this.#done - this.#computed), computed: this.#computed, bytes: this.#bytes, seconds: (performance.now() - this.#prepared.began) / 1000 })
   }
 }
 

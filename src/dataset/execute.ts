@@ -2,8 +2,7 @@ import type { DType } from '../core/dtype.js'
 import { ItemError, NonFiniteError } from '../core/errors.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { Device, PreparedProgram } from '../devices/device.js'
-import { compile, segments, type Compiled, type Segment } from '../ops/compile.js'
-import type { Recipe } from '../ops/recipe.js'
+import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
 
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
@@ -12,9 +11,14 @@ export class Executor {
   readonly #device: Device
   readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
 
-  constructor(recipe: Recipe, device: Device) {
-    this.#segments = segments(recipe)
+  constructor(segments: readonly Segment[], device: Device) {
+    this.#segments = segments
     this.#device = device
+  }
+
+  /** Number of ops. */
+  get length(): number {
+    return this.#segments.reduce((sum, segment) => sum + (segment.kind === 'device' ? segment.ops.length : 1), 0)
   }
 
   /**

@@ -231,6 +231,41 @@ describe('a dataset', () => {
     await cache.close()
   })
 
+  test('an op of dataset scope turns one sequence of items into another, between item ops', async () => {
+    const pairs = defineOp<{ stride: number }>({
+      name: 'test.pairs', scope: 'dataset',
+      params: ({ stride = 2 }) => ({ stride: stride as number }),
+      infer: ({ x }) => ({ sum: { dtype: 'float32', shape: x!.shape } }),
+      arrange: async (list, { stride }) => ({
+        length: Math.floor(list.length / stride),
+        fields: { sum: { ...list.fields.x!, finiteness: 'unchecked' } },
+        id: (index) => `${list.id(index * stride)}+`,
+        read: async (index, _fields, signal) => {
+          const [a, b] = await Promise.all([0, 1].map(async (k) => (await list.read(index * stride + k, ['x'], signal)).x!.data as Float32Array))
+          return { sum: { dtype: 'float32', shape: [a!.length], data: a!.map((value, i) => value + b![i]!) } }
+        },
+      }),
+    })
+    const dir = tempDir()
+    writeRows(join(dir, 'a.npz'), range(0, 9), 16)
+    const cache = await smallCache(join(dir, 'cache'))
+    const source = await npz(join(dir, 'a.npz'))
+    const full = recipe([cast({ dtype: 'float32', fields: ['x'] }), pairs({}), cast({ dtype: 'float64' })])
+    const dataset = await cache.dataset(source, full)
+    expect([dataset.length, dataset.report.computed, dataset.fields]).toEqual([4, 4, { sum: { dtype: 'float64', shape: [16] } }])
+    const [plain] = await items(await cache.dataset(source, recipe([cast({ dtype: 'float32', fields: ['x'] })])))
+    const first = await dataset.get(0)
+    expect(first.id).toBe(`${plain!.id}+`)
+    const rows = await items(await cache.dataset(source, recipe([cast({ dtype: 'float32', fields: ['x'] }), select({ fields: ['x'] })])))
+    const row = (i: number): number[] => (rows[i]!.x as { data: number[] }).data
+    expect([...(first.sum as Tensor<'float64'>).data]).toEqual(row(0).map((value, i) => Math.fround(value + row(1)[i]!)))
+    expect((await cache.dataset(source, full)).report.computed).toBe(0)
+    // Any source item may have decided what an item is: one more, and all are others.
+    writeRows(join(dir, 'b.npz'), range(0, 10), 16)
+    expect((await cache.dataset(await npz(join(dir, 'b.npz')), full)).report.computed).toBe(5)
+    await cache.close()
+  })
+
   test('an empty dataset and an index outside are answered plainly', async () => {
     const cache = await smallCache(join(tempDir(), 'cache'))
     const dir = tempDir()

@@ -1,0 +1,58 @@
+import { IntegrityError } from '../core/errors.js'
+import { fromHex } from '../core/hash.js'
+import { requestKey } from '../core/keys.js'
+import type { Source } from '../sources/source.js'
+import type { Store } from '../store/store.js'
+import { Manifest } from './manifest.js'
+
+/** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
+export type Fingerprint = 'content' | 'stat' | 'combined'
+
+/** A digest is remembered when its file has been left alone for longer than the clock of the file system may lag. */
+const SETTLED_NS = 50_000_000n
+
+/**
+ * Key of what a recipe and a source's files ask for, without reading an item; undefined when the source has no files. Digests are remembered by device,
+ * inode, size and times, so a file that is as it was is not read again.
+ */
+export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Array, fingerprint: Fingerprint, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+  if (source.files.length === 0) return undefined
+  const names: string[] = []
+  const learned: { stat: string; digest: Buffer }[] = []
+  for (const file of source.files) {
+    const path = `${file.path}:${file.size}:${file.mtimeNs}`
+    if (fingerprint === 'stat') {
+      names.push(path)
+      continue
+    }
+    const stat = statKey(file)
+    let digest = store.fileDigest(stat)
+    if (digest === undefined) {
+      digest = await file.digest(signal)
+      source.assertUnchanged()
+      if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > SETTLED_NS) learned.push({ stat, digest: fromHex(digest) })
+    }
+    names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
+  }
+  if (learned.length > 0) await store.remember({ files: learned })
+  return requestKey(recipe, source, names)
+}
+
+/** Under which a file's digest is remembered. */
+export function statKey({ dev, ino, size, mtimeNs, ctimeNs }: { dev: bigint; ino: bigint; size: number; mtimeNs: bigint; ctimeNs: bigint }): string {
+  return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`
+}
+
+/** The manifest of a dataset all of whose shards are in the index. */
+export async function completeManifest(store: Store, key: Uint8Array): Promise<Manifest | undefined> {
+  const record = store.datasetRecord(key)
+  if (record === undefined) return undefined
+  try {
+    const manifest = await Manifest.read(await store.blob(record.manifest))
+    return manifest.rows.blobs.every((blob) => store.hasBlob(blob)) ? manifest : undefined
+  } catch (error) {
+    if (!(error instanceof IntegrityError)) throw error
+    await store.quarantine(record.manifest, error.message)
+    return undefined
+  }
+}
