@@ -160,7 +160,7 @@ function readName(bytes: Uint8Array, flags: number, entry: number, fail: Fail): 
     return fail(place, 'a name in UTF-8', 'bytes that are none')
   }
   if (name === '') fail(place, 'a name', 'none')
-  if (/[\0-\x1f\x7f]/.test(name)) fail(place, 'a name without control characters', brief(name))
+  if (/\p{Cc}/u.test(name)) fail(place, 'a name without control characters', brief(name))
   if (name.includes('\\')) fail(place, 'a name without backslashes', brief(name))
   if (name.startsWith('/') || /^[A-Za-z]:/.test(name)) fail(place, 'a relative name', brief(name))
   if (name.split('/').includes('..')) fail(place, 'a name without ".."', brief(name))

@@ -13,44 +13,29 @@ namespace {
 // The longest input one turn of the fast loop can load: three refills of at most 7 bytes' advance, the last one reading 8.
 constexpr size_t INPUT_MARGIN = 32;
 
-// Copies `length` (3 to 258) bytes from `distance` back. May write up to 47 bytes more than asked.
+// Copies `length` (3 to 258) bytes from `distance` back. May write up to 31 bytes more than asked.
 TC_INLINE void copy_match(uint8_t* to, size_t distance, size_t length) {
   const uint8_t* from = to - distance;
   uint8_t* const end = to + length;
-  if (distance >= 16) {
-    do {
-      std::memcpy(to, from, 16);
-      std::memcpy(to + 16, from + 16, distance >= 32 ? 16 : 0);
-      if (distance >= 32) {
-        to += 32;
-        from += 32;
-      } else {
-        to += 16;
-        from += 16;
-      }
-    } while (to < end);
-  } else if (distance >= 8) {
-    do {
-      std::memcpy(to, from, 8);
-      to += 8;
-      from += 8;
-    } while (to < end);
+  if (distance >= 16) [[likely]] {
+    // Most matches are shorter than one piece.
+    std::memcpy(to, from, 16);
+    for (to += 16, from += 16; to < end; to += 16, from += 16) std::memcpy(to, from, 16);
   } else if (distance == 1) {
     const uint64_t run = 0x0101010101010101ull * *from;
-    do {
+    for (; to < end; to += 16) {
       std::memcpy(to, &run, 8);
       std::memcpy(to + 8, &run, 8);
-      to += 16;
-    } while (to < end);
+    }
+  } else if (distance >= 8) {
+    for (; to < end; to += 8, from += 8) std::memcpy(to, from, 8);
   } else {
     // A word written `distance` further each time repeats the pattern; its tail is overwritten by the next.
-    do {
+    for (; to < end; to += distance, from += distance) {
       uint64_t word;
       std::memcpy(&word, from, 8);
       std::memcpy(to, &word, 8);
-      to += distance;
-      from += distance;
-    } while (to < end);
+    }
   }
 }
 
@@ -72,63 +57,70 @@ TC_INLINE Stop fast_symbols(BitReader& in, const Tables& tables, uint8_t* buffer
   const uint8_t* next = in.data + in.next;
   const uint8_t* const next_end = in.data + in.size - INPUT_MARGIN;
   if (in.next > in.size - INPUT_MARGIN) return Stop::Margin;
+  if (at >= limit) return Stop::Limit;
   uint64_t bits = in.bits;
-  uint64_t count = in.count;  // only the low byte is kept true, so that a whole entry can be subtracted
+  // Only the low byte counts, so that a whole entry can be subtracted.
+  uint64_t count = in.count;
   uint8_t* out = buffer + at;
   uint8_t* const out_end = buffer + limit;
   const uint8_t* const first = buffer + oldest;
+  const uint32_t* const symbols = tables.symbols;
   constexpr uint64_t SYMBOL_MASK = (1u << SYMBOL_BITS) - 1;
   Stop stop = Stop::Margin;
 
-#define TC_REFILL()                          \
-  do {                                       \
-    bits |= load64(next) << (count & 63);    \
-    next += (63 - (count & 63)) >> 3;        \
-    count = (count & 63) | 56;               \
+#define TC_REFILL()                        \
+  do {                                     \
+    bits |= load64(next) << (count & 63);  \
+    next += 7 - (count >> 3 & 7);          \
+    count |= 56;                           \
   } while (0)
-#define TC_DROP(entry)                         \
-  do {                                         \
-    bits >>= (entry) & 63;                     \
-    count -= (entry) & 63;                     \
+#define TC_DROP(entry)       \
+  do {                       \
+    bits >>= (entry) & 63;   \
+    count -= (entry);        \
   } while (0)
 
-  while (next <= next_end) {
-    if (out >= out_end) {
-      stop = Stop::Limit;
-      break;
-    }
-    TC_REFILL();
-    uint32_t entry = tables.symbols[bits & SYMBOL_MASK];
+  // The entry of the next symbol is looked up as early as its bits are there: before the bytes of a match are copied.
+  TC_REFILL();
+  uint32_t entry = symbols[bits & SYMBOL_MASK];
+  for (;;) {
+    // At least 56 bits, or 45 and an entry that is looked up: enough for three entries of the main table.
     if ((entry & LITERAL) != 0) {
       TC_DROP(entry);
       out = put_literals(out, entry);
-      entry = tables.symbols[bits & SYMBOL_MASK];
+      entry = symbols[bits & SYMBOL_MASK];
       if ((entry & LITERAL) != 0) {
         TC_DROP(entry);
         out = put_literals(out, entry);
-        entry = tables.symbols[bits & SYMBOL_MASK];
+        entry = symbols[bits & SYMBOL_MASK];
         if ((entry & LITERAL) != 0) {
           TC_DROP(entry);
           out = put_literals(out, entry);
-          entry = tables.symbols[bits & SYMBOL_MASK];
-          if ((entry & LITERAL) != 0) {
-            // 44 bits used at most: a fourth literal still fits, another symbol may not.
-            TC_DROP(entry);
-            out = put_literals(out, entry);
-            continue;
+          entry = symbols[bits & SYMBOL_MASK];
+          TC_REFILL();
+          if (next > next_end) break;
+          if (out >= out_end) {
+            stop = Stop::Limit;
+            break;
           }
-        }
-      }
-      // At least 23 bits are left: enough for a code of 15 with 5 extra bits.
-    }
-    if ((entry & SPECIAL) != 0) {
-      if ((entry & SUBTABLE) != 0) {
-        entry = tables.symbols[(entry >> 16) + ((bits >> SYMBOL_BITS) & ((1u << (entry >> 8 & 15)) - 1))];
-        if ((entry & LITERAL) != 0) {
-          TC_DROP(entry);
-          out = put_literals(out, entry);
           continue;
         }
+      }
+      // At least 34 bits are left: enough for a code of 15 with 5 extra bits.
+    }
+    if ((entry & SPECIAL) != 0) [[unlikely]] {
+      if ((entry & SUBTABLE) != 0) entry = symbols[(entry >> 16) + ((bits >> SYMBOL_BITS) & ((1u << (entry >> 8 & 15)) - 1))];
+      if ((entry & LITERAL) != 0) {
+        TC_DROP(entry);
+        out = put_literals(out, entry);
+        TC_REFILL();
+        entry = symbols[bits & SYMBOL_MASK];
+        if (next > next_end) break;
+        if (out >= out_end) {
+          stop = Stop::Limit;
+          break;
+        }
+        continue;
       }
       if ((entry & SPECIAL) != 0) {
         if ((entry & INVALID) != 0) fail("a code without a symbol");
@@ -139,18 +131,25 @@ TC_INLINE Stop fast_symbols(BitReader& in, const Tables& tables, uint8_t* buffer
     }
     const size_t length = (entry >> 16) + ((bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 15));
     TC_DROP(entry);
-    if (count < 28) TC_REFILL();
+    if ((count & 63) < 28) TC_REFILL();
     entry = tables.distances[bits & ((1u << DISTANCE_BITS) - 1)];
-    if ((entry & SPECIAL) != 0) {
+    if ((entry & SPECIAL) != 0) [[unlikely]] {
       if ((entry & SUBTABLE) == 0) fail("a code without a distance");
       entry = tables.distances[(entry >> 16) + ((bits >> DISTANCE_BITS) & ((1u << (entry >> 8 & 15)) - 1))];
       if ((entry & SPECIAL) != 0) fail("a code without a distance");
     }
     const size_t distance = (entry >> 16) + ((bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 15));
     TC_DROP(entry);
-    if (distance > static_cast<size_t>(out - first)) fail("a distance too far back");
+    if (distance > static_cast<size_t>(out - first)) [[unlikely]] fail("a distance too far back");
+    TC_REFILL();
+    entry = symbols[bits & SYMBOL_MASK];
     copy_match(out, distance, length);
     out += length;
+    if (next > next_end) break;
+    if (out >= out_end) {
+      stop = Stop::Limit;
+      break;
+    }
   }
 #undef TC_REFILL
 #undef TC_DROP
