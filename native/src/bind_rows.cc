@@ -111,7 +111,8 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
     Bytes blob_of;
     Bytes row_of;
     std::unique_ptr<RowTable> table;
-    std::atomic<int> running{0};
+    // Calls asked for and not yet done.
+    std::atomic<int> pending{0};
   };
   struct Job {
     std::shared_ptr<State> state;
@@ -135,8 +136,17 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
     if (row_bytes > 0 && job->out.size / row_bytes < rows) {
       throw_range(env, std::to_string(rows) + " rows of " + std::to_string(row_bytes) + " bytes do not fit the " + std::to_string(job->out.size) + " bytes of out");
     }
+    state_->pending++;
     return Task::run(
-        env, [job] { run(*job); }, [job](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(job->damaged)); });
+        env,
+        [job] {
+          struct Done {
+            State& state;
+            ~Done() { state.pending--; }
+          } done{*job->state};
+          run(*job);
+        },
+        [job](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(job->damaged)); });
   }
 
   static void run(Job& job) {
@@ -148,7 +158,7 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
     std::mutex found;
     const uint64_t bytes = places.size() * table.row_bytes();
     // Calls that run at the same time are each other's second thread.
-    const bool alone = job.state->running.fetch_add(1) == 0;
+    const bool alone = job.state->pending.load() == 1;
     const unsigned threads = alone && bytes > kWorthAThread ? std::min(kThreads, std::thread::hardware_concurrency()) : 1;
     parallel_for(places.size(), threads, [&](size_t begin, size_t end) {
       const int64_t damaged = table.copy(std::span(places).subspan(begin, end - begin), job.out.data + begin * table.row_bytes());
@@ -157,7 +167,6 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
       std::lock_guard lock(found);
       if (job.damaged < 0 || position < job.damaged) job.damaged = position;
     });
-    job.state->running.fetch_sub(1);
   }
 
   std::shared_ptr<State> state_;
