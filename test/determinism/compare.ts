@@ -1,3 +1,4 @@
+import { vi } from 'vitest'
 import { DTYPES, type TypedArray } from '../../src/core/dtype.js'
 import { bytesOf, elementCount } from '../../src/core/tensor.js'
 import { createCpuDevice } from '../../src/devices/cpu.js'
@@ -8,6 +9,7 @@ import { interpret } from '../reference/interpret.js'
 
 /** More and larger cases. */
 export const LONG = process.env.TENSORCACHE_LONG === '1'
+if (LONG) vi.setConfig({ testTimeout: 600_000 })
 
 export interface Result {
   readonly outputs: readonly TypedArray[]
