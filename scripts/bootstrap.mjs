@@ -2,7 +2,7 @@
 // TypeScript when a source changed. Uses Node alone.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -22,8 +22,13 @@ export function bootstrap() {
   })
   step('typescript', ['tsconfig.json', ...files('src')], 'dist/index.js', () => {
     console.error('Compiling TypeScript …')
-    rmSync(join(root, 'dist'), { recursive: true, force: true })
-    run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'])
+    // Beside the old one and swapped, so that a process that is just starting finds a whole one.
+    const fresh = join(root, 'build', `dist-${process.pid}`)
+    const stale = `${fresh}-old`
+    run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json', '--outDir', fresh])
+    if (existsSync(join(root, 'dist'))) renameSync(join(root, 'dist'), stale)
+    renameSync(fresh, join(root, 'dist'))
+    rmSync(stale, { recursive: true, force: true })
   })
 }
 
