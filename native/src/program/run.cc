@@ -16,6 +16,7 @@ namespace tc {
 
 // Below this many bytes of work a thread costs more than it brings.
 static constexpr size_t kBytesPerThread = size_t{1} << 17;
+static constexpr size_t kPiecesPerThread = 8;
 static constexpr size_t kCastPiece = size_t{1} << 14;
 static constexpr size_t kPoolBytes = size_t{256} << 20;
 static constexpr size_t kPoolCount = 16;
@@ -29,9 +30,19 @@ struct ItemRun {
   unsigned threads;
 };
 
-// Deals `count` units, worth `bytes` together, to threads.
+// Deals `count` units, worth `bytes` together, to threads: in several pieces each, taken as they get to them, so that a thread that the
+// system holds back holds up a piece and not its share of the whole.
 static void split(const ItemRun& item, size_t count, size_t bytes, const std::function<void(size_t, size_t)>& body) {
-  parallel_for(count, static_cast<unsigned>(std::clamp<size_t>(bytes / kBytesPerThread, 1, item.threads)), body);
+  const size_t threads = std::min(count, std::clamp<size_t>(bytes / kBytesPerThread, 1, item.threads));
+  if (threads <= 1) {
+    if (count > 0) body(0, count);
+    return;
+  }
+  const size_t pieces = std::min(count, threads * kPiecesPerThread);
+  std::atomic<size_t> next{0};
+  parallel_for(threads, static_cast<unsigned>(threads), [&](size_t, size_t) {
+    for (size_t piece = next++; piece < pieces; piece = next++) body(count * piece / pieces, count * (piece + 1) / pieces);
+  });
 }
 
 // Collects what pieces find.
