@@ -39,13 +39,9 @@ bool has_sha_extensions() {
 
 std::atomic<bool> portable_forced{false};
 
-Sha256Blocks blocks_function() {
-#if defined(__x86_64__)
-  static const Sha256Blocks best = has_sha_extensions() ? sha256_blocks_shani : sha256_blocks_portable;
-#else
-  static const Sha256Blocks best = sha256_blocks_portable;
-#endif
-  return portable_forced.load(std::memory_order_relaxed) ? sha256_blocks_portable : best;
+bool use_extensions() {
+  static const bool has = has_sha_extensions();
+  return has && !portable_forced.load(std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -71,34 +67,74 @@ void sha256_blocks_portable(uint32_t* state, const uint8_t* data, size_t blocks)
   }
 }
 
-void Sha256::update(const uint8_t* data, size_t size) {
+template <size_t kLanes>
+Sha256Lanes<kLanes>::Sha256Lanes() {
+  // The first 32 bits of the fractional parts of the square roots of the first 8 primes.
+  state_.fill({0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19});
+}
+
+template <size_t kLanes>
+void Sha256Lanes<kLanes>::blocks(const In& data, size_t count) {
+  const bool extensions = use_extensions();
+#if defined(__x86_64__)
+  if constexpr (kLanes == 2) {
+    uint32_t* const states[] = {state_[0].data(), state_[1].data()};
+    if (extensions) return sha256_blocks_shani_two(states, data.data(), count);
+  }
+#endif
+  for (size_t lane = 0; lane < kLanes; lane++) {
+#if defined(__x86_64__)
+    if (extensions) {
+      sha256_blocks_shani(state_[lane].data(), data[lane], count);
+      continue;
+    }
+#endif
+    sha256_blocks_portable(state_[lane].data(), data[lane], count);
+  }
+}
+
+template <size_t kLanes>
+void Sha256Lanes<kLanes>::update(In data, size_t size) {
   if (size == 0) return;
-  const Sha256Blocks blocks = blocks_function();
   const size_t held = total_ % 64;
   total_ += size;
   if (held > 0) {
     const size_t taken = std::min(size, 64 - held);
-    std::memcpy(rest_.data() + held, data, taken);
+    In rest;
+    for (size_t lane = 0; lane < kLanes; lane++) {
+      std::memcpy(rest_[lane].data() + held, data[lane], taken);
+      rest[lane] = rest_[lane].data();
+      data[lane] += taken;
+    }
     if (held + taken < 64) return;
-    blocks(state_.data(), rest_.data(), 1);
-    data += taken;
+    blocks(rest, 1);
     size -= taken;
   }
-  blocks(state_.data(), data, size / 64);
-  std::memcpy(rest_.data(), data + size / 64 * 64, size % 64);
+  blocks(data, size / 64);
+  for (size_t lane = 0; lane < kLanes; lane++) std::memcpy(rest_[lane].data(), data[lane] + size / 64 * 64, size % 64);
 }
 
-void Sha256::finish(uint8_t* out) {
+template <size_t kLanes>
+void Sha256Lanes<kLanes>::finish(Out out) {
   const uint64_t bits = total_ * 8;
-  size_t held = total_ % 64;
+  const size_t held = total_ % 64;
   // A one bit, zeros, and the length in the last eight bytes of a block.
-  uint8_t tail[128] = {};
-  std::memcpy(tail, rest_.data(), held);
-  tail[held++] = 0x80;
-  const size_t bytes = held <= 56 ? 64 : 128;
-  for (int k = 0; k < 8; k++) tail[bytes - 1 - k] = static_cast<uint8_t>(bits >> (8 * k));
-  blocks_function()(state_.data(), tail, bytes / 64);
-  for (size_t k = 0; k < kBytes; k++) out[k] = static_cast<uint8_t>(state_[k / 4] >> (24 - 8 * (k % 4)));
+  const size_t bytes = held < 56 ? 64 : 128;
+  uint8_t tail[kLanes][128] = {};
+  In tails;
+  for (size_t lane = 0; lane < kLanes; lane++) {
+    std::memcpy(tail[lane], rest_[lane].data(), held);
+    tail[lane][held] = 0x80;
+    for (int k = 0; k < 8; k++) tail[lane][bytes - 1 - k] = static_cast<uint8_t>(bits >> (8 * k));
+    tails[lane] = tail[lane];
+  }
+  blocks(tails, bytes / 64);
+  for (size_t lane = 0; lane < kLanes; lane++) {
+    for (size_t k = 0; k < Sha256::kBytes; k++) out[lane][k] = static_cast<uint8_t>(state_[lane][k / 4] >> (24 - 8 * (k % 4)));
+  }
 }
+
+template class Sha256Lanes<1>;
+template class Sha256Lanes<2>;
 
 }  // namespace tc
