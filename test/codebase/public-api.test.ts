@@ -1,0 +1,17 @@
+import { expect, test } from 'vitest'
+import * as api from '../../src/index.js'
+
+test('the public surface is exactly this', () => {
+  // A name that goes away breaks programs; a name that comes is a promise. Change the list on purpose.
+  expect(Object.keys(api).sort()).toEqual([
+    'DiskFullError', 'FileError', 'FormatError', 'IntegrityError', 'ItemError', 'LeaseLostError', 'MissingDependencyError', 'NonFiniteError', 'RecipeError',
+    'SourceChangedError', 'StoreError', 'TensorCacheError', 'UnsupportedError',
+    'cast', 'crop', 'defineOp', 'items', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'pad', 'parseRecipe', 'recipe', 'rename', 'resample', 'safetensors', 'select',
+  ])
+})
+
+test('importing it has no effect', async () => {
+  const before = process.getActiveResourcesInfo().length
+  await import('../../src/index.js')
+  expect(process.getActiveResourcesInfo().length).toBe(before)
+})

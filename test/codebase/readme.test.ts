@@ -1,0 +1,37 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { npzBytes } from '../support/npy.js'
+
+const root = resolve(import.meta.dirname, '../..')
+// Inside the project, so that 'tensorcache' resolves to it as it would for a user.
+const dir = join(root, 'build', `readme-${process.pid}`)
+
+export function codeBlocks(markdown: string): string[] {
+  return [...markdown.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]!)
+}
+
+beforeAll(() => {
+  mkdirSync(dir, { recursive: true })
+  const counts = Uint16Array.from({ length: 200 * 64 * 64 }, (_, i) => (i * 7919) % 1000)
+  writeFileSync(join(dir, 'train.npz'), npzBytes({
+    diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
+    label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },
+  }))
+})
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+describe('README', () => {
+  const blocks = codeBlocks(readFileSync(join(root, 'README.md'), 'utf8'))
+
+  test('has code to run', () => expect(blocks.length).toBeGreaterThanOrEqual(2))
+
+  test.each(blocks.map((block, i) => [i, block] as const))('block %i runs as it stands', (i, block) => {
+    const file = join(dir, `block-${i}.mjs`)
+    writeFileSync(file, block)
+    const { status, stderr, stdout } = spawnSync(process.execPath, [file], { cwd: dir, encoding: 'utf8' })
+    expect(status, stderr).toBe(0)
+    expect(stdout).not.toBe('')
+  })
+})
