@@ -4,6 +4,7 @@ import { NonFiniteError } from '../core/errors.js'
 import { emptyTensor, type LazyTensor, type NonFinite, type RowRange, type Tensor } from '../core/tensor.js'
 import type { NativeProgram } from '../native/addon.js'
 import { native } from '../native/load.js'
+import { freshTensor } from './fresh.js'
 import { checkCast, checkReadBytes, product, type ReadOptions, rowsOf } from './ranges.js'
 
 /** What a cast reads from: an array that gives stretches of its elements. */
@@ -20,6 +21,8 @@ export interface ElementReader {
    * lies at the start of `scratch`; `done` is to be called when it has been read.
    */
   elements(first: number, count: number, scratch: () => ArrayBuffer, signal?: AbortSignal): Promise<{ data: TypedArray; done(): Promise<void> }>
+  /** Brings elements that elements() will give as a view into memory. */
+  populate(first: number, count: number): Promise<void>
   assertUnchanged(): void
 }
 
@@ -63,7 +66,7 @@ export class CastTensor implements LazyTensor {
     const count = product(shape)
     checkReadBytes(this, count * sizeOf(this.dtype))
     signal?.throwIfAborted()
-    const out = emptyTensor(this.dtype, shape)
+    const out = freshTensor(this.dtype, shape)
     const first = start * product(this.shape.slice(1))
     const run = new Conversion(this.#steps, out.data)
     if (this.#base.fortran) {
@@ -76,10 +79,20 @@ export class CastTensor implements LazyTensor {
     } else {
       let buffer: ArrayBuffer | undefined
       const scratch = (): ArrayBuffer => (buffer ??= new ArrayBuffer(Math.min(count, CHUNK) * sizeOf(this.#base.dtype)))
+      // Pages come in while the chunk before is converted: a page fault in every thread costs many times as much.
+      const populate = (at: number): Promise<void> => at < count ? this.#base.populate(first + at, Math.min(CHUNK, count - at)) : Promise.resolve()
+      let ready = populate(0)
       for (let at = 0; at < count; at += CHUNK) {
-        const part = await this.#base.elements(first + at, Math.min(CHUNK, count - at), scratch, signal)
-        await run.convert(part.data, signal)
-        await part.done()
+        await ready
+        ready = populate(at + CHUNK)
+        try {
+          const part = await this.#base.elements(first + at, Math.min(CHUNK, count - at), scratch, signal)
+          await run.convert(part.data, signal)
+          await part.done()
+        } catch (error) {
+          await ready.catch(() => {})
+          throw error
+        }
       }
     }
     this.#base.assertUnchanged()

@@ -3,6 +3,7 @@ import type { LazyTensor, NonFinite, RowRange, Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import type { StoredBytes } from './bytes.js'
 import { CastTensor, type ElementReader } from './cast.js'
+import { freshBytes } from './fresh.js'
 import { checkReadBytes, numbers, product, type ReadOptions, rowsOf } from './ranges.js'
 
 /** How an array lies in its file. */
@@ -81,6 +82,11 @@ export class StoredArray implements LazyTensor, ElementReader {
     return { data: numbers(this.dtype, out), done: async () => {} }
   }
 
+  populate(first: number, count: number): Promise<void> {
+    const size = sizeOf(this.dtype)
+    return this.bytes.populate(this.layout.offset + first * size, count * size)
+  }
+
   /** Tells that rows are not needed again soon. */
   release(start: number, stop: number): void {
     if (this.layout.fortran || this.shape.length === 0) return
@@ -96,13 +102,13 @@ export class StoredArray implements LazyTensor, ElementReader {
         return numbers(this.dtype, stored)
       }
     }
-    const out = new Uint8Array(new ArrayBuffer(length))
+    const out = freshBytes(length)
     await this.bytes.read(from, out, this.layout.swapUnit, options.signal)
     return numbers(this.dtype, out)
   }
 
   async #rowsOfFortran(start: number, stop: number, length: number): Promise<TypedArray> {
-    const out = new Uint8Array(new ArrayBuffer(length))
+    const out = freshBytes(length)
     await this.bytes.readFortran(this.layout.offset, this.shape, sizeOf(this.dtype), start, stop, out)
     if (this.layout.swapUnit > 1) await native().copySwapped(out, this.layout.swapUnit, out)
     return numbers(this.dtype, out)

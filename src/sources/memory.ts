@@ -35,6 +35,8 @@ export class MemoryTensor implements LazyTensor, ElementReader {
     return { data: this.#stretch(first, count), done: async () => {} }
   }
 
+  async populate(): Promise<void> {}
+
   assertUnchanged(): void {}
 
   #stretch(first: number, count: number): TypedArray {
