@@ -89,31 +89,33 @@ function seed(value: number | bigint | undefined): bigint {
   return big
 }
 
-/** Bytes that one threaded copy should move at least; small batches are gathered several at a time. */
-const GATHER_BYTES = 2 ** 20
+/** Bytes that one threaded copy should move: enough to hide the cost of a call, few enough to stay in a processor's cache. */
+const GATHER_BYTES = 2 ** 21
+/** Batches gathered by one copy at most. */
+const GROUP_MAX = 16
 
-/** Hands out batches, `prefetch` of them in work ahead of the consumer. */
+/** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
 export async function * batches(dataset: Dataset, options: Checked): AsyncGenerator<Batch, void, undefined> {
   const { size, dropLast, prefetch, signal } = options
   const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
   const stackable = options.collate === 'stack'
-  const batchBytes = stackable ? options.fields.reduce((sum, field) => sum + byteCount(dataset.fields[field]!.dtype, dataset.fields[field]!.shape as number[]), 0) * size : Infinity
-  const group = options.shuffle && stackable && prefetch > 0 ? Math.max(1, Math.min(16, Math.floor(GATHER_BYTES / Math.max(1, batchBytes)))) : 1
+  const group = options.shuffle && stackable && prefetch > 0 ? Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / Math.max(1, batchBytes(dataset, options))))) : 1
   const ahead = Math.ceil(prefetch / group)
   const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : new ItemMaker(dataset, options)
-  const queue: Promise<Batch[]>[] = []
+  const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0
   try {
     while (next < count || queue.length > 0) {
       while (next < count && queue.length <= ahead) {
         const made = make(maker, dataset, options, next, Math.min(count, next + group), next / group)
         // A failure is reported when its turn comes; until then it must not count as unhandled.
-        made.catch(() => undefined)
+        if (made instanceof Promise) made.catch(() => undefined)
         queue.push(made)
         next += group
       }
       signal?.throwIfAborted()
-      for (const batch of await queue.shift()!) {
+      const first = queue.shift()!
+      for (const batch of first instanceof Promise ? await first : first) {
         signal?.throwIfAborted()
         yield batch
       }
@@ -123,17 +125,23 @@ export async function * batches(dataset: Dataset, options: Checked): AsyncGenera
   }
 }
 
-async function make(maker: Maker, dataset: Dataset, options: Checked, from: number, to: number, turn: number): Promise<Batch[]> {
+function batchBytes(dataset: Dataset, { fields, size }: Checked): number {
+  return size * fields.reduce((sum, field) => sum + byteCount(dataset.fields[field]!.dtype, dataset.fields[field]!.shape as number[]), 0)
+}
+
+function make(maker: Maker, dataset: Dataset, options: Checked, from: number, to: number, turn: number): Batch[] | Promise<Batch[]> {
   const { size, shuffle, seed: chosen, epoch } = options
   const first = from * size
   const indices = new Float64Array(Math.min(dataset.length, to * size) - first)
   if (shuffle) native().shuffleIndices(dataset.length, chosen, epoch, first, indices)
   else for (let i = 0; i < indices.length; i++) indices[i] = first + i
   // The turn chooses the recycled buffer, so that a second attempt after damage uses the same one.
-  return dataset.healed(() => maker.make(indices, turn))
+  return maker.ready(indices) ?? dataset.healed(() => maker.make(indices, turn))
 }
 
 interface Maker {
+  /** The same as `make`, when nothing has to be waited for; undefined otherwise. */
+  ready(indices: Float64Array): Batch[] | undefined
   /** Batches of `size` for consecutive positions; `turn` counts the calls of an epoch. */
   make(indices: Float64Array, turn: number): Promise<Batch[]>
 }
@@ -156,6 +164,23 @@ class StackMaker implements Maker {
     this.#dataset = dataset
     this.#options = options
     this.#recycled = options.reuse ? Array.from({ length: buffers }, () => new ArrayBuffer(0)) : []
+  }
+
+  ready(indices: Float64Array): Batch[] | undefined {
+    const { size, fields } = this.#options
+    if (indices.length > size || !this.#consecutive(indices)) return undefined
+    const { blobOf, rowOf } = this.#dataset.rows
+    const shard = this.#dataset.openShard(blobOf[indices[0]!]!)
+    if (shard === undefined) return undefined
+    const batch = newBatch(this.#dataset, indices)
+    for (const field of fields) {
+      const layout = shard.fields.get(field)!
+      if (layout.layout !== 'fixed') return undefined
+      const offset = layout.offset + rowOf[indices[0]!]! * layout.rowBytes
+      if (!shard.blob.isVerified(offset, indices.length * layout.rowBytes)) return undefined
+      batch[field] = shard.blob.view(layout.dtype, [indices.length, ...layout.shape], offset)
+    }
+    return [batch as Batch]
   }
 
   async make(indices: Float64Array, turn: number): Promise<Batch[]> {
@@ -266,6 +291,10 @@ class ItemMaker implements Maker {
   constructor(dataset: Dataset, options: Checked) {
     this.#dataset = dataset
     this.#options = options
+  }
+
+  ready(): undefined {
+    return undefined
   }
 
   async make(indices: Float64Array): Promise<Batch[]> {

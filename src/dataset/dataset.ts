@@ -118,6 +118,11 @@ export class Dataset {
     return this.#manifest.rows
   }
 
+  /** @internal A shard, if it is open already. */
+  openShard(number: number): OpenShard | undefined {
+    return this.#shards[number]
+  }
+
   /** @internal A shard, opened. */
   async shard(number: number): Promise<OpenShard> {
     const open = this.#shards[number]
