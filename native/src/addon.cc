@@ -8,6 +8,7 @@ void init_files(Napi::Env env, Napi::Object exports);
 void init_hash(Napi::Env env, Napi::Object exports);
 void init_arrays(Napi::Env env, Napi::Object exports);
 void init_rows(Napi::Env env, Napi::Object exports);
+void init_memory(Napi::Env env, Napi::Object exports);
 void init_program(Napi::Env env, Napi::Object exports);
 }  // namespace tc
 
@@ -17,6 +18,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   tc::init_hash(env, exports);
   tc::init_arrays(env, exports);
   tc::init_rows(env, exports);
+  tc::init_memory(env, exports);
   tc::init_program(env, exports);
   return exports;
 }

@@ -61,6 +61,11 @@ export interface Addon {
    */
   shuffleIndices(n: number, seed: bigint, epoch: number, start: number, out: Float64Array): void
 
+  /**
+   * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it.
+   */
+  pooledBuffer(bytes: number): ArrayBuffer
+
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
 }
