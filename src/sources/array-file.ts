@@ -100,7 +100,7 @@ async function openNpz(file: OpenFile): Promise<ArrayFile> {
     if (members.has(name)) throw new FormatError({ file: file.path, place: `zip member ${brief(member.name)}`, expected: 'each array once', found: `${brief(name)} twice` })
     members.set(name, member)
   }
-  const entry = async (name: string): Promise<ArrayEntry> => {
+  const read = async (name: string): Promise<ArrayEntry> => {
     const member = members.get(name)!
     const place = `array ${brief(name)}`
     try {
@@ -108,11 +108,21 @@ async function openNpz(file: OpenFile): Promise<ArrayFile> {
       return await npyEntry(name, place, await openZipMember(file, member), member.storedBytes)
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw error
-      const info = { name, dtype: undefined, type: '?', shape: undefined, order: 'C', byteOrder: 'little', compressed: member.method !== 0, storedBytes: member.storedBytes, mappable: false, unusable: error.message } as const
-      return { info, array: new UnusableArray(error) }
+      return { info: unusableInfo(name, error, { compressed: member.method !== 0, storedBytes: member.storedBytes }), array: new UnusableArray(error) }
     }
   }
+  const entries = new Map<string, Promise<ArrayEntry>>()
+  const entry = (name: string): Promise<ArrayEntry> => {
+    let found = entries.get(name)
+    if (found === undefined) entries.set(name, found = read(name))
+    return found
+  }
   return { format: 'npz', file, names: [...members.keys()], metadata: {}, entry }
+}
+
+/** What is said about an array that cannot be described. */
+export function unusableInfo(name: string, error: Error, known: Partial<ArrayInfo> = {}): ArrayInfo {
+  return { name, dtype: undefined, type: '?', shape: undefined, order: 'C', byteOrder: 'little', compressed: false, storedBytes: 0, mappable: false, unusable: error.message, ...known }
 }
 
 async function openSafetensors(file: OpenFile): Promise<ArrayFile> {

@@ -26,7 +26,10 @@ export interface ArraySourceOptions extends FileOptions {
   readonly ids?: string
 }
 
-const OPTIONS = ['fields', 'constants', 'ids', 'residencyBytes']
+/** A .npy file holds one array, so nothing is left for constants or ids. */
+const OPTIONS: Readonly<Record<ArrayFormat, readonly string[]>> = {
+  npy: ['fields', 'residencyBytes'], npz: ['fields', 'constants', 'ids', 'residencyBytes'], safetensors: ['fields', 'constants', 'ids', 'residencyBytes'],
+}
 /** Bytes of one run: bounds what is inflated, copied or resident at a time. */
 const RUN_BYTES = 32 * 2 ** 20
 /** Constants that must be equal in several files are compared in memory. */
@@ -68,7 +71,7 @@ export class ArraySource implements Source {
   }
 
   static async open(format: ArrayFormat, paths: Paths, options: ArraySourceOptions = {}): Promise<ArraySource> {
-    checkOptions(format, options, OPTIONS)
+    checkOptions(format, options, OPTIONS[format])
     checkMapping(format, 'fields', options.fields)
     checkMapping(format, 'constants', options.constants)
     if (options.ids !== undefined && typeof options.ids !== 'string') throw new TypeError(`${format}: ids must be the name of an array, not ${show(options.ids)}`)

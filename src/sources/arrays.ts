@@ -1,5 +1,7 @@
+import { FormatError } from '../core/errors.js'
+import { checkOptions } from '../core/options.js'
 import type { LazyTensor } from '../core/tensor.js'
-import { openArrayFile, type ArrayInfo, type ArrayFormat } from './array-file.js'
+import { openArrayFile, unusableInfo, type ArrayInfo, type ArrayFormat } from './array-file.js'
 import type { FileOptions } from './file.js'
 
 /** Arrays of a file by name. `using arrays = await openArrays(…)`, or `closeArrays(arrays)`, lets go of the file. */
@@ -11,7 +13,8 @@ export type Arrays = Readonly<Record<string, LazyTensor>> & Disposable
  *
  * Rejects with FileError when the file is not there, FormatError when it is damaged or hostile.
  */
-export async function openArrays(path: string | URL, options?: FileOptions): Promise<Arrays> {
+export async function openArrays(path: string | URL, options: FileOptions = {}): Promise<Arrays> {
+  checkOptions('openArrays', options, ['residencyBytes'])
   const opened = await openArrayFile(path, undefined, options)
   try {
     const arrays = Object.create(null) as Record<string, LazyTensor>
@@ -44,7 +47,12 @@ export async function inspectArrays(path: string | URL): Promise<FileInfo> {
   const opened = await openArrayFile(path)
   try {
     const arrays: ArrayInfo[] = []
-    for (const name of opened.names) arrays.push((await opened.entry(name)).info)
+    for (const name of opened.names) {
+      arrays.push(await opened.entry(name).then(({ info }) => info, (error: unknown) => {
+        if (error instanceof FormatError) return unusableInfo(name, error)
+        throw error
+      }))
+    }
     return { path: opened.file.path, format: opened.format, bytes: opened.file.size, metadata: opened.metadata, arrays }
   } finally {
     opened.file.close()

@@ -126,8 +126,11 @@ export class DeflatedBytes implements StoredBytes {
   readonly #stored: number
   readonly #crc: number
   readonly #inflate: Inflate
+  readonly #base: number
   /** The furthest byte asked for so far. */
   #front = 0
+  /** Bytes inflated since compressed pages were let go of. */
+  #since = 0
   #checked = false
   #damage: FormatError | undefined
 
@@ -135,6 +138,7 @@ export class DeflatedBytes implements StoredBytes {
     this.file = file
     this.size = size
     this.#place = place
+    this.#base = base
     this.#stored = stored
     this.#crc = crc
     this.#inflate = new (native().Inflate)(file.pieces(base, stored), size, Math.max(POINT_EVERY_BYTES_MIN, Math.ceil(size / POINTS_MAX)))
@@ -160,11 +164,14 @@ export class DeflatedBytes implements StoredBytes {
       while (offset + out.byteLength - this.#front > STEP_BYTES && offset > this.#front) {
         const next = Math.min(offset, this.#front + STEP_BYTES)
         await this.#inflate.read(next, nothing)
+        this.#passed(next - this.#front)
         this.#front = Math.max(this.#front, next)
         signal?.throwIfAborted()
       }
       for (let at = 0; ; at += STEP_BYTES) {
-        await this.#inflate.read(offset + at, out.subarray(at, at + STEP_BYTES))
+        const step = out.subarray(at, at + STEP_BYTES)
+        await this.#inflate.read(offset + at, step)
+        this.#passed(step.byteLength)
         signal?.throwIfAborted()
         if (at + STEP_BYTES >= out.byteLength) break
       }
@@ -178,6 +185,14 @@ export class DeflatedBytes implements StoredBytes {
   }
 
   release(): void {}
+
+  /** Where a position of the inflated bytes lies among the compressed ones is not known here, so pages of all of them go; the next few come back at once. */
+  #passed(bytes: number): void {
+    this.#since += bytes
+    if (this.#since < STEP_BYTES) return
+    this.#since = 0
+    this.file.release(this.#base, this.#stored)
+  }
 
   async #run(work: () => Promise<void>): Promise<void> {
     await this.#inflated(work)

@@ -17,6 +17,8 @@ const RESIDENT_TAIL_BYTES = 64 * 2 ** 20
 /** Buffers over the mapping are made this large and kept: V8 collects garbage the more often the more bytes of them are made. */
 const WINDOW_BYTES = 2 ** 30
 const WINDOWS_KEPT = 4
+/** Of a file that is kept resident, pages are read in by stretches of this size, and each stretch once: asking again costs as much as converting it. */
+const STRETCH_BYTES = 2 ** 18
 /** `hash` and typed arrays have limits of their own; a piece is also what a signal waits for. */
 const DIGEST_PIECE_BYTES = 64 * 2 ** 20
 
@@ -26,6 +28,8 @@ export class OpenFile {
   readonly size: number
   readonly #mapped: MappedFile
   readonly #keepAll: boolean
+  /** 1 for each stretch that was read in. */
+  readonly #populated: Uint8Array
   readonly #resident: { offset: number; length: number }[] = []
   #residentBytes = 0
   readonly #windows = new Map<number, ArrayBuffer>()
@@ -36,6 +40,7 @@ export class OpenFile {
     this.#mapped = mapped
     this.size = mapped.size
     this.#keepAll = mapped.size <= (options.residencyBytes ?? totalmem() / 4)
+    this.#populated = new Uint8Array(this.#keepAll ? Math.ceil(mapped.size / STRETCH_BYTES) : 0)
   }
 
   /** Throws FileError when the file is not there or cannot be mapped. */
@@ -68,8 +73,20 @@ export class OpenFile {
     if (this.#mapped.faulted) throw new SourceChangedError(this.path, 'a part of it can no longer be read')
   }
 
-  /** Reads the pages of a range in, on a thread. */
+  /** Reads the pages of a range in, on a thread, unless that was done before. */
   async populate(offset: number, length: number): Promise<void> {
+    if (length === 0) return
+    if (!this.#keepAll) return this.#populateRange(offset, length)
+    let first = Math.floor(offset / STRETCH_BYTES)
+    let stop = Math.ceil((offset + length) / STRETCH_BYTES)
+    while (first < stop && this.#populated[first] === 1) first++
+    while (first < stop && this.#populated[stop - 1] === 1) stop--
+    if (first === stop) return
+    await this.#populateRange(first * STRETCH_BYTES, Math.min(this.size, stop * STRETCH_BYTES) - first * STRETCH_BYTES)
+    this.#populated.fill(1, first, stop)
+  }
+
+  async #populateRange(offset: number, length: number): Promise<void> {
     try {
       await this.#mapped.populate(offset, length)
     } catch (cause) {

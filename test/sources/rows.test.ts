@@ -113,6 +113,7 @@ describe('options', () => {
     const capital = file('capital.npz', zipBytes([{ name: 'diffPatterns.npy', bytes: npyBytes(x) }]))
     await expect(npz(capital)).rejects.toThrow('diff_patterns')
     await expect(npy(path)).rejects.toThrow(FormatError)
+    await expect(npy(path, { ids: 'y' } as never)).rejects.toThrow('unknown option "ids"')
   })
 
   test('ids are integers, one for each item, each once', async () => {

@@ -11,7 +11,7 @@ namespace {
 // Output decoded between two looks at the shared state. With the history it fits the second-level cache.
 constexpr size_t PIECE = 192 << 10;
 // Cursors kept between reads, so that readers that go forward do not start again from a point.
-constexpr size_t IDLE_CURSORS = 2;
+constexpr size_t IDLE_CURSORS = 4;
 // A cursor nearer to the start than this is not worth its memory: a file of many members is opened by reading their first bytes.
 constexpr uint64_t KEEP_FROM = 64 << 10;
 
