@@ -27,7 +27,7 @@ export function pad(field: string, tensors: readonly Tensor[], ids: readonly str
   const first = tensors[0]!
   const rank = first.shape.length
   const shapes = emptyTensor('int64', [tensors.length, rank])
-  const extent = new Array<number>(rank).fill(0)
+  const extent = Array.from<number>({ length: rank }).fill(0)
   tensors.forEach((tensor, i) => {
     if (tensor.dtype !== first.dtype || tensor.shape.length !== rank) {
       throw new TypeError(`batches: collate 'pad' needs equal dtypes and ranks, but field ${field} is ${show(first)} in item ${ids[0]} and ${show(tensor)} in item ${ids[i]}; use collate 'list'`)

@@ -34,8 +34,8 @@ export const padOp: DeviceOp = {
     if ((shape === undefined) === (before === undefined && after === undefined)) throw new TypeError(`${where}: give either shape, or before and after`)
     const count = (shape ?? before ?? after)!.length
     if (shape === undefined) {
-      before ??= new Array<number>(count).fill(0)
-      after ??= new Array<number>(count).fill(0)
+      before ??= Array.from<number>({ length: count }).fill(0)
+      after ??= Array.from<number>({ length: count }).fill(0)
       if (before.length !== after.length) throw new TypeError(`${where}: before has ${before.length} entries, after ${after.length}`)
     }
     if (axes !== undefined && axes.length !== count) throw new TypeError(`${where}: axes has ${axes.length} entries, the sizes ${count}`)
