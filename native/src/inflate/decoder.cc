@@ -50,6 +50,9 @@ TC_INLINE uint8_t* put_literals(uint8_t* out, uint32_t entry) {
   return out + 1 + ((entry & PAIR) != 0);
 }
 
+// The extra bits of a length or distance, which follow its code. Bits 12 and 13 of its entry are 0, so the shift needs no mask of its own.
+TC_INLINE uint64_t extra_bits(uint64_t bits, uint32_t entry) { return (bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 63); }
+
 // Decodes symbols of one block while input and output are far from their ends: no check but those of the data itself. Stops at a
 // symbol boundary; the end of the block is consumed.
 TC_INLINE Stop fast_symbols(BitReader& in, const Tables& tables, uint8_t* buffer, size_t oldest, size_t& at, size_t limit) {
@@ -129,7 +132,7 @@ TC_INLINE Stop fast_symbols(BitReader& in, const Tables& tables, uint8_t* buffer
         break;
       }
     }
-    const size_t length = (entry >> 16) + ((bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 15));
+    const size_t length = (entry >> 16) + extra_bits(bits, entry);
     TC_DROP(entry);
     if ((count & 63) < 28) TC_REFILL();
     entry = tables.distances[bits & ((1u << DISTANCE_BITS) - 1)];
@@ -138,7 +141,7 @@ TC_INLINE Stop fast_symbols(BitReader& in, const Tables& tables, uint8_t* buffer
       entry = tables.distances[(entry >> 16) + ((bits >> DISTANCE_BITS) & ((1u << (entry >> 8 & 15)) - 1))];
       if ((entry & SPECIAL) != 0) fail("a code without a distance");
     }
-    const size_t distance = (entry >> 16) + ((bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 15));
+    const size_t distance = (entry >> 16) + extra_bits(bits, entry);
     TC_DROP(entry);
     if (distance > static_cast<size_t>(out - first)) [[unlikely]] fail("a distance too far back");
     TC_REFILL();
@@ -198,7 +201,7 @@ Stop slow_symbols(BitReader& in, const Tables& tables, uint8_t* buffer, size_t o
       if (in.overrun()) fail("the stream ends early");
       return Stop::Block;
     }
-    const size_t length = (entry >> 16) + ((in.bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 15));
+    const size_t length = (entry >> 16) + extra_bits(in.bits, entry);
     in.drop(entry & 63);
     in.refill();
     entry = tables.distances[in.bits & ((1u << DISTANCE_BITS) - 1)];
@@ -206,7 +209,7 @@ Stop slow_symbols(BitReader& in, const Tables& tables, uint8_t* buffer, size_t o
       entry = tables.distances[(entry >> 16) + ((in.bits >> DISTANCE_BITS) & ((1u << (entry >> 8 & 15)) - 1))];
     }
     if ((entry & SPECIAL) != 0) fail("a code without a distance");
-    const size_t distance = (entry >> 16) + ((in.bits & ((uint64_t{1} << (entry & 63)) - 1)) >> (entry >> 8 & 15));
+    const size_t distance = (entry >> 16) + extra_bits(in.bits, entry);
     in.drop(entry & 63);
     if (in.overrun()) fail("the stream ends early");
     if (distance > at - oldest) fail("a distance too far back");
