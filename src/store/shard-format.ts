@@ -30,31 +30,36 @@ const NAMES: { readonly [D in DType]: string } = {
 
 /** The file as segments to be written one after the other. */
 export function encodeBlob(tensors: readonly BlobTensor[], metadata: Readonly<Record<string, string>>): Uint8Array[] {
-  const ordered = [...tensors].sort((a, b) => storedSize(b.dtype) - storedSize(a.dtype) || (a.name < b.name ? -1 : 1))
-  const header: Record<string, unknown> = {}
-  const notes: Record<string, string> = { ...metadata }
-  for (const { name, dtype } of ordered) if (NAMES[dtype] !== undefined && isComplex(dtype)) notes[`dtype.${name}`] = dtype
-  header.__metadata__ = notes
-  let offset = 0
-  const segments: Uint8Array[] = []
-  for (const { name, dtype, shape, data } of ordered) {
+  const { header, order } = encodeBlobHeader(tensors, metadata)
+  const segments: Uint8Array[] = [header]
+  for (const { name, dtype, shape, data } of order) {
     const bytes = shape.reduce((product, extent) => product * extent, sizeOf(dtype))
-    header[name] = { dtype: NAMES[dtype], shape: isComplex(dtype) ? [...shape, 2] : shape, data_offsets: [offset, offset + bytes] }
-    let given = 0
-    for (const piece of data) {
-      given += piece.byteLength
-      segments.push(bytesOf(piece))
-    }
+    const given = data.reduce((sum, piece) => sum + piece.byteLength, 0)
     if (given !== bytes) throw new RangeError(`${name}: ${bytes} bytes declared, ${given} given`)
+    for (const piece of data) segments.push(bytesOf(piece))
+  }
+  return segments
+}
+
+/** The header, and the order in which the tensors' bytes follow it. */
+export function encodeBlobHeader<T extends { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }>(tensors: readonly T[], metadata: Readonly<Record<string, string>>): { header: Uint8Array; order: T[] } {
+  const order = [...tensors].sort((a, b) => storedSize(b.dtype) - storedSize(a.dtype) || (a.name < b.name ? -1 : 1))
+  const notes: Record<string, string> = { ...metadata }
+  for (const { name, dtype } of order) if (isComplex(dtype)) notes[`dtype.${name}`] = dtype
+  const entries: Record<string, unknown> = { __metadata__: notes }
+  let offset = 0
+  for (const { name, dtype, shape } of order) {
+    const bytes = shape.reduce((product, extent) => product * extent, sizeOf(dtype))
+    entries[name] = { dtype: NAMES[dtype], shape: isComplex(dtype) ? [...shape, 2] : shape, data_offsets: [offset, offset + bytes] }
     offset += bytes
   }
-  const json = Buffer.from(JSON.stringify(header))
+  const json = Buffer.from(JSON.stringify(entries))
   const padded = Math.ceil((8 + json.length) / DATA_ALIGNMENT) * DATA_ALIGNMENT - 8
   if (padded > HEADER_BYTES_MAX) throw new RangeError(`a blob header of ${padded} bytes is over the limit of ${HEADER_BYTES_MAX}`)
-  const head = Buffer.alloc(8 + padded, 0x20)
-  head.writeBigUInt64LE(BigInt(padded), 0)
-  json.copy(head, 8)
-  return [head, ...segments]
+  const header = Buffer.alloc(8 + padded, 0x20)
+  header.writeBigUInt64LE(BigInt(padded), 0)
+  json.copy(header, 8)
+  return { header, order }
 }
 
 function isComplex(dtype: DType): boolean {

@@ -1,0 +1,145 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { defaultCacheDir } from '../cache/location.js'
+import { TensorCacheError } from '../core/errors.js'
+import { nearest } from '../core/options.js'
+import { packageVersion } from '../core/version.js'
+import { openCache, type Cache } from '../open-cache.js'
+import { checkConfig, type Config } from './config/datasets.js'
+import { findConfig, loadConfig } from './config/load.js'
+import { ConfigError } from './config/tree.js'
+import { generalHelp, verbHelp } from './help.js'
+import { UsageError, type Context, type Verb, type VerbOption } from './verb.js'
+import { verbs } from './verbs/index.js'
+
+/** Options of every verb. */
+export const COMMON: Readonly<Record<string, VerbOption>> = {
+  'cache-dir': { type: 'string', value: 'DIR', about: 'folder of the cache' },
+  config: { type: 'string', value: 'FILE', about: 'configuration file; default: tensorcache.yaml here' },
+  set: { type: 'string', multiple: true, value: 'KEY=VALUE', about: 'change a value of the configuration file' },
+  format: { type: 'string', value: 'text|json', about: 'form of the output; default: text' },
+  quiet: { type: 'boolean', about: 'no notes and no progress' },
+  help: { type: 'boolean', about: 'show this' },
+}
+
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
+
+/** Runs one command line. 0 done, 1 damage or failure, 2 wrong use, 130 or 143 when a signal ended it. */
+export async function run(args: readonly string[]): Promise<number> {
+  // A reader that goes away (`| head`) ends the program, quietly.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => { process.exit(error.code === 'EPIPE' ? 0 : 1) })
+  const json = args.includes('json') || args.includes('--format=json')
+  try {
+    return await dispatch(args)
+  } catch (error) {
+    report(error as Error, json)
+    return error instanceof UsageError || error instanceof ConfigError || error instanceof TypeError ? 2 : 1
+  }
+}
+
+async function dispatch(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args
+  if (name === '--version') {
+    console.log(packageVersion())
+    return 0
+  }
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    console.log(generalHelp(verbs))
+    return name === undefined ? 2 : 0
+  }
+  const verb = verbs.find((known) => known.name === name)
+  if (verb === undefined) throw new UsageError(`there is no verb "${name}"${suggestion(name, verbs.map((known) => known.name))}`)
+  const { values, positionals } = parse(verb, rest)
+  if (values.help === true) {
+    console.log(verbHelp(verb, COMMON))
+    return 0
+  }
+  const format = values.format ?? 'text'
+  if (format !== 'text' && format !== 'json') throw new UsageError(`--format must be text or json, not ${String(format)}`)
+  const [least, most] = verb.positionals
+  if (positionals.length < least || positionals.length > most) throw new UsageError(`usage: tensorcache ${verb.name} ${verb.usage}`)
+  return withSignals((signal, opened) => verb.run(contextOf(values, positionals, signal, opened)))
+}
+
+function parse(verb: Verb, args: readonly string[]): { values: Context['values']; positionals: string[] } {
+  const known = { ...verb.options, ...COMMON }
+  const options: ParseArgsConfig['options'] = Object.fromEntries(Object.entries(known).map(([name, { type, multiple }]) => [name, { type, multiple: multiple ?? false }]))
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
+  } catch (error) {
+    const unknown = /Unknown option '(--?([^' ]+))/.exec((error as Error).message)
+    if (unknown !== null) throw new UsageError(`${verb.name}: there is no option ${unknown[1]}${suggestion(unknown[2]!, Object.keys(known))}`)
+    throw new UsageError(`${verb.name}: ${(error as Error).message.split('\n')[0]}`)
+  }
+}
+
+function suggestion(name: string, known: readonly string[]): string {
+  const near = nearest(name, known)
+  return near === undefined ? `; there are ${known.join(', ')}` : `, did you mean "${near}"?`
+}
+
+/** The first signal asks the verb to stop in good order, the second ends the process. */
+async function withSignals(verb: (signal: AbortSignal, opened: Cache[]) => Promise<number>): Promise<number> {
+  const abort = new AbortController()
+  const opened: Cache[] = []
+  let code: number | undefined
+  const listeners = Object.entries(SIGNALS).map(([name, status]) => {
+    const listener = (): void => {
+      if (code !== undefined) process.exit(status)
+      code = status
+      abort.abort(new Error(`stopped by ${name}; what was finished is kept`))
+    }
+    process.on(name, listener)
+    return [name, listener] as const
+  })
+  try {
+    const status = await verb(abort.signal, opened)
+    return code ?? status
+  } catch (error) {
+    if (code === undefined) throw error
+    report(error as Error, false)
+    return code
+  } finally {
+    for (const [name, listener] of listeners) process.removeListener(name, listener)
+    for (const cache of opened) await cache.close()
+  }
+}
+
+function contextOf(values: Context['values'], positionals: readonly string[], signal: AbortSignal, opened: Cache[]): Context {
+  const quiet = values.quiet === true
+  let loaded: Config | undefined
+  const path = typeof values.config === 'string' ? values.config : findConfig(process.cwd())
+  const config = (): Config => {
+    if (path === undefined) throw new UsageError('there is no tensorcache.yaml here; name a configuration file with --config')
+    return loaded ??= checkConfig(loadConfig(path, (values.set ?? []) as string[]))
+  }
+  const cacheDir = (): string => {
+    if (typeof values['cache-dir'] === 'string') return resolve(values['cache-dir'])
+    if (process.env.TENSORCACHE_DIR) return resolve(process.env.TENSORCACHE_DIR)
+    return (path === undefined ? undefined : config().cache.dir) ?? defaultCacheDir()
+  }
+  return {
+    values, positionals, quiet, signal, json: values.format === 'json', config, cacheDir,
+    async openCache({ readonly = false, existing = false } = {}) {
+      const dir = cacheDir()
+      if ((existing || readonly) && !existsSync(dir)) throw new UsageError(`there is no cache at ${dir}`)
+      const options = path === undefined ? {} : config().cache
+      const cache = await openCache({ ...options, dir, readonly: readonly || options.readonly === true })
+      opened.push(cache)
+      return cache
+    },
+    print: (line) => { process.stdout.write(`${line}\n`) },
+    note: (line) => { if (!quiet) process.stderr.write(`${line}\n`) },
+  }
+}
+
+function report(error: Error, json: boolean): void {
+  if (json) {
+    const facts = error instanceof TensorCacheError ? { ...error } : { code: error instanceof UsageError ? 'E_USAGE' : (error as NodeJS.ErrnoException).code ?? error.name }
+    process.stderr.write(`${JSON.stringify({ error: { ...facts, message: error.message } })}\n`)
+  } else {
+    process.stderr.write(`tensorcache: ${error.message}\n`)
+  }
+  if (process.env.TENSORCACHE_DEBUG === '1') process.stderr.write(`${error.stack}\n`)
+}

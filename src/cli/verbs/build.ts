@@ -1,0 +1,78 @@
+import { existsSync } from 'node:fs'
+import { number } from '../../core/options.js'
+import { plan } from '../../dataset/plan.js'
+import { selectDevice, type DeviceChoice } from '../../devices/select.js'
+import type { DatasetConfig } from '../config/datasets.js'
+import { humanBytes, humanSeconds } from '../format.js'
+import { ProgressLine } from '../progress.js'
+import { UsageError, type Context, type Verb } from '../verb.js'
+
+export const build: Verb = {
+  name: 'build',
+  summary: 'Fills what is missing of the datasets of the configuration file (all, or those named).',
+  usage: '[dataset…]',
+  example: 'tensorcache build train --jobs 4',
+  options: {
+    device: { type: 'string', value: 'auto|cpu|webgpu', about: 'where to compute; the bytes are the same' },
+    jobs: { type: 'string', value: 'N', about: 'ranges of items in work at the same time; default: one per core' },
+    'dry-run': { type: 'boolean', about: 'say what is there and what would be computed; write nothing' },
+  },
+  positionals: [0, Infinity],
+  async run(context) {
+    const { datasets } = context.config()
+    const chosen = context.positionals.length === 0 ? datasets : context.positionals.map((name) => datasets.find((dataset) => dataset.name === name) ?? unknown(name, datasets))
+    if (chosen.length === 0) throw new UsageError('the configuration file has no datasets')
+    const { jobs: given } = context.values
+    const jobs = given === undefined ? undefined : number('build', 'jobs', Number(given), { integer: true, min: 1, max: 256 })
+    for (const dataset of chosen) {
+      const device = (context.values.device ?? dataset.device) as DeviceChoice
+      if (context.values['dry-run'] === true) await dryRun(context, dataset, device)
+      else await fill(context, dataset, device, jobs)
+    }
+    return 0
+  },
+}
+
+async function fill(context: Context, config: DatasetConfig, device: DeviceChoice, jobs: number | undefined): Promise<void> {
+  const cache = await context.openCache()
+  const line = new ProgressLine(process.stderr, !context.quiet)
+  const source = await config.open()
+  try {
+    const dataset = await cache.dataset(source, config.recipe, {
+      name: config.name, namespace: config.namespace, device, signal: context.signal,
+      ...(jobs === undefined ? {} : { jobs }),
+      onProgress: (progress) => line.update(progress),
+    })
+    line.clear()
+    const { items, hits, computed, seconds, bytes } = dataset.report
+    const { kind, name } = dataset.provenance.device
+    if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped: 0, seconds, bytes, device: kind, adapter: name }))
+    else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed in ${humanSeconds(seconds)}, ${humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}`)
+    await dataset.close()
+  } finally {
+    line.clear()
+    source.close()
+  }
+}
+
+async function dryRun(context: Context, config: DatasetConfig, choice: DeviceChoice): Promise<void> {
+  const cache = existsSync(context.cacheDir()) ? await context.openCache({ readonly: true }) : undefined
+  const device = selectDevice(choice)
+  const source = await config.open()
+  try {
+    const found = await plan({ store: cache?.store, source, recipe: config.recipe, device, signal: context.signal })
+    if (context.json) {
+      context.print(JSON.stringify({ name: config.name, dryRun: true, items: found.items, hits: found.hits, missing: found.missing, bytes: found.bytes ?? null, secondsEstimate: found.secondsEstimate ?? null }))
+    } else {
+      const cost = found.missing === 0 ? '' : `: about ${found.bytes === undefined ? 'an unknown number of bytes' : humanBytes(found.bytes)} and ${humanSeconds(found.secondsEstimate ?? NaN)} of computing on one core`
+      context.print(`${config.name}: ${found.items} items, ${found.hits} hits, ${found.missing} to compute${cost}`)
+    }
+  } finally {
+    source.close()
+    await device.close()
+  }
+}
+
+function unknown(name: string, datasets: readonly DatasetConfig[]): never {
+  throw new UsageError(`the configuration file has no dataset "${name}"; it has ${datasets.map((dataset) => dataset.name).join(', ') || 'none'}`)
+}

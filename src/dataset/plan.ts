@@ -1,0 +1,67 @@
+import { recipeKey } from '../core/keys.js'
+import { byteCount } from '../core/tensor.js'
+import type { Device } from '../devices/device.js'
+import { checkRecipe, inputFields, segments } from '../ops/compile.js'
+import { recipeKeyData, type Recipe } from '../ops/recipe.js'
+import type { Source } from '../sources/source.js'
+import type { Store } from '../store/store.js'
+import { Executor } from './execute.js'
+import { identitiesOf, keysOf } from './identify.js'
+
+/** What a build would do. */
+export interface Plan {
+  readonly items: number
+  readonly hits: number
+  readonly missing: number
+  /** Bytes that would be written, about; undefined when shapes differ between items. */
+  readonly bytes: number | undefined
+  /** Time on one core, from computing a few of the missing items without keeping them; undefined when nothing is missing. */
+  readonly secondsEstimate: number | undefined
+}
+
+const STEP_ITEMS = 1024
+/** Computed to estimate the time. */
+const SAMPLE_ITEMS = 16
+
+/** Identifies every item and looks it up. Reads the source, writes nothing. `store` is undefined when there is no cache yet. */
+export async function plan(request: { readonly store: Store | undefined; readonly source: Source; readonly recipe: Recipe; readonly device: Device; readonly signal: AbortSignal | undefined }): Promise<Plan> {
+  const { store, source, recipe, device, signal } = request
+  const outputs = checkRecipe(recipe, source.fields)
+  const fields = inputFields(recipe, source.fields)
+  const steps = segments(recipe)
+  if (steps.some((segment) => segment.kind === 'dataset')) throw new TypeError('plan: a recipe with an op of dataset scope cannot be planned without running it')
+  const key = recipeKey(recipeKeyData(recipe, device.identity))
+  const executor = new Executor(steps, device)
+  let hits = 0
+  let sampled = 0
+  let seconds = 0
+  for (let start = 0; start < source.length; start += STEP_ITEMS) {
+    signal?.throwIfAborted()
+    const stop = Math.min(source.length, start + STEP_ITEMS)
+    for await (const run of source.read(start, stop, { fields, signal })) {
+      const keys = await keysOf(key, await identitiesOf(run, fields, source.reader, 1))
+      const places = store?.lookup(keys) ?? Array.from({ length: run.count }, () => undefined)
+      hits += places.filter((place) => place !== undefined).length
+      const missing = places.indexOf(undefined)
+      if (missing < 0 || sampled >= SAMPLE_ITEMS) continue
+      const count = Math.min(SAMPLE_ITEMS - sampled, run.count - missing)
+      const piece = { count, fields: Object.fromEntries(Object.entries(run.fields).map(([name, tensor]) => {
+        const row = tensor.data.length / run.count
+        return [name, { ...tensor, shape: [count, ...tensor.shape.slice(1)], data: tensor.data.subarray(missing * row, (missing + count) * row) }]
+      })) }
+      const began = performance.now()
+      await executor.run(piece, Array.from({ length: count }, (_, i) => source.id(run.start + missing + i)), signal)
+      seconds += (performance.now() - began) / 1000
+      sampled += count
+    }
+    source.release(start, stop)
+  }
+  const missing = source.length - hits
+  const shapes = Object.values(outputs)
+  const fixed = shapes.every(({ shape }) => !shape.includes(null))
+  return {
+    items: source.length, hits, missing,
+    bytes: fixed ? missing * shapes.reduce((sum, { dtype, shape }) => sum + byteCount(dtype, shape as number[]), 0) : undefined,
+    secondsEstimate: sampled === 0 ? undefined : seconds / sampled * missing,
+  }
+}
