@@ -133,8 +133,13 @@ export class Store {
   }
 
   hasBlob(digest: string): boolean {
+    return this.blobBytes(digest) !== undefined
+  }
+
+  /** Size of a blob, undefined when it is not in the index. */
+  blobBytes(digest: string): number | undefined {
     this.#fresh()
-    return this.#tables.blobs.get(fromHex(digest)) !== undefined
+    return this.#tables.blobs.get(fromHex(digest))?.bytes
   }
 
   // --- blobs ------------------------------------------------------------------------------------------------------------
