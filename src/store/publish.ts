@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DiskFullError, StoreError } from '../core/errors.js'
 import { toHex } from '../core/hash.js'
@@ -30,29 +30,30 @@ export interface WrittenBlob {
  */
 export async function writeBlobFile(layout: Layout, name: string, segments: readonly Uint8Array[], chunkBytes: number, minFree: number): Promise<WrittenBlob> {
   const total = segments.reduce((sum, segment) => sum + segment.byteLength, 0)
-  requireSpace(layout.dir, total, minFree)
+  await requireSpace(layout.dir, total, minFree)
   const path = join(layout.tmp, name)
+  // Asynchronous throughout: a rename waits for the file system's journal while another file is synced.
   try {
-    const fd = openSync(path, 'wx', 0o600)
+    const file = await open(path, 'wx', 0o600)
     let written
     try {
-      written = await native().writeBlob(fd, segments, chunkBytes)
+      written = await native().writeBlob(file.fd, segments, chunkBytes)
+      await file.chmod(0o444)
     } finally {
-      closeSync(fd)
+      await file.close()
     }
     if (written.bytes !== total) throw new StoreError(layout.dir, `wrote ${written.bytes} of ${total} bytes`)
     const digest = toHex(written.sha256)
     const target = blobPath(layout, digest)
-    const created = mkdirSync(dirname(target), { recursive: true })
-    chmodSync(path, 0o444)
-    renameSync(path, target)
+    const created = await mkdir(dirname(target), { recursive: true })
+    await rename(path, target)
     await native().fsyncPath(dirname(target))
     if (created !== undefined) await native().fsyncPath(layout.blobs)
     return { digest, sha256: written.sha256, checksums: written.checksums, chunkBytes, bytes: total }
   } catch (cause) {
-    rmSync(path, { force: true })
+    await rm(path, { force: true })
     const code = (cause as NodeJS.ErrnoException).code
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new DiskFullError({ dir: layout.dir, bytesFree: bytesFree(layout.dir), bytesNeeded: total }, { cause })
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw new DiskFullError({ dir: layout.dir, bytesFree: await bytesFree(layout.dir), bytesNeeded: total }, { cause })
     throw cause
   }
 }

@@ -1,4 +1,5 @@
 import { closeSync, openSync, statSync, statfsSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DiskFullError } from '../core/errors.js'
 import { native } from '../native/load.js'
@@ -15,14 +16,14 @@ const MARGIN_BYTES = 2 * 2 ** 20
 const STEP_BYTES = 8 * 2 ** 20
 
 /** Free bytes for unprivileged users on the file system of `dir`. */
-export function bytesFree(dir: string): number {
-  const { bavail, bsize } = statfsSync(dir)
+export async function bytesFree(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir)
   return bavail * bsize
 }
 
-/** Throws DiskFullError unless `bytes` fit and `minFree` stays. */
-export function requireSpace(dir: string, bytes: number, minFree: number): void {
-  const free = bytesFree(dir)
+/** Rejects with DiskFullError unless `bytes` fit and `minFree` stays. */
+export async function requireSpace(dir: string, bytes: number, minFree: number): Promise<void> {
+  const free = await bytesFree(dir)
   if (free - bytes < minFree) throw new DiskFullError({ dir, bytesFree: free, bytesNeeded: bytes + minFree })
 }
 
@@ -46,5 +47,6 @@ export function reserveIndex(layout: Layout, tables: Tables, entries: number, pa
   } finally {
     closeSync(fd)
   }
-  throw new DiskFullError({ dir: layout.dir, bytesFree: bytesFree(layout.dir), bytesNeeded: needed - allocated })
+  const { bavail, bsize } = statfsSync(layout.dir)
+  throw new DiskFullError({ dir: layout.dir, bytesFree: bavail * bsize, bytesNeeded: needed - allocated })
 }
