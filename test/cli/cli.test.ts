@@ -1,0 +1,201 @@
+import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { items as itemsSource } from '../../src/sources/items.js'
+import { cast, npz, openArrays, recipe, type Tensor } from '../../src/index.js'
+import { range, smallCache, writeRows } from '../support/data.js'
+import { tempDir } from '../support/temp.js'
+
+const main = resolve(import.meta.dirname, '../../dist/cli/main.js')
+const CONFIG = `
+cache: { dir: cache, minFree: 0, memoryBudget: 6MiB }
+datasets:
+  train:
+    namespace: tensors/test
+    source: { type: npz, path: a.npz }
+    recipe:
+      ops:
+        - cast: { dtype: float32, fields: [x] }
+        - normalize: { mode: zscore, fields: [x] }
+`
+
+let dir: string
+const env = { ...process.env, TENSORCACHE_DIR: undefined }
+const run = (...args: string[]): SpawnSyncReturns<string> => spawnSync(process.execPath, [main, ...args], { cwd: dir, encoding: 'utf8', env: env as NodeJS.ProcessEnv })
+const json = (...args: string[]): Record<string, unknown> => {
+  const { status, stdout, stderr } = run(...args, '--format', 'json')
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+  return JSON.parse(stdout) as Record<string, unknown>
+}
+
+beforeAll(() => expect(existsSync(main), 'npm run build first').toBe(true))
+beforeEach(() => {
+  dir = tempDir()
+  writeRows(join(dir, 'a.npz'), range(0, 60), 4096)
+  writeFileSync(join(dir, 'tensorcache.yaml'), CONFIG)
+})
+
+describe('build', () => {
+  test('computes once, and says the same in the same words', () => {
+    const cold = json('build')
+    expect(Object.keys(cold)).toEqual(['name', 'key', 'digest', 'items', 'hits', 'computed', 'skipped', 'seconds', 'bytes', 'device', 'adapter'])
+    expect(cold).toMatchObject({ name: 'train', items: 60, hits: 0, computed: 60, skipped: 0, device: 'cpu' })
+    expect(json('build', 'train')).toMatchObject({ key: cold.key, digest: cold.digest, hits: 60, computed: 0, bytes: 0 })
+  })
+
+  test('--dry-run says what is missing and writes nothing', () => {
+    expect(json('build', '--dry-run')).toMatchObject({ items: 60, hits: 0, missing: 60, bytes: 60 * (4096 * 4 + 4) })
+    expect(existsSync(join(dir, 'cache'))).toBe(false)
+    json('build')
+    writeRows(join(dir, 'a.npz'), range(0, 62), 4096)
+    const before = readdirSync(join(dir, 'cache/blobs'), { recursive: true })
+    expect(json('build', '--dry-run')).toMatchObject({ items: 62, hits: 60, missing: 2 })
+    expect(readdirSync(join(dir, 'cache/blobs'), { recursive: true })).toEqual(before)
+  })
+
+  test('a signal stops it in good order, and the next build goes on', async () => {
+    writeRows(join(dir, 'a.npz'), range(0, 3000), 4096)
+    const child = spawn(process.execPath, [main, 'build', '--jobs', '1'], { cwd: dir, env: env as NodeJS.ProcessEnv, stdio: ['ignore', 'pipe', 'pipe'] })
+    let stderr = ''
+    child.stderr.on('data', (data: Buffer) => { stderr += data.toString() })
+    const blobs = join(dir, 'cache/blobs')
+    while (!(existsSync(blobs) && readdirSync(blobs).length > 3)) await new Promise((done) => setTimeout(done, 5))
+    child.kill('SIGINT')
+    const [status] = await new Promise<[number | null]>((done) => child.on('close', (code) => done([code])))
+    expect(status, stderr).toBe(130)
+    expect(stderr).toContain('stopped by SIGINT')
+    expect(readdirSync(join(dir, 'cache/tmp'))).toEqual([])
+    const { computed, items } = json('build') as { computed: number; items: number }
+    expect(items).toBe(3000)
+    expect(computed).toBeGreaterThan(0)
+    expect(computed).toBeLessThan(3000)
+  })
+})
+
+describe('looking', () => {
+  test('ls, info and inspect', () => {
+    const { key, digest } = json('build')
+    expect(json('ls')).toMatchObject({ key, digest, name: 'train', namespace: 'tensors/test', items: 60 })
+    expect(run('ls', 'tensors').stdout).toContain('train')
+    expect(run('ls', 'tens').stdout).toBe('')
+    for (const name of ['train', 'tensors/test/train', (key as string).slice(0, 8)]) {
+      expect(json('info', name)).toMatchObject({ key, digest, items: 60, fields: { x: { dtype: 'float32', shape: [4096] } }, recipe: { ops: [{ name: 'cast' }, { name: 'normalize' }] }, pins: [] })
+    }
+    expect(run('info', 'train').stdout).toContain('normalize (version 1)')
+    expect(json('inspect', 'a.npz')).toMatchObject({ format: 'npz', arrays: [{ name: 'x', dtype: 'float64', shape: [60, 4096], compressed: false }, { name: 'y', dtype: 'int32', shape: [60] }] })
+  })
+
+  test('doctor says what there is', () => {
+    expect(json('doctor')).toMatchObject({ addon: 'built', instructionSets: expect.arrayContaining(['baseline']), writable: true })
+  })
+
+  test('the cache is where option, environment and file say, in this order', () => {
+    const where = (args: string[], more: object = {}): unknown => (JSON.parse(spawnSync(process.execPath, [main, 'doctor', '--format', 'json', ...args], { cwd: dir, encoding: 'utf8', env: { ...env, ...more } as NodeJS.ProcessEnv }).stdout) as { cacheDir: string }).cacheDir
+    expect(where([])).toBe(join(dir, 'cache'))
+    expect(where([], { TENSORCACHE_DIR: '/tmp/by-environment' })).toBe('/tmp/by-environment')
+    expect(where(['--cache-dir', 'by-option'], { TENSORCACHE_DIR: '/tmp/by-environment' })).toBe(join(dir, 'by-option'))
+  })
+})
+
+describe('export', () => {
+  test.each(['npz', 'safetensors'])('%s holds the same bytes', async (format) => {
+    json('build')
+    expect(json('export', 'train', '--output', `out.${format}`)).toMatchObject({ items: 60 })
+    const cache = await smallCache(join(dir, 'cache'))
+    const dataset = (await cache.openDataset([...cache.store.datasets()][0]!.key))!
+    const arrays = await openArrays(join(dir, `out.${format}`))
+    expect(arrays.x!.shape).toEqual([60, 4096])
+    for (let i = 0; i < dataset.length; i++) {
+      const item = await dataset.get(i)
+      for (const name of ['x', 'y']) expect(Buffer.from((await arrays[name]!.read({ start: i, stop: i + 1 })).data.buffer).byteLength).toBeGreaterThan(0)
+      const row = (await arrays.x!.read({ start: i, stop: i + 1, })).data as Float32Array
+      expect(Buffer.compare(Buffer.from(row.buffer, row.byteOffset, row.byteLength), Buffer.from((item.x as Tensor).data.buffer, (item.x as Tensor).data.byteOffset, 16384))).toBe(0)
+    }
+    await cache.close()
+    expect(run('export', 'train', '--output', `out.${format}`).status).toBe(2)
+    expect(run('export', 'train', '--output', `out.${format}`, '--force').status).toBe(0)
+    expect(readdirSync(dir).filter((name) => name.endsWith('.tmp'))).toEqual([])
+  })
+
+  test('ragged fields come with offsets', async () => {
+    const cache = await smallCache(join(dir, 'cache'))
+    const rows = range(0, 5).map((i) => ({ id: `n${i}`, fields: { e: { dtype: 'float32' as const, shape: [i, 2], data: Float32Array.from({ length: 2 * i }, (_, k) => 10 * i + k) } } }))
+    const { key } = await cache.dataset(await itemsSource(rows), recipe([cast({ dtype: 'int32' })]), { name: 'ragged' })
+    await cache.close()
+    for (const format of ['npz', 'safetensors']) {
+      expect(run('export', key.slice(0, 12), '--output', `r.${format}`).stderr).toBe('')
+      const arrays = await openArrays(join(dir, `r.${format}`))
+      expect([...(await arrays['e.offsets']!.read()).data]).toEqual([0n, 0n, 1n, 3n, 6n, 10n])
+      expect([...(await arrays.e!.read()).data as Int32Array]).toEqual(rows.flatMap(({ fields }) => [...fields.e.data]))
+    }
+  })
+})
+
+describe('verify', () => {
+  test('finds one flipped bit and names the file', () => {
+    json('build')
+    expect(json('verify')).toMatchObject({ damaged: [] })
+    const root = join(dir, 'cache/blobs')
+    const victim = readdirSync(root, { recursive: true, encoding: 'utf8' }).map((name) => join(root, name)).find((path) => statSync(path).isFile())!
+    const bytes = readFileSync(victim)
+    bytes[bytes.length - 1]! ^= 1
+    chmodSync(victim, 0o644)
+    writeFileSync(victim, bytes)
+    const { status, stdout } = run('verify', '--format', 'json')
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({ damaged: [{ path: victim }] })
+    expect(run('verify').stdout).toContain(`damaged: ${victim}`)
+  })
+})
+
+describe('wrong use', () => {
+  test.each([
+    [['bild'], 'did you mean "build"?'],
+    [['build', '--job', '3'], 'did you mean "jobs"?'],
+    [['build', '--jobs', 'many'], 'jobs must be an integer'],
+    [['build', 'test'], 'no dataset "test"; it has train'],
+    [['build', '--device', 'gpu'], 'device must be one of'],
+    [['info', 'nothing'], 'no dataset "nothing"'],
+    [['inspect'], 'usage: tensorcache inspect <file>'],
+    [['ls', '--format', 'xml'], '--format must be text or json'],
+    [['build', '--set', 'datasets.train.recipe.sed=3'], 'misspelled option "sed" should be "seed"'],
+    [['build', '--set', 'datasets.train.source.type=nzp'], 'type must be one of'],
+    [['build', '--set', 'cache.dirr=x'], 'should be "dir"'],
+    [['build', '--config', 'none.yaml'], 'none.yaml: cannot be read (ENOENT)'],
+    [['export', 'train', '--output', 'a.txt'], 'must end in .safetensors or .npz'],
+  ])('%j ends with 2 and says what is right', (args, message) => {
+    if (args[0] === 'info' || args[0] === 'export') json('build')
+    const { status, stderr } = run(...args)
+    expect(stderr).toContain(message)
+    expect(stderr).not.toContain('    at ')
+    expect(status).toBe(2)
+  })
+
+  test('failures end with 1, as one line or as JSON', () => {
+    writeFileSync(join(dir, 'a.npz'), 'not a zip file')
+    const { status, stderr } = run('build', '--format', 'json')
+    expect(status).toBe(1)
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: 'E_FORMAT', file: join(dir, 'a.npz') } })
+    expect(run('build').stderr).toMatch(/^tensorcache: .*a\.npz/)
+  })
+})
+
+describe('help', () => {
+  const docs = readFileSync(resolve(import.meta.dirname, '../../docs/cli.md'), 'utf8')
+  test('docs/cli.md shows every verb as --help does', () => {
+    const { stdout, status } = run('--help')
+    expect(status).toBe(0)
+    const verbs = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map((match) => match[1]!)
+    expect(verbs).toEqual(['build', 'ls', 'info', 'inspect', 'export', 'verify', 'doctor'])
+    for (const verb of verbs) expect(docs).toContain(`\`\`\`\n${run(verb, '--help').stdout.trimEnd()}\n\`\`\``)
+  })
+  test('an npz that numpy.load would open is opened by our own reader as a source', async () => {
+    json('build')
+    json('export', 'train', '--output', 'again.npz')
+    const source = await npz(join(dir, 'again.npz'), { fields: { x: 'x' } })
+    expect([source.length, source.fields]).toEqual([60, { x: { dtype: 'float32', shape: [4096] } }])
+    source.close()
+  })
+})
