@@ -4,7 +4,7 @@ import { expect } from 'vitest'
 import { killAt, runChild, writeInput } from './support.js'
 
 /** The calls by which a build changes the disk, and those around them. */
-export const CALLS = ['pwrite64', 'fsync', 'fdatasync', 'rename', 'openat', 'fallocate', 'ftruncate', 'write', 'mkdir', 'chmod', 'close', 'mmap', 'munmap', 'pread64', 'msync', 'unlink']
+export const CALLS = ['pwrite64', 'fsync', 'fdatasync', 'rename', 'openat', 'fallocate', 'ftruncate', 'write', 'mkdir', 'fchmod', 'close', 'mmap', 'munmap', 'pread64', 'msync', 'unlink']
 
 /**
  * Kills a build at the given calls, one after the other on the same cache and on fresh ones, and after each kill lets an undisturbed process finish
