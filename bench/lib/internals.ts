@@ -1,0 +1,10 @@
+// Parts that are not public, from the same build that 'tensorcache' resolves to: a benchmark of a kernel alone needs the device interface.
+import { pathToFileURL } from 'node:url'
+import { join } from 'node:path'
+import { root } from './root.js'
+
+const load = <T>(path: string): Promise<T> => import(pathToFileURL(join(root, 'dist', path)).href) as Promise<T>
+
+export const { createCpuDevice } = await load<typeof import('../../dist/devices/cpu.js')>('devices/cpu.js')
+export const { compile, segments } = await load<typeof import('../../dist/ops/compile.js')>('ops/compile.js')
+export const { native } = await load<typeof import('../../dist/native/load.js')>('native/load.js')

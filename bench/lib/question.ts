@@ -1,0 +1,61 @@
+import type { Spread } from './measure.js'
+import type { Peer } from './peer.js'
+
+/** `tiny` checks results only, for the ordinary tests; `quick` takes minutes; `full` is what records are made of. */
+export type Size = 'tiny' | 'quick' | 'full'
+
+export interface Context {
+  readonly size: Size
+  /** An empty folder on a real disk, removed afterwards. */
+  readonly dir: string
+  /** The value for this run's size. */
+  pick<T>(values: Readonly<Record<Size, T>>): T
+  /** A Python process that has loaded `bench/peers/<script>.py`; undefined where there is no Python with what the script needs. */
+  peer(script: string): Promise<Peer | undefined>
+}
+
+export interface Named extends Spread {
+  readonly name: string
+}
+
+/** One measured thing: a row of the table and of the record. */
+export interface Finding {
+  readonly what: string
+  readonly unit: string
+  readonly ours: Spread
+  /** What others take for the same, measured in turns with ours. The ratio is to the first. */
+  readonly peers: readonly Named[]
+  /** What the machine could do at best. */
+  readonly limits: readonly Named[]
+  readonly target: Target | undefined
+  readonly note?: string
+}
+
+export interface Target {
+  readonly text: string
+  /** Undefined when the peer is not there. */
+  readonly reached: boolean | undefined
+}
+
+export interface Question {
+  readonly name: string
+  readonly about: string
+  run(context: Context): Promise<Finding[]>
+}
+
+export function atLeast(value: number, ours: Spread, unit: string): Target {
+  return { text: `≥ ${value.toLocaleString('en')} ${unit}`, reached: ours.median >= value }
+}
+
+export function atMost(value: number, ours: Spread, unit: string): Target {
+  return { text: `≤ ${value.toLocaleString('en')} ${unit}`, reached: ours.median <= value }
+}
+
+export function timesPeer(factor: number, ours: Spread, peer: Named | undefined): Target {
+  return { text: factor === 1 ? '≥ peer' : `≥ ${factor}× peer`, reached: peer === undefined ? undefined : ours.median >= factor * peer.median }
+}
+
+/** Stops a benchmark whose result is wrong: a time for the wrong bytes means nothing. */
+export function check(right: boolean, what: string): void {
+  if (!right) throw new Error(`wrong result: ${what}`)
+}

@@ -1,0 +1,65 @@
+// `npm run bench -- [--quick | --tiny] [--dir FOLDER] [question …]`: see docs/benchmarks.md.
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { batches } from './batches.js'
+import { cast } from './cast.js'
+import { facts } from './lib/facts.js'
+import { Peer } from './lib/peer.js'
+import type { Context, Finding, Question, Size } from './lib/question.js'
+import { writeRecord, type Answer } from './lib/record.js'
+import { root } from './lib/root.js'
+import { printTable } from './lib/table.js'
+import { loop } from './loop.js'
+import { open } from './open.js'
+import { publish } from './publish.js'
+import { resample } from './resample.js'
+import { streaming } from './stream.js'
+
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, loop]
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
+const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))
+if (unknown.length > 0) {
+  console.error(`There is no question ${unknown.join(', ')}; there are ${questions.map(({ name }) => name).join(', ')}`)
+  process.exit(2)
+}
+const size: Size = values.tiny === true ? 'tiny' : values.quick === true ? 'quick' : 'full'
+const machine = facts()
+console.log(`${machine.cpu}, ${machine.cores} cores (${machine.isa}), ${machine.memoryGiB} GiB; Node ${machine.node}, ${machine.kernel}; load ${machine.load.toFixed(2)}; ${size} sizes\n`)
+
+const answers: Answer[] = []
+for (const question of questions) {
+  if (positionals.length > 0 && !positionals.includes(question.name)) continue
+  const began = performance.now()
+  const { findings, peers } = await answer(question)
+  console.error(`${question.name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
+  answers.push({ question: question.name, about: question.about, at: new Date().toISOString(), peers, machine, findings })
+}
+console.log()
+printTable(answers)
+if (size === 'full') console.log(`\nWritten: ${writeRecord(answers, machine)}`)
+
+async function answer(question: Question): Promise<{ findings: Finding[]; peers: string[] }> {
+  // On the disk of the project, not in /tmp, which may be memory.
+  const base = values.dir ?? join(root, '.tensorcache')
+  mkdirSync(base, { recursive: true })
+  const dir = mkdtempSync(join(base, `bench-${question.name}-`))
+  const started: Peer[] = []
+  const context: Context = {
+    size, dir,
+    pick: (of) => of[size],
+    async peer(script) {
+      // The smallest size checks our own results only: loading torch takes longer than all of it.
+      const peer = size === 'tiny' ? undefined : await Peer.start(script)
+      if (peer !== undefined) started.push(peer)
+      return peer
+    },
+  }
+  try {
+    return { findings: await question.run(context), peers: started.map(({ versions }) => versions) }
+  } finally {
+    for (const peer of started) peer.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
