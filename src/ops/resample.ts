@@ -30,6 +30,9 @@ export const resampleOp: DeviceOp = {
   params(given) {
     const where = 'resample'
     const options = objectParam(where, given)
+    for (const name of ['spacing', 'geometry']) {
+      if (options[name] !== undefined) throw new TypeError(`${where}: ${name} needs images with an affine, which this version has no source for; it takes shape only`)
+    }
     checkOptions(where, options, ['shape', 'axes', 'method', 'alignCorners', 'edges', 'fields'])
     const shape = sizesParam(where, 'shape', options.shape, 1)
     const axes = axesParam(where, options.axes)

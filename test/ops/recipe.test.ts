@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest'
+import { datasetDigest, datasetKey, fieldFrame, identityFrame, itemKey, recipeKey } from '../../src/core/keys.js'
+import { canonicalJson } from '../../src/core/canonical.js'
+import type { FieldSpecs } from '../../src/core/tensor.js'
+import { builtinOps } from '../../src/ops/builtin.js'
+import { cast } from '../../src/ops/cast.js'
+import { checkRecipe, inputFields, segments } from '../../src/ops/compile.js'
+import { crop } from '../../src/ops/crop.js'
+import { defineOp } from '../../src/ops/define-op.js'
+import { normalize } from '../../src/ops/normalize.js'
+import { pad } from '../../src/ops/pad.js'
+import { parseRecipe, recipe, recipeKeyData } from '../../src/ops/recipe.js'
+import { resample } from '../../src/ops/resample.js'
+import { rename, select } from '../../src/ops/select.js'
+import { float32, runOps } from './support.js'
+
+const SPECS: FieldSpecs = { x: { dtype: 'float64', shape: [64, 64] }, y: { dtype: 'int32', shape: [] }, z: { dtype: 'float32', shape: [null, 3] } }
+const cpu = { kind: 'cpu', name: 'baseline' }
+const key = (r: ReturnType<typeof recipe>): string => recipeKey(recipeKeyData(r, cpu)).toString('hex')
+const PINNED = 'If this fails, every existing cache becomes unreachable. Raise the version of the op or of the format instead.'
+
+describe('keys', () => {
+  const fixed = recipe([cast({ dtype: 'float32', fields: ['x'] }), resample({ shape: [32, 32], fields: ['x'] }), normalize({ mode: 'zscore', fields: ['x'] })], { seed: 42 })
+
+  test('of a fixed recipe, item and dataset', () => {
+    expect(canonicalJson(recipeKeyData(fixed, cpu)), PINNED).toBe('{"format":1,"ops":[{"name":"cast","params":{"dtype":"float32","fields":["x"],"nonFinite":"error"},"version":1},{"name":"resample","params":{"alignCorners":false,"edges":"clamp","fields":["x"],"method":"linear","shape":[32,32]},"version":1},{"name":"normalize","params":{"eps":1e-8,"fields":["x"],"mode":"zscore","nonzero":false},"version":1}]}')
+    const identity = Buffer.alloc(32, 5)
+    expect(key(fixed), PINNED).toBe('5cabbb25f2e97e0ff8fbec151c00c8e6c1202395f3d05aa322abff58fbb92a39')
+    expect(itemKey(Buffer.from(key(fixed), 'hex'), identity).toString('hex'), PINNED).toBe('3b30678df843cea5b9b7a448e076f0b7e608e3a8b0c78275d31ae044b9820e06')
+    expect(datasetKey(Buffer.from(key(fixed), 'hex'), Buffer.concat([identity, identity])).toString('hex'), PINNED).toBe('2abffbc0f94a0315a17079da037e2d2ff723ea0cc9c4b8bf8d7b803fac32936c')
+    expect(identityFrame({ name: 'npz', version: 1 }, { y: { dtype: 'int32', shape: [] }, x: { dtype: 'uint16', shape: [64, 64] } }).toString(), PINNED).toBe('\u007F\0\0\0{"fields":[{"dtype":"uint16","name":"x","shape":[64,64]},{"dtype":"int32","name":"y","shape":[]}],"reader":{"name":"npz","version":1}}')
+    expect(fieldFrame('x', 'float32', [2, 3]).toString(), PINNED).toBe('.\0\0\0{"dtype":"float32","name":"x","shape":[2,3]}')
+    expect(datasetDigest(identity, { probe: { dtype: 'uint8', shape: [2], data: Uint8Array.of(1, 2) } }).toString('hex'), PINNED).toBe('')
+  })
+
+  test('do not depend on what changes nothing', () => {
+    expect(key(recipe(fixed.ops, { seed: 7 }))).toBe(key(fixed))
+    expect(key(recipe([cast({ fields: ['x'], nonFinite: 'error', dtype: 'float32' }), ...fixed.ops.slice(1)]))).toBe(key(fixed))
+    expect(key(parseRecipe(JSON.parse(JSON.stringify(fixed)), builtinOps))).toBe(key(fixed))
+    expect(key(parseRecipe({ ops: [{ cast: { dtype: 'float32', fields: ['x'] } }, { resample: { shape: [32, 32], fields: ['x'] } }, { normalize: { mode: 'zscore', fields: ['x'] } }] }, builtinOps))).toBe(key(fixed))
+  })
+
+  test('depend on the seed when an op draws, and on the device when one is not exact', () => {
+    const infer = (fields: FieldSpecs): FieldSpecs => fields
+    const run = (item: object): never => item as never
+    const draws = defineOp({ name: 't.draws', draws: true, infer, run })
+    expect(key(recipe([draws()], { seed: 1 }))).not.toBe(key(recipe([draws()], { seed: 2 })))
+    const inexact = recipe([defineOp({ name: 't.inexact', exact: false, infer, run })()])
+    expect(recipeKey(recipeKeyData(inexact, cpu))).not.toEqual(recipeKey(recipeKeyData(inexact, { kind: 'cpu', name: 'avx2' })))
+  })
+})
+
+describe('a recipe is checked before anything is read', () => {
+  test.each([
+    [[normalize({ mode: 'zscore', fields: ['w'] })], 0, /no field "w"; there are x, y, z/],
+    [[cast({ dtype: 'float32', fields: ['x'] }), resample({ shape: [3, 3, 3], fields: ['x'] })], 1, /op 1 \(resample\): expected for field x .* float32 \[64, 64\]: it has 2 axes/],
+    [[cast({ dtype: 'complex64', fields: ['x'] })], 0, /real and complex/],
+    [[cast({ dtype: 'float32', nonFinite: 'keep', fields: ['x'] }), normalize({ mode: 'zscore', fields: ['x'] })], 1, /'keep' let NaN and infinity pass/],
+    [[normalize({ mode: 'zscore', fields: ['y'] })], 0, /single number has no statistics/],
+    [[normalize({ mode: 'zscore', axes: [2], fields: ['x'] })], 0, /axes \[2\] are not all among its 2/],
+    [[normalize({ mode: 'zscore', mean: [1, 2], std: [1, 2], axes: [1], fields: ['x'] })], 0, /mean has 2 values, field x has 64 groups/],
+    [[crop({ start: [60, 0], shape: [5, 5], fields: ['x'] })], 0, /ends at 65 on axis 0 of field x, which has 64/],
+    [[pad({ before: [64], mode: 'reflect', fields: ['x'] })], 0, /reflect can add at most 63/],
+    [[pad({ before: [1], value: 0.5, fields: ['z'] }), pad({ before: [1], value: 300, fields: ['x'] }), cast({ dtype: 'uint8' }), pad({ before: [1], value: 300, fields: ['x'] })], 3, /300 is not a value of uint8/],
+    [[select({ fields: ['q'] })], 0, /no field "q"/],
+    [[rename({ x: 'y' })], 0, /two fields would be called "y"/],
+  ])('%# is a RecipeError with its place', (ops, place, message) => {
+    const check = (): unknown => checkRecipe(recipe(ops), SPECS)
+    expect(check).toThrow(message)
+    expect(check).toThrow(expect.objectContaining({ code: 'E_RECIPE', op: place }) as Error)
+  })
+
+  test('unknown extents pass through', () => {
+    expect(checkRecipe(recipe([pad({ before: [1, 0], after: [1, 0] }), cast({ dtype: 'float16', fields: ['z'] })]), SPECS).z).toEqual({ dtype: 'float16', shape: [null, 3] })
+  })
+
+  test('left-out fields mean every field an op can work on, and never labels', () => {
+    expect(checkRecipe(recipe([normalize({ mode: 'zscore' })]), SPECS)).toEqual({ x: { dtype: 'float32', shape: [64, 64] }, y: SPECS.y, z: { dtype: 'float32', shape: [null, 3] } })
+  })
+})
+
+describe('what is read', () => {
+  test('only the fields that outputs are made from', () => {
+    expect(inputFields(recipe([cast({ dtype: 'float32' }), select({ fields: ['y'] })]), SPECS)).toEqual(['y'])
+    expect(inputFields(recipe([rename({ x: 'image' }), select({ fields: ['image'] })]), SPECS)).toEqual(['x'])
+    expect(inputFields(recipe([]), SPECS)).toEqual(['x', 'y', 'z'])
+  })
+
+  test('segments keep the order and the place of ops', () => {
+    const host = defineOp({ name: 't.host', infer: (fields) => fields, run: (item) => item })
+    expect(segments(recipe([cast({ dtype: 'float32' }), crop({ shape: [1] }), host(), cast({ dtype: 'int8' })])).map(({ kind, first }) => [kind, first])).toEqual([['device', 0], ['host', 2], ['device', 3]])
+  })
+})
+
+describe('finite numbers', () => {
+  test('arithmetic on an unchecked float checks first; a cast that was checked is not checked again', async () => {
+    const { faults } = await runOps([normalize({ mode: 'zscore' })], { x: float32([4], [1, NaN, Infinity, 2]) })
+    expect(faults).toMatchObject([{ step: 0, item: 0, count: 2, index: 1 }])
+    expect((await runOps([cast({ dtype: 'float64', nonFinite: 'zero' }), normalize({ mode: 'scale' })], { x: float32([3], [1, NaN, 2]) })).fields.x!.data).toEqual(Float32Array.of(1, 0, 2))
+  })
+
+  test('a float64 beyond float32 counts', async () => {
+    expect((await runOps([cast({ dtype: 'float32' })], { x: { dtype: 'float64', shape: [2], data: Float64Array.of(1, 1e300) } })).faults).toMatchObject([{ count: 1, index: 1 }])
+  })
+})
+
+describe('wrong use is a TypeError with the right word', () => {
+  test.each<[() => unknown, RegExp]>([
+    [() => cast({ dtype: 'flaot32' as never }), /did you mean "float32"/],
+    [() => cast({ dtype: 'int8', nonfinite: 'zero' } as never), /misspelled option "nonfinite" should be "nonFinite"/],
+    [() => cast({ dtype: 'int8', fields: [] }), /list of different names/],
+    [() => normalize({ mode: 'z-score' as never }), /mode must be one of zscore/],
+    [() => normalize({ mode: 'minmax', eps: 1 } as never), /normalize \(minmax\): unknown option "eps"/],
+    [() => normalize({ mode: 'zscore', mean: 1 } as never), /mean and std must be given together/],
+    [() => normalize({ mode: 'zscore', mean: 1, std: 0 }), /std must be a finite number from/],
+    [() => normalize({ mode: 'range' }), /either aMin and aMax or the percentiles/],
+    [() => normalize({ mode: 'range', aMin: 1, aMax: 1 }), /must differ/],
+    [() => normalize({ mode: 'range', pLow: 60, pHigh: 40 }), /pHigh must be a finite number from 60/],
+    [() => resample({ shape: [0] }), /shape must be a list of integers from 1/],
+    [() => resample({ shape: [2, 2, 2, 2] }), /1 to 3 extents/],
+    [() => resample({ shape: [2], axes: [0, 1] }), /axes has 2 entries, shape 1/],
+    [() => resample({ spacing: [1] } as never), /takes shape only/],
+    [() => resample({ shape: [2], geometry: 'monai' } as never), /takes shape only/],
+    [() => resample({ shape: [2], method: 'area', alignCorners: true }), /alignCorners has no meaning/],
+    [() => pad({ shape: [2], before: [1] }), /either shape, or before and after/],
+    [() => pad({ shape: [2], mode: 'edge', value: 1 }), /value has no meaning/],
+    [() => rename({ x: 'id' }), /none of id, ids, indices/],
+    [() => rename({}), /at least one/],
+    [() => select({} as never), /fields must be given/],
+    [() => recipe([cast] as never), /element 0 is not an op but/],
+    [() => recipe([], { sed: 1 } as never), /should be "seed"/],
+    [() => recipe([], { seed: -1 }), /seed must be an integer/],
+    [() => parseRecipe([{ normalise: {} }], builtinOps), /did you mean "normalize"/],
+    [() => parseRecipe([{ cast: { dtype: 'int8' }, pad: {} }], builtinOps), /expected one op, found cast, pad/],
+    [() => parseRecipe({ ops: [{ name: 'cast', version: 2, params: {} }] }, builtinOps), /cast version 2 is not known; this version has 1/],
+    [() => defineOp({ name: '1x', infer: (f) => f, run: (i) => i }), /name must begin with a letter/],
+    [() => defineOp({ name: 'a', infer: (fields: FieldSpecs) => fields } as never), /run must be a function/],
+    [() => defineOp({ name: 'a', infer: (f) => f, run: (i) => i })({ when: new Date() }), /\$\.when is an instance of Date/],
+  ])('%#', (use, message) => {
+    expect(use).toThrow(message)
+    expect(use).toThrow(TypeError)
+  })
+})
