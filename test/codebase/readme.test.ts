@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { npzBytes } from '../support/npy.js'
@@ -22,16 +22,23 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe('README', () => {
-  const blocks = codeBlocks(readFileSync(join(root, 'README.md'), 'utf8'))
+describe.each(['README.md', 'docs/ops.md'])('%s', (page) => {
+  const blocks = codeBlocks(readFileSync(join(root, page), 'utf8'))
 
-  test('has code to run', () => expect(blocks.length).toBeGreaterThanOrEqual(2))
+  test('has code to run', () => expect(blocks.length).toBeGreaterThanOrEqual(1))
 
   test.each(blocks.map((block, i) => [i, block] as const))('block %i runs as it stands', (i, block) => {
-    const file = join(dir, `block-${i}.mjs`)
+    const file = join(dir, `${page.replaceAll('/', '-')}-${i}.mjs`)
     writeFileSync(file, block)
     const { status, stderr, stdout } = spawnSync(process.execPath, [file], { cwd: dir, encoding: 'utf8' })
     expect(status, stderr).toBe(0)
     expect(stdout).not.toBe('')
+  })
+})
+
+describe('links', () => {
+  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md'])('of %s lead somewhere', (page) => {
+    const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => match[1]!)
+    expect(links.filter((link) => !existsSync(join(root, page, '..', link)))).toEqual([])
   })
 })
