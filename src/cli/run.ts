@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { defaultCacheDir } from '../cache/location.js'
 import { TensorCacheError } from '../core/errors.js'
 import { nearest } from '../core/options.js'
 import { packageVersion } from '../core/version.js'
 import { openCache, type Cache } from '../open-cache.js'
-import { checkConfig, type Config } from './config/datasets.js'
 import { findConfig, loadConfig } from './config/load.js'
+import type { Config } from './config/schema.js'
 import { ConfigError } from './config/tree.js'
 import { generalHelp, verbHelp } from './help.js'
 import { UsageError, type Context, type Verb, type VerbOption } from './verb.js'
@@ -29,7 +29,7 @@ const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
 export async function run(args: readonly string[]): Promise<number> {
   // A reader that goes away (`| head`) ends the program, quietly.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => { process.exit(error.code === 'EPIPE' ? 0 : 1) })
-  const json = args.includes('json') || args.includes('--format=json')
+  const json = args.includes('--format=json') || args[args.lastIndexOf('--format') + 1] === 'json' && args.includes('--format')
   try {
     return await dispatch(args)
   } catch (error) {
@@ -59,7 +59,7 @@ async function dispatch(args: readonly string[]): Promise<number> {
   if (format !== 'text' && format !== 'json') throw new UsageError(`--format must be text or json, not ${String(format)}`)
   const [least, most] = verb.positionals
   if (positionals.length < least || positionals.length > most) throw new UsageError(`usage: tensorcache ${verb.name} ${verb.usage}`)
-  return withSignals((signal, opened) => verb.run(contextOf(values, positionals, signal, opened)))
+  return withSignals((signal, opened) => verb.run(contextOf(values, positionals, signal, opened)), format === 'json')
 }
 
 function parse(verb: Verb, args: readonly string[]): { values: Context['values']; positionals: string[] } {
@@ -80,7 +80,7 @@ function suggestion(name: string, known: readonly string[]): string {
 }
 
 /** The first signal asks the verb to stop in good order, the second ends the process. */
-async function withSignals(verb: (signal: AbortSignal, opened: Cache[]) => Promise<number>): Promise<number> {
+async function withSignals(verb: (signal: AbortSignal, opened: Cache[]) => Promise<number>, json: boolean): Promise<number> {
   const abort = new AbortController()
   const opened: Cache[] = []
   let code: number | undefined
@@ -88,7 +88,7 @@ async function withSignals(verb: (signal: AbortSignal, opened: Cache[]) => Promi
     const listener = (): void => {
       if (code !== undefined) process.exit(status)
       code = status
-      abort.abort(new Error(`stopped by ${name}; what was finished is kept`))
+      abort.abort(Object.assign(new Error(`stopped by ${name}; what was finished is kept`), { code: 'E_INTERRUPTED' }))
     }
     process.on(name, listener)
     return [name, listener] as const
@@ -98,7 +98,7 @@ async function withSignals(verb: (signal: AbortSignal, opened: Cache[]) => Promi
     return code ?? status
   } catch (error) {
     if (code === undefined) throw error
-    report(error as Error, false)
+    report(error as Error, json)
     return code
   } finally {
     for (const [name, listener] of listeners) process.removeListener(name, listener)
@@ -112,19 +112,20 @@ function contextOf(values: Context['values'], positionals: readonly string[], si
   const path = typeof values.config === 'string' ? values.config : findConfig(process.cwd())
   const config = (): Config => {
     if (path === undefined) throw new UsageError('there is no tensorcache.yaml here; name a configuration file with --config')
-    return loaded ??= checkConfig(loadConfig(path, (values.set ?? []) as string[]))
+    return loaded ??= loadConfig({ file: path, set: (values.set ?? []) as string[], cwd: process.cwd(), env: process.env })
   }
   const cacheDir = (): string => {
     if (typeof values['cache-dir'] === 'string') return resolve(values['cache-dir'])
     if (process.env.TENSORCACHE_DIR) return resolve(process.env.TENSORCACHE_DIR)
-    return (path === undefined ? undefined : config().cache.dir) ?? defaultCacheDir()
+    return (path === undefined ? undefined : config().cache().dir) ?? defaultCacheDir()
   }
   return {
     values, positionals, quiet, signal, json: values.format === 'json', config, cacheDir,
     async openCache({ readonly = false, existing = false } = {}) {
       const dir = cacheDir()
-      if ((existing || readonly) && !existsSync(dir)) throw new UsageError(`there is no cache at ${dir}`)
-      const options = path === undefined ? {} : config().cache
+      // An empty folder is no cache either, and LMDB would leave its own in it.
+      if ((existing || readonly) && !existsSync(join(dir, 'index/data.mdb'))) throw new UsageError(`there is no cache at ${dir}`)
+      const options = path === undefined ? {} : config().cache()
       const cache = await openCache({ ...options, dir, readonly: readonly || options.readonly === true })
       opened.push(cache)
       return cache
@@ -136,7 +137,7 @@ function contextOf(values: Context['values'], positionals: readonly string[], si
 
 function report(error: Error, json: boolean): void {
   if (json) {
-    const facts = error instanceof TensorCacheError ? { ...error } : { code: error instanceof UsageError ? 'E_USAGE' : (error as NodeJS.ErrnoException).code ?? error.name }
+    const facts = error instanceof TensorCacheError || error instanceof ConfigError ? { ...error, name: undefined } : { code: error instanceof UsageError ? 'E_USAGE' : (error as NodeJS.ErrnoException).code ?? error.name }
     process.stderr.write(`${JSON.stringify({ error: { ...facts, message: error.message } })}\n`)
   } else {
     process.stderr.write(`tensorcache: ${error.message}\n`)

@@ -1,5 +1,5 @@
 import type { Cache } from '../open-cache.js'
-import type { Config } from './config/datasets.js'
+import type { Config } from './config/schema.js'
 
 export interface VerbOption {
   readonly type: 'string' | 'boolean'
@@ -18,7 +18,7 @@ export interface Context {
   readonly signal: AbortSignal
   /** Folder of the cache, by option, environment, configuration file, or the default. */
   cacheDir(): string
-  /** The configuration file; an error when there is none. */
+  /** The configuration file; an error when there is none. Its sections are checked when they are asked for. */
   config(): Config
   /** Opens the cache; closed by the caller of the verb. `existing` refuses to make a new one. */
   openCache(options?: { readonly?: boolean; existing?: boolean }): Promise<Cache>

@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process'
-import { chmodSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { items as itemsSource } from '../../src/sources/items.js'
@@ -151,6 +151,23 @@ describe('verify', () => {
 })
 
 describe('wrong use', () => {
+  test('a verb that only looks does not stumble over what another needs, and leaves nothing behind', () => {
+    json('build')
+    writeFileSync(join(dir, 'other.yaml'), 'cache: { dir: cache }\ndatasets: { x: { source: { type: npz, path: "${env:TENSORCACHE_NOT_SET}" } } }')
+    expect(json('ls', '--config', 'other.yaml')).toMatchObject({ name: 'train' })
+    mkdirSync(join(dir, 'empty'))
+    expect(run('ls', '--cache-dir', 'empty')).toMatchObject({ status: 2, stderr: expect.stringContaining('there is no cache at') })
+    expect(readdirSync(join(dir, 'empty'))).toEqual([])
+  })
+
+  test('errors have the format that was asked for', () => {
+    json('build')
+    expect(run('info', 'json').stderr).toMatch(/^tensorcache: /)
+    const { stderr, status } = run('build', '--set', 'cache.dirr=x', '--format', 'json')
+    expect(status).toBe(2)
+    expect(JSON.parse(stderr)).toEqual({ error: { code: 'E_CONFIG', file: '--set cache.dirr=x', key: 'cache.dirr', message: expect.stringContaining('should be "dir"') } })
+  })
+
   test.each([
     [['bild'], 'did you mean "build"?'],
     [['build', '--job', '3'], 'did you mean "jobs"?'],
@@ -160,10 +177,10 @@ describe('wrong use', () => {
     [['info', 'nothing'], 'no dataset "nothing"'],
     [['inspect'], 'usage: tensorcache inspect <file>'],
     [['ls', '--format', 'xml'], '--format must be text or json'],
-    [['build', '--set', 'datasets.train.recipe.sed=3'], 'misspelled option "sed" should be "seed"'],
-    [['build', '--set', 'datasets.train.source.type=nzp'], 'type must be one of'],
+    [['build', '--set', 'datasets.train.recipe.sed=3'], 'recipe.sed: unknown key; it should be "seed"'],
+    [['build', '--set', 'datasets.train.source.type=nzp'], 'there is no source "nzp"; it should be "npz"'],
     [['build', '--set', 'cache.dirr=x'], 'should be "dir"'],
-    [['build', '--config', 'none.yaml'], 'none.yaml: cannot be read (ENOENT)'],
+    [['build', '--config', 'none.yaml'], 'none.yaml: there is no such file'],
     [['export', 'train', '--output', 'a.txt'], 'must end in .safetensors or .npz'],
   ])('%j ends with 2 and says what is right', (args, message) => {
     if (args[0] === 'info' || args[0] === 'export') json('build')

@@ -1,62 +1,146 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { checkConfig } from '../../src/cli/config/datasets.js'
 import { loadConfig } from '../../src/cli/config/load.js'
+import { parseYaml } from '../../src/cli/config/read.js'
+import { References } from '../../src/cli/config/references.js'
+import type { Config } from '../../src/cli/config/schema.js'
+import { plain } from '../../src/cli/config/tree.js'
+import { npzBytes } from '../support/npy.js'
 import { tempDir } from '../support/temp.js'
 
-function config(files: Record<string, string>, changes: string[] = [], env: Record<string, string> = {}): { dir: string; tree: Record<string, any> } {
+function config(files: Record<string, string>, set: string[] = [], env: Record<string, string> = {}): { dir: string; config: Config } {
   const dir = tempDir()
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(join(dir, name, '..'), { recursive: true })
     writeFileSync(join(dir, name), text)
   }
-  return { dir, tree: loadConfig(join(dir, 'main.yaml'), changes, env).tree }
+  return { dir, config: loadConfig({ file: 'main.yaml', set, cwd: dir, env }) }
 }
 
-describe('configuration files', () => {
-  test('references keep types, and reach the environment', () => {
-    const { tree } = config({ 'main.yaml': 'vars: { n: 32, list: [1, 2], who: "${env:WHO:-nobody}" }\nx: ["${vars.n}", "a-${vars.n}-${vars.who}", "${vars.list}", "${env:HERE}"]' }, [], { HERE: 'yes' })
-    expect(tree.x).toEqual([32, 'a-32-nobody', [1, 2], 'yes'])
+/** The file with its references replaced, as plain data. */
+function resolved(text: string, env: Record<string, string> = {}): any {
+  const tree = parseYaml(text, { file: 'main.yaml', dir: '/base' })
+  return plain(new References(tree, env).resolve(tree, ''))
+}
+
+/** Asks for everything, as `build` does. */
+function check(text: string, set: string[] = [], env: Record<string, string> = {}): void {
+  const { config: loaded } = config({ 'main.yaml': text }, set, env)
+  loaded.cache()
+  for (const name of loaded.datasetNames) loaded.dataset(name)
+}
+
+describe('references', () => {
+  test('keep types, and reach the environment', () => {
+    const text = 'vars: { n: 32, list: [1, 2], who: "${env:WHO:-nobody}" }\nx: ["${vars.n}", "a-${vars.n}-${vars.who}", "${vars.list}", "${env:HERE}", "${env:N}", "$${vars.n}"]'
+    expect(resolved(text, { HERE: 'yes', N: '7' }).x).toEqual([32, 'a-32-nobody', [1, 2], 'yes', 7, '${vars.n}'])
   })
 
-  test('extends merges mappings, and paths are relative to the file they stand in', () => {
-    const { dir, tree } = config({
-      'main.yaml': 'extends: sub/base.yaml\ncache: { minFree: 5 }\ndatasets: { a: { source: { path: a.npz } } }',
-      'sub/base.yaml': 'cache: { dir: c, minFree: 1 }\ndatasets: { a: { source: { type: npz, path: x.npz } }, b: { source: { paths: [p.npz, /abs.npz] } } }',
+  test('what lies under paths is absolute before it is used', () => {
+    expect(resolved('paths: { root: data, deep: "${paths.root}/deep" }\nx: "${paths.deep}/a.npz"').x).toBe('/base/data/deep/a.npz')
+  })
+
+  test('a chain of doublings ends at once', () => {
+    const bomb = `v0: xxxxxxxxxx\n${Array.from({ length: 60 }, (_, i) => `v${i + 1}: "${`\${v${i}}`.repeat(10)}"`).join('\n')}`
+    expect(() => resolved(bomb)).toThrow(/more than 65536 characters/)
+    const lists = `v0: [x, x]\n${Array.from({ length: 60 }, (_, i) => `v${i + 1}: ["\${v${i}}", "\${v${i}}"]`).join('\n')}`
+    expect(() => resolved(lists)).toThrow(/more than 100000 values|deep/)
+  })
+})
+
+describe('files', () => {
+  test('extends merges mappings, and a cache folder is relative to the file it stands in', () => {
+    const { dir, config: loaded } = config({
+      'main.yaml': 'extends: [sub/base.yaml, more.yaml]\ncache: { minFree: 5 }',
+      'sub/base.yaml': 'cache: { dir: c, minFree: 1, fingerprint: stat }',
+      'more.yaml': 'cache: { fingerprint: content }',
     })
-    expect(tree.cache).toEqual({ dir: join(dir, 'sub/c'), minFree: 5 })
-    expect(tree.datasets).toEqual({ a: { source: { type: 'npz', path: join(dir, 'a.npz') } }, b: { source: { paths: [join(dir, 'sub/p.npz'), '/abs.npz'] } } })
+    expect(loaded.cache()).toEqual({ dir: join(dir, 'sub/c'), minFree: 5, fingerprint: 'content' })
   })
 
-  test('--set changes a value with its YAML type', () => {
-    const { tree } = config({ 'main.yaml': 'a: { b: 1, c: x }' }, ['a.b=7', 'a.d.e=[1, two]', 'a.c=true'])
-    expect(tree.a).toEqual({ b: 7, c: true, d: { e: [1, 'two'] } })
+  test('a path is relative to its file, also when it begins with a reference', async () => {
+    const { dir, config: loaded } = config({
+      'main.yaml': 'extends: sub/base.yaml\nvars: { part: data }',
+      'sub/base.yaml': 'datasets: { a: { source: { type: npz, path: "${vars.part}/x.npz" } } }',
+      'sub/data/.keep': '',
+    })
+    writeFileSync(join(dir, 'sub/data/x.npz'), npzBytes({ x: { dtype: 'int32', shape: [3], data: new Int32Array(3) } }))
+    const source = await loaded.dataset('a').open()
+    expect(source.length).toBe(3)
+    source.close()
+  })
+
+  test('--set changes a value with its YAML type, in lists too, and 64-bit seeds stay whole', () => {
+    const text = 'datasets: { a: { source: { type: npz, path: x }, recipe: { seed: 18446744073709551615, ops: [cast: { dtype: float32 }] } } }'
+    expect(config({ 'main.yaml': text }).config.dataset('a').recipe.seed).toBe(2n ** 64n - 1n)
+    const { recipe } = config({ 'main.yaml': text }, ['datasets.a.recipe.seed=7', 'datasets.a.recipe.ops.0={ cast: { dtype: float64 } }']).config.dataset('a')
+    expect([recipe.seed, recipe.ops[0]!.params.dtype]).toEqual([7n, 'float64'])
+  })
+
+  test('anchors and merge keys work', () => {
+    const text = 'vars: { base: &base { type: npz, path: x } }\ndatasets: { a: { source: { <<: *base, path: y } }, b: { source: *base } }'
+    expect(config({ 'main.yaml': text }).config.datasetNames).toEqual(['a', 'b'])
+    expect(() => check(text)).not.toThrow()
+  })
+
+  test('a section is checked when it is asked for', () => {
+    const { config: loaded } = config({ 'main.yaml': 'cache: { minFree: 1 }\ndatasets: { a: { source: { type: npz, path: "${env:NOT_SET}" } } }' })
+    expect(loaded.cache()).toEqual({ minFree: 1 })
+    expect(() => loaded.dataset('a')).toThrow(/NOT_SET is not set/)
   })
 
   test.each([
-    ['extends: main.yaml', /extends itself/],
-    ['extends: [a, b]', /extends must be one path/],
-    ['a: "${b}"\nb: "${a}"', /circle/],
-    ['a: "${nothing}"', /no nothing to refer to/],
-    ['a: "${env:NOT_SET}"', /NOT_SET is not set/],
-    ['a: [1, 2', /main.yaml/],
-    ['- 1', /expected a mapping/],
-    [`a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c]`, /alias/i],
-  ])('%j is refused', (text, message) => {
-    expect(() => config({ 'main.yaml': text })).toThrow(message)
+    ['extends: main.yaml', /extend each other/],
+    ['extends: { a: b }', /the path of a file, or a list of paths/],
+    ['extends: none.yaml', /main\.yaml:1: extends: there is no file/],
+    ['cache: { dir: "${vars.a}" }\nvars: { a: "${vars.b}", b: "${vars.a}" }', /refers to itself: \$\{vars\.a\} → \$\{vars\.b\} → \$\{vars\.a\}/],
+    ['cache: { dir: "${vars.rot}" }\nvars: { root: a }', /names nothing, did you mean \$\{vars\.root\}/],
+    ['cache: { dir: "${env:NOT_SET}" }', /NOT_SET is not set/],
+    ['cache: [1, 2', /main\.yaml:1/],
+    ['- 1', /expected keys and values/],
+    ['cache: {}\ncache: {}', /main\.yaml:2: .*unique/],
+    ['cache: { dir: !!js/function x }', /main\.yaml:1/],
+    ['a: &a [x,x,x,x,x,x,x,x,x]\n'.concat(...'bcdefg'.split('').map((name, i) => `${name}: &${name} [${Array(9).fill(`*${'abcdef'[i]}`).join(',')}]\n`)), /unfolds into more than|aliases/],
+    [`a: ${'['.repeat(5000)}`, /main\.yaml/],
+    ['a: &a [*a]', /deep|alias/i],
+  ])('%#: refused', (text, message) => {
+    expect(() => check(text)).toThrow(message)
+  })
+})
+
+describe('what is wrong is named with file, line and keys', () => {
+  const dataset = (rest: string): string => `datasets:\n  a:\n    source: { type: npz, path: x }\n${rest}`
+  test.each([
+    ['cahce: {}', /^main\.yaml:1: cahce: unknown key; it should be "cache"$/],
+    ['cache:\n  dirr: x', /^main\.yaml:2: cache\.dirr: unknown key; it should be "dir"$/],
+    ['cache:\n  minFree: lots', /^main\.yaml:2: cache\.minFree: minFree must be a number of bytes or a size/],
+    ['cache: { dir: 2024 }', /^main\.yaml:1: cache\.dir: expected a text, not 2024 \(quotes make one\)$/],
+    ['datasets:\n  a:\n    sourc: {}', /^main\.yaml:3: datasets\.a\.sourc: unknown key; it should be "source"$/],
+    ['datasets:\n  a:\n    source:\n      type: npz\n      path: x\n      feilds: {}', /^main\.yaml:6: datasets\.a\.source\.feilds: unknown key; it should be "fields"$/],
+    ['datasets: { a: { source: { type: npz } } }', /source: has no path/],
+    ['datasets: { a: { source: { type: npz, path: x, paths: [y] } } }', /has both path and paths/],
+    ['datasets: { a: { source: { type: nzp, path: x } } }', /source\.type: there is no source "nzp"; it should be "npz"/],
+    ['datasets: { a: {} }', /datasets\.a: has no source/],
+    ['datasets: { a: { source: { type: npy, path: x, ids: y } } }', /source\.ids: unknown key/],
+    [dataset('    device: gpu'), /^main\.yaml:4: datasets\.a\.device: must be one of auto, cpu, webgpu/],
+    [dataset('    recipe:\n      - cast: { dtype: float32 }\n      - normalise: { mode: zscore }'), /^main\.yaml:6: datasets\.a\.recipe\[1\]: .*did you mean "normalize"/],
+    [dataset('    recipe:\n      seed: -1\n      ops: []'), /^main\.yaml:5: datasets\.a\.recipe\.seed: seed must be an integer/],
+    [dataset('    recipe:\n      sed: 1\n      ops: []'), /^main\.yaml:5: datasets\.a\.recipe\.sed: unknown key; it should be "seed"/],
+  ])('%j', (text, message) => {
+    let found: unknown
+    try {
+      check(text)
+    } catch (error) {
+      found = error
+    }
+    expect((found as Error).message).toMatch(message)
+    expect(found).toMatchObject({ code: 'E_CONFIG', file: expect.stringContaining('main.yaml') })
   })
 
-  test.each([
-    ['cahce: {}', /should be "cache"/],
-    ['datasets: { a: { sourc: {} } }', /datasets\.a: here: misspelled option "sourc" should be "source"/],
-    ['datasets: { a: { source: { type: npz, path: x, feilds: {} } } }', /should be "fields"/],
-    ['datasets: { a: { source: { type: npz } } }', /either path or paths/],
-    ['datasets: { a: { source: { type: npz, path: x }, recipe: [{ normalise: { mode: zscore } }] } }', /did you mean "normalize"/],
-    ['datasets: { a: { source: { type: npz, path: x }, recipe: [{ cast: { dtype: float3 } }] } }', /did you mean "float32"/],
-    ['cache: { minFree: lots }', /cache: openCache: minFree must be a number of bytes or a size/],
-  ])('%j names the place and the right word', (text, message) => {
-    const { dir } = config({ 'main.yaml': text })
-    expect(() => checkConfig(loadConfig(join(dir, 'main.yaml'), [], {}))).toThrow(message)
+  test('what --set says is named as such', () => {
+    expect(() => check('cache: {}', ['cache.dirr=x'])).toThrow(/^--set cache\.dirr=x: cache\.dirr: unknown key/)
+    expect(() => check('cache: {}', ['dir'])).toThrow(/needs KEY=VALUE/)
+    expect(() => check('cache: { dir: x }', ['cache.dir.a=1'])).toThrow(/not keys/)
   })
 })

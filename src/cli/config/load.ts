@@ -1,92 +1,56 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
-import { parse, parseDocument } from 'yaml'
-import { show } from '../../core/options.js'
-import { resolveReferences } from './references.js'
-import { ConfigError, isTree, type Tree } from './tree.js'
+import { existsSync, realpathSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { readConfigFile } from './read.js'
+import { applySet } from './set.js'
+import { Config } from './schema.js'
+import { ConfigError, fail, merge, shownPath, type CliEnvironment, type Tree } from './tree.js'
 
-export interface LoadedConfig {
-  /** Of the file that was named; paths in each file are relative to the file they stand in. */
-  readonly path: string
-  readonly tree: Tree
+/** Looked for in the current folder, in this order. */
+const CONFIG_NAMES = ['tensorcache.yaml', 'tensorcache.yml']
+/** Files that one configuration may be made of. */
+const FILES_MAX = 64
+
+export interface ConfigChoice extends CliEnvironment {
+  /** File named on the command line. */
+  readonly file?: string | undefined
+  /** Texts of `--set`. */
+  readonly set?: readonly string[]
 }
-
-/** Aliases a file may expand to: enough for people, too few for a bomb. */
-const ALIASES_MAX = 100
-const NAMES = ['tensorcache.yaml', 'tensorcache.yml']
 
 /** The configuration file in a folder, if there is one. */
 export function findConfig(folder: string): string | undefined {
-  return NAMES.map((name) => resolve(folder, name)).find((path) => existsSync(path))
+  return CONFIG_NAMES.map((name) => resolve(folder, name)).find((path) => existsSync(path))
 }
 
-/** Reads a file with what it extends, applies `key.path=value` changes, resolves references. Values keep their YAML types. */
-export function loadConfig(path: string, changes: readonly string[], env: Readonly<Record<string, string | undefined>> = process.env): LoadedConfig {
-  const tree = readTree(resolve(path), [])
-  for (const change of changes) applyChange(tree, change)
-  return { path: resolve(path), tree: resolveReferences(tree, env, resolve(path)) }
+/** The configuration: named, or found here, or empty. Throws ConfigError, UsageError. */
+export function loadConfig({ file, set = [], cwd, env }: ConfigChoice): Config {
+  const path = file === undefined ? findConfig(cwd) : resolve(cwd, file)
+  if (file !== undefined && !existsSync(path!)) throw new ConfigError({ file: path! }, 'there is no such file')
+  const nothing: Tree = { kind: 'map', entries: new Map(), at: { file: 'the command line', line: undefined, dir: cwd } }
+  let tree = path === undefined ? nothing : readExtended(path, cwd, [], { left: FILES_MAX })
+  for (const assignment of set) tree = applySet(tree, assignment, cwd)
+  return new Config(path, tree, env)
 }
 
-function readTree(path: string, parents: readonly string[]): Tree {
-  if (parents.includes(path)) throw new ConfigError(`${path}: extends itself (${[...parents, path].join(' → ')})`)
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new ConfigError(`${path}: cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause })
+/** A file laid over those that it extends, the last of them uppermost. */
+function readExtended(path: string, cwd: string, open: readonly string[], budget: { left: number }): Tree {
+  const real = existsSync(path) ? realpathSync(path) : path
+  const own = readConfigFile(path, cwd)
+  const extend = own.kind === 'map' ? own.entries.get('extends') : undefined
+  if (extend === undefined || own.kind !== 'map') return own
+  if (--budget.left < 0) fail(extend.at, 'extends', `leads through more than ${FILES_MAX} files`)
+  const entries = new Map(own.entries)
+  entries.delete('extends')
+  let tree: Tree | undefined
+  for (const element of extend.kind === 'list' ? extend.elements : [extend]) {
+    if (element.kind !== 'leaf' || typeof element.value !== 'string') fail(element.at, 'extends', 'expected the path of a file, or a list of paths')
+    const base = resolve(element.at.dir, element.value)
+    if (!existsSync(base)) fail(element.at, 'extends', `there is no file ${base}`)
+    const chain = [...open, real]
+    if (chain.includes(realpathSync(base))) fail(element.at, 'extends', `files extend each other: ${[...chain.slice(chain.indexOf(realpathSync(base))), base].map((name) => shownPath(name, cwd)).join(' → ')}`)
+    const read = readExtended(base, cwd, chain, budget)
+    tree = tree === undefined ? read : merge(tree, read)
   }
-  const document = parseDocument(text, { prettyErrors: true })
-  const [error] = document.errors
-  if (error !== undefined) throw new ConfigError(`${path}: ${error.message}`)
-  let own: unknown
-  try {
-    own = document.toJS({ maxAliasCount: ALIASES_MAX })
-  } catch (cause) {
-    throw new ConfigError(`${path}: ${(cause as Error).message}`, { cause })
-  }
-  if (own === null || own === undefined) own = {}
-  if (!isTree(own)) throw new ConfigError(`${path}: expected a mapping at the top, found ${show(own)}`)
-  const { extends: base, ...rest } = own
-  const tree = absolutePaths(rest, dirname(path))
-  if (base === undefined) return tree
-  if (typeof base !== 'string') throw new ConfigError(`${path}: extends must be one path, not ${show(base)}`)
-  return merge(readTree(resolve(dirname(path), base), [...parents, path]), tree)
-}
-
-/** Mappings merge key by key; everything else is replaced. */
-function merge(base: Tree, over: Tree): Tree {
-  const merged: Tree = { ...base }
-  for (const [key, value] of Object.entries(over)) {
-    const below = merged[key]
-    merged[key] = isTree(below) && isTree(value) ? merge(below, value) : value
-  }
-  return merged
-}
-
-// Only these keys hold paths. A path that begins with a reference is made absolute when the reference is resolved, by what it refers to.
-function absolutePaths(tree: Tree, folder: string): Tree {
-  const fix = (value: unknown): unknown => typeof value === 'string' && !value.startsWith('${') ? resolve(folder, value) : Array.isArray(value) ? value.map(fix) : value
-  const walk = (node: unknown, trail: readonly string[]): unknown => {
-    if (!isTree(node)) return node
-    return Object.fromEntries(Object.entries(node).map(([key, value]) => {
-      const place = [...trail, key]
-      const isPath = (place.length === 2 && place[0] === 'cache' && key === 'dir') || (place[0] === 'datasets' && place[2] === 'source' && (key === 'path' || key === 'paths')) || (place.length === 2 && place[0] === 'paths')
-      return [key, isPath ? fix(value) : walk(value, place)]
-    }))
-  }
-  return walk(tree, []) as Tree
-}
-
-function applyChange(tree: Tree, change: string): void {
-  const at = change.indexOf('=')
-  const path = change.slice(0, at).split('.')
-  if (at < 1 || path.some((key) => key === '' || key === '__proto__')) throw new ConfigError(`--set expects key.path=value, not ${show(change)}`)
-  let node = tree
-  for (const key of path.slice(0, -1)) {
-    const below = node[key] ?? {}
-    if (!isTree(below)) throw new ConfigError(`--set ${change}: ${key} is not a mapping`)
-    node[key] = below
-    node = below
-  }
-  node[path.at(-1)!] = parse(change.slice(at + 1)) as unknown
+  const rest: Tree = { ...own, entries }
+  return tree === undefined ? rest : merge(tree, rest)
 }

@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { number } from '../../core/options.js'
 import { plan } from '../../dataset/plan.js'
 import { selectDevice, type DeviceChoice } from '../../devices/select.js'
-import type { DatasetConfig } from '../config/datasets.js'
+import type { DatasetConfig } from '../config/schema.js'
 import { humanBytes, humanSeconds } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import { UsageError, type Context, type Verb } from '../verb.js'
@@ -19,13 +20,15 @@ export const build: Verb = {
   },
   positionals: [0, Infinity],
   async run(context) {
-    const { datasets } = context.config()
-    const chosen = context.positionals.length === 0 ? datasets : context.positionals.map((name) => datasets.find((dataset) => dataset.name === name) ?? unknown(name, datasets))
+    const config = context.config()
+    const { datasetNames: names } = config
+    // Only what is built is checked: another dataset may need a variable that is not set here.
+    const chosen = (context.positionals.length === 0 ? names : context.positionals).map((name) => names.includes(name) ? config.dataset(name) : unknown(name, names))
     if (chosen.length === 0) throw new UsageError('the configuration file has no datasets')
     const { jobs: given } = context.values
     const jobs = given === undefined ? undefined : number('build', 'jobs', Number(given), { integer: true, min: 1, max: 256 })
     for (const dataset of chosen) {
-      const device = (context.values.device ?? dataset.device) as DeviceChoice
+      const device = (context.values.device ?? dataset.device ?? 'auto') as DeviceChoice
       if (context.values['dry-run'] === true) await dryRun(context, dataset, device)
       else await fill(context, dataset, device, jobs)
     }
@@ -56,7 +59,7 @@ async function fill(context: Context, config: DatasetConfig, device: DeviceChoic
 }
 
 async function dryRun(context: Context, config: DatasetConfig, choice: DeviceChoice): Promise<void> {
-  const cache = existsSync(context.cacheDir()) ? await context.openCache({ readonly: true }) : undefined
+  const cache = existsSync(join(context.cacheDir(), 'index/data.mdb')) ? await context.openCache({ readonly: true }) : undefined
   const device = selectDevice(choice)
   const source = await config.open()
   try {
@@ -73,6 +76,6 @@ async function dryRun(context: Context, config: DatasetConfig, choice: DeviceCho
   }
 }
 
-function unknown(name: string, datasets: readonly DatasetConfig[]): never {
-  throw new UsageError(`the configuration file has no dataset "${name}"; it has ${datasets.map((dataset) => dataset.name).join(', ') || 'none'}`)
+function unknown(name: string, names: readonly string[]): never {
+  throw new UsageError(`the configuration file has no dataset "${name}"; it has ${names.join(', ') || 'none'}`)
 }

@@ -1,0 +1,163 @@
+import { resolve } from 'node:path'
+import { checkCacheOptions, type CacheOptions } from '../../cache/options.js'
+import { nearest, show } from '../../core/options.js'
+import { builtinOps } from '../../ops/builtin.js'
+import { parseRecipe, type Recipe } from '../../ops/recipe.js'
+import type { Source } from '../../sources/source.js'
+import { References } from './references.js'
+import { sourceTypes } from './sources.js'
+import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree } from './tree.js'
+
+/** `paths` and `vars` are for references: folders, and anything. */
+const TOP_KEYS = ['extends', 'paths', 'vars', 'cache', 'datasets']
+// The names of the library's options, all of them and no others: the compiler says so when one is added.
+const CACHE_KEYS = Object.keys({ dir: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
+const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device']
+const DEVICES = ['auto', 'cpu', 'webgpu'] as const
+
+export interface DatasetConfig {
+  readonly name: string
+  readonly namespace: string | undefined
+  readonly recipe: Recipe
+  readonly device: (typeof DEVICES)[number] | undefined
+  /** Opens the source: reads headers. Rejects with ConfigError when an option does not fit the files. */
+  open(): Promise<Source>
+}
+
+/** A configuration, read and merged. Each section is resolved and checked when it is asked for, so that one verb does not stumble over what only another needs. */
+export class Config {
+  /** Undefined when there is none. */
+  readonly path: string | undefined
+  readonly #tree: Tree
+  readonly #references: References
+
+  constructor(path: string | undefined, tree: Tree, env: CliEnvironment['env']) {
+    this.path = path
+    this.#tree = tree
+    this.#references = new References(tree, env)
+    checkKeys(mapOf(tree, ''), '', TOP_KEYS)
+  }
+
+  /** Options for `openCache`, `dir` absolute. */
+  cache(): CacheOptions {
+    const section = this.#section('cache')
+    if (section === undefined) return {}
+    checkKeys(section, 'cache', CACHE_KEYS)
+    const options: Record<string, unknown> = {}
+    for (const [name, tree] of section.entries) {
+      if (isNull(tree)) continue
+      const key = under('cache', name)
+      options[name] = name === 'dir' ? resolve(tree.at.dir, textOf(tree, key)) : plain(tree)
+      judged(tree, key, () => checkCacheOptions({ [name]: options[name] }))
+    }
+    return options
+  }
+
+  get datasetNames(): string[] {
+    const datasets = mapOf(this.#tree, '').entries.get('datasets')
+    return datasets === undefined || isNull(datasets) ? [] : [...mapOf(datasets, 'datasets').entries.keys()]
+  }
+
+  /** One dataset, which must be there. */
+  dataset(name: string): DatasetConfig {
+    const key = under('datasets', name)
+    const section = mapOf(this.#references.resolve(mapOf(mapOf(this.#tree, '').entries.get('datasets')!, 'datasets').entries.get(name)!, key), key)
+    checkKeys(section, key, DATASET_KEYS)
+    const namespace = section.entries.get('namespace')
+    const device = section.entries.get('device')
+    const deviceName = isNull(device) ? undefined : textOf(device!, under(key, 'device'))
+    if (deviceName !== undefined && !(DEVICES as readonly string[]).includes(deviceName)) fail(device!.at, under(key, 'device'), `must be one of ${DEVICES.join(', ')}, not ${show(deviceName)}`)
+    return {
+      name,
+      namespace: isNull(namespace) ? undefined : textOf(namespace!, under(key, 'namespace')),
+      recipe: recipeOf(section.entries.get('recipe'), under(key, 'recipe')),
+      device: deviceName as DatasetConfig['device'],
+      open: sourceOf(section, key),
+    }
+  }
+
+  #section(name: string): Branch | undefined {
+    const tree = mapOf(this.#tree, '').entries.get(name)
+    return isNull(tree) ? undefined : mapOf(this.#references.resolve(tree!, name), name)
+  }
+}
+
+/** No recipe means the source's items as they are. */
+function recipeOf(tree: Tree | undefined, key: string): Recipe {
+  if (tree === undefined || isNull(tree)) return parseRecipe([], builtinOps)
+  const ops = tree.kind === 'map' ? tree.entries.get('ops') : tree
+  if (tree.kind === 'map') checkKeys(tree, key, ['seed', 'ops'])
+  if (ops === undefined || ops.kind !== 'list') return fail(tree.at, tree.kind === 'map' ? under(key, 'ops') : key, 'expected a list of ops, such as "- cast: { dtype: float32 }"')
+  const listKey = tree.kind === 'map' ? under(key, 'ops') : key
+  // One by one first, so that a fault has the line of its op.
+  ops.elements.forEach((op, i) => judged(op, under(listKey, i), () => parseRecipe([plain(op)], builtinOps)))
+  return judged(tree.kind === 'map' ? tree.entries.get('seed') ?? tree : tree, tree.kind === 'map' ? under(key, 'seed') : key, () => parseRecipe(plain(tree), builtinOps))
+}
+
+function sourceOf(dataset: Branch, datasetKey: string): () => Promise<Source> {
+  const key = under(datasetKey, 'source')
+  const tree = dataset.entries.get('source')
+  if (tree === undefined || isNull(tree)) return fail(dataset.at, datasetKey, 'has no source; one looks like { type: npz, path: data/train.npz }')
+  const section = mapOf(tree, key)
+  const types = Object.keys(sourceTypes)
+  const typeTree = section.entries.get('type')
+  if (typeTree === undefined || isNull(typeTree)) return fail(section.at, key, `has no type: ${types.join(', ')}`)
+  const name = textOf(typeTree, under(key, 'type'))
+  const type = Object.hasOwn(sourceTypes, name) ? sourceTypes[name]! : fail(typeTree.at, under(key, 'type'), `there is no source ${show(name)}; ${suggestion(name, types)}`)
+  checkKeys(section, key, ['type', 'path', 'paths', ...type.options])
+  const paths = pathsOf(section, key)
+  const options = Object.fromEntries(type.options.filter((option) => !isNull(section.entries.get(option))).map((option) => [option, plain(section.entries.get(option)!)]))
+  return async () => {
+    try {
+      return await type.open(paths, options)
+    } catch (error) {
+      // The library's TypeErrors are about what the section says; other errors are about the files.
+      if (error instanceof TypeError) fail(section.at, key, withoutPrefix(error.message), error)
+      throw error
+    }
+  }
+}
+
+function pathsOf(section: Branch, key: string): string[] {
+  const given = ['path', 'paths'].filter((name) => !isNull(section.entries.get(name)))
+  if (given.length !== 1) return fail(section.at, key, given.length === 0 ? 'has no path' : 'has both path and paths; one of them is enough')
+  const name = given[0]!
+  const tree = section.entries.get(name)!
+  const elements = tree.kind === 'list' ? tree.elements : [tree]
+  if (elements.length === 0) fail(tree.at, under(key, name), 'is an empty list')
+  return elements.map((element, i) => resolve(element.at.dir, textOf(element, tree.kind === 'list' ? under(under(key, name), i) : under(key, name))))
+}
+
+function checkKeys(section: Branch, key: string, known: readonly string[]): void {
+  for (const [name, tree] of section.entries) {
+    if (!known.includes(name)) fail(tree.at, under(key, name), `unknown key; ${suggestion(name, known)}`)
+  }
+}
+
+function suggestion(name: string, known: readonly string[]): string {
+  const near = nearest(name, known)
+  return near === undefined ? `known are ${known.join(', ')}` : `it should be "${near}"`
+}
+
+function mapOf(tree: Tree, key: string): Branch {
+  return tree.kind === 'map' ? tree : fail(tree.at, key, `expected keys and values, not ${tree.kind === 'list' ? 'a list' : show(tree.value)}`)
+}
+
+function textOf(tree: Tree, key: string): string {
+  return tree.kind === 'leaf' && typeof tree.value === 'string' && tree.value !== '' ? tree.value : fail(tree.at, key, `expected a text, not ${show(plain(tree))}${tree.kind === 'leaf' && tree.value !== '' ? ' (quotes make one)' : ''}`)
+}
+
+/** Runs one of the library's own checks; its TypeError becomes one with a place. */
+function judged<T>(tree: Tree, key: string, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    return fail(tree.at, key, withoutPrefix(error.message), error)
+  }
+}
+
+// The library names the function and the option or place; the key says that already.
+function withoutPrefix(message: string): string {
+  return message.replace(/^openCache: /, '').replace(/^recipe: (op \d+: )?/, '')
+}

@@ -1,0 +1,14 @@
+import type { Source } from '../../sources/source.js'
+
+/** How a `source:` section of one `type` is opened. A new format adds an entry; its reader is loaded when it is used. */
+export interface SourceType {
+  /** Options besides `type`, `path` and `paths`, under the names that the function of the library has. */
+  readonly options: readonly string[]
+  open(paths: readonly string[], options: Readonly<Record<string, unknown>>): Promise<Source>
+}
+
+export const sourceTypes: Readonly<Record<string, SourceType>> = {
+  npz: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('../../sources/npz.js')).npz(paths, options) },
+  npy: { options: ['fields'], open: async (paths, options) => (await import('../../sources/npy.js')).npy(paths, options) },
+  safetensors: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('../../sources/safetensors.js')).safetensors(paths, options) },
+}
