@@ -94,7 +94,7 @@ const GATHER_BYTES = 2 ** 21
 /** Batches gathered by one copy at most. */
 const GROUP_MAX = 16
 
-/** Copies under way besides the one being consumed: with fewer, the memory bus idles while a result travels back to the event loop. */
+/** Small copies under way besides the one being consumed: with fewer, the memory bus idles while a result travels back to the event loop. */
 const GATHERS_AHEAD = 3
 
 /** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
@@ -103,7 +103,7 @@ export async function * batches(dataset: Dataset, options: Checked): AsyncGenera
   const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
   const stackable = options.collate === 'stack'
   const group = options.shuffle && stackable && prefetch > 0 ? Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / Math.max(1, batchBytes(dataset, options))))) : 1
-  const ahead = prefetch === 0 ? 0 : Math.max(GATHERS_AHEAD, Math.ceil(prefetch / group))
+  const ahead = group === 1 ? prefetch : Math.max(GATHERS_AHEAD, Math.ceil(prefetch / group))
   const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : new ItemMaker(dataset, options)
   const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0

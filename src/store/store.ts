@@ -65,9 +65,9 @@ export class Store {
     const layout = layoutOf(options.dir)
     if (!options.readonly) prepareLayout(layout)
     const writer = new Writer(layout)
-    if (!options.readonly) {
-      const fresh = !exists(join(layout.index, 'data.mdb'))
-      if (fresh) await writer.run('initialise', undefined)
+    if (!exists(join(layout.index, 'data.mdb'))) {
+      if (options.readonly) throw new StoreError(options.dir, 'holds no cache, and is opened read-only')
+      await writer.run('initialise', undefined)
     }
     const tables = openTables(layout, { readOnly: options.readonly })
     const store = new Store(options, layout, tables, writer)

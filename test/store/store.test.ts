@@ -122,6 +122,9 @@ describe('the store', () => {
     expect((await (await reader.blob(digest)).tensor('x')).shape).toEqual([2, 3])
     await expect(reader.claim(hash('r'), reader.newOwner(), [])).rejects.toMatchObject({ code: 'E_STORE' })
     await reader.close()
+    const nothing = tempDir()
+    await expect(Store.open({ dir: nothing, readonly: true, minFree: 0 })).rejects.toThrow(/holds no cache/)
+    expect(readdirSync(nothing)).toEqual([])
   })
 
   test('a directory of another format is refused', async () => {
