@@ -12,6 +12,7 @@ import { atLeast, atMost, check, type Context, type Finding, type Question } fro
 
 const ITEM_NUMBERS = 2_500_000
 const SMALL_NUMBERS = 16
+const ROW_NUMBERS = 4096
 
 async function run(context: Context): Promise<Finding[]> {
   const { dir, pick } = context
@@ -21,13 +22,19 @@ async function run(context: Context): Promise<Finding[]> {
   mkdirSync(small)
   const items = pick({ tiny: 3, quick: 24, full: 96 })
   const numbers = pick({ tiny: 1000, quick: ITEM_NUMBERS, full: ITEM_NUMBERS })
+  const rows = join(dir, 'rows')
+  mkdirSync(rows)
+  const rowItems = pick({ tiny: 100, quick: 16_384, full: 65_536 })
   const manyItems = pick({ tiny: 1000, quick: 100_000, full: 100_000 })
   await make(large, [items, numbers])
   await make(small, [manyItems, SMALL_NUMBERS])
+  await make(rows, [rowItems, ROW_NUMBERS])
   return [
     ...await openItems(context, large, items, numbers),
-    ...await openDataset(context, large, `${items} items of ${numbers * 4 / 1e6} MB`),
-    ...await openDataset(context, small, `${manyItems} small items`),
+    // Two of them are 20 MB to verify and to copy.
+    ...await openDataset(context, large, 2, `${items} items of ${numbers * 4 / 1e6} MB`),
+    ...await openDataset(context, small, 32, `${manyItems} small items`),
+    ...await openDataset(context, rows, 32, `${rowItems} items of 16 KiB`),
   ]
 }
 
@@ -90,33 +97,33 @@ async function openItems({ dir, pick, peer }: Context, large: string, items: num
 
 // --- datasets ---------------------------------------------------------------------------------------------------------------
 
-async function openDataset({ pick }: Context, dir: string, what: string): Promise<Finding[]> {
+async function openDataset({ pick }: Context, dir: string, size: number, what: string): Promise<Finding[]> {
   const repetitions = pick({ tiny: 1, quick: 9, full: 21 })
-  const { here } = await inTurns(repetitions, { here: () => toFirstBatch(dir) })
-  const alone = await inTurns(Math.ceil(repetitions / 2), { alone: async () => inNewProcess(dir) })
+  const { here } = await inTurns(repetitions, { here: () => toFirstBatch(dir, size) })
+  const alone = await inTurns(Math.ceil(repetitions / 2), { alone: async () => inNewProcess(dir, size) })
   return [
-    { what: `warm open to the first batch, ${what}`, unit: 'ms', ours: here, peers: [], limits: [], target: atMost(50, here, 'ms') },
+    { what: `warm open to the first batch of ${size}, ${what}`, unit: 'ms', ours: here, peers: [], limits: [], target: atMost(50, here, 'ms') },
     { what: `the same in a new process, from its start, ${what}`, unit: 'ms', ours: alone.alone, peers: [], limits: [{ name: 'node that does nothing', ...spread(Array.from({ length: 3 }, bareNode)) }], target: undefined },
   ]
 }
 
 /** From opening the cache to holding a shuffled batch. */
-async function toFirstBatch(dir: string): Promise<number> {
+async function toFirstBatch(dir: string, size: number): Promise<number> {
   const began = performance.now()
   const { dataset, close } = await visit(dir)
   let rows = 0
-  for await (const batch of dataset.batches({ size: 32, shuffle: true, seed: 7, prefetch: 0 })) {
+  for await (const batch of dataset.batches({ size, shuffle: true, seed: 7 })) {
     rows = batch.x.shape[0]
     break
   }
   const took = performance.now() - began
-  check(dataset.report.computed === 0 && rows === Math.min(32, dataset.length), 'the first batch')
+  check(dataset.report.computed === 0 && rows === Math.min(size, dataset.length), 'the first batch')
   await close()
   return took
 }
 
-function inNewProcess(dir: string): number {
-  const { status, stdout } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), dir], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+function inNewProcess(dir: string, size: number): number {
+  const { status, stdout } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), dir, String(size)], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
   if (status !== 0) throw new Error(`a process that opens a dataset ended with ${status}`)
   return Number(stdout)
 }
@@ -128,7 +135,7 @@ function bareNode(): number {
 export const open: Question = { name: 'open', about: 'items and datasets that are in the cache already', run }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await toFirstBatch(process.argv[2]!)
+  await toFirstBatch(process.argv[2]!, Number(process.argv[3]))
   // Counted from the start of the process, so that loading is in it.
   console.log(performance.now())
 }

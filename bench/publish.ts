@@ -1,61 +1,93 @@
-// How much of the disk's speed does publishing use? A build whose recipe costs nothing reads, identifies, hashes and writes; beside it the same bytes are
-// written by plain means, in files of the same size, each with fsync.
-import { closeSync, fsyncSync, openSync, readdirSync, rmSync, statSync } from 'node:fs'
+// How much of the disk's speed does publishing use? Shards that lie in memory are published, which means hashed, written, synced, renamed and entered into
+// the index; and whole datasets are built with a recipe that costs nothing. Beside them the same bytes are written by plain means, each file with fsync.
+import { randomFillSync } from 'node:crypto'
+import { readdirSync, rmSync, statSync } from 'node:fs'
 import { open as openFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { npy, openCache, recipe, select } from 'tensorcache'
-import { fillNoise, noise, writeAll, writeNpy } from './lib/files.js'
-import { inTurns, named, seconds } from './lib/measure.js'
-import { check, type Context, type Finding, type Question, type Target } from './lib/question.js'
+import { fillNoise, noise, writeNpy } from './lib/files.js'
+import { encodeBlob, native } from './lib/internals.js'
+import { inTurns, seconds, spread, type Spread } from './lib/measure.js'
+import { check, type Context, type Finding, type Named, type Question, type Target } from './lib/question.js'
 
 const ROW = 256 * 256
+const ROW_BYTES = ROW * 4
+const CHUNK_BYTES = 2 ** 18
 
 async function run({ dir, pick }: Context): Promise<Finding[]> {
   const rows = pick({ tiny: 8, quick: 2048, full: 4096 })
-  const bytes = rows * ROW * 4
+  const bytes = rows * ROW_BYTES
   const path = join(dir, 'rows.npy')
   writeNpy(path, 'float32', [rows, 256, 256], fillNoise)
   const cacheDir = join(dir, 'cache')
+  const steps = recipe([select({ fields: ['x'] })])
 
-  const build = async (): Promise<number> => {
-    // Removing takes a while, and so does giving the blocks back: neither is publishing.
+  /** Removing takes a while, and so does giving the blocks back: neither is publishing. */
+  const clear = async (): Promise<void> => {
     rmSync(cacheDir, { recursive: true, force: true })
     await settle(dir)
-    const cache = await openCache({ dir: cacheDir, minFree: 0 })
+  }
+  const build = (fingerprint: 'content' | 'stat') => async (): Promise<number> => {
+    await clear()
+    const cache = await openCache({ dir: cacheDir, minFree: 0, fingerprint })
     const source = await npy(path, { fields: { x: 'data' } })
     const took = await seconds(async () => {
-      const { report } = await cache.dataset(source, recipe([select({ fields: ['x'] })]))
+      const { report } = await cache.dataset(source, steps)
       if (report.computed !== rows) throw new Error(`${report.computed} items of ${rows} were computed`)
     })
     source.close()
     await cache.close()
     return bytes / 1e9 / took
   }
-
-  await build()
+  await build('content')()
   await checkCache(cacheDir, path, rows)
+
   const shard = largestFile(cacheDir)
-  const content = new Uint8Array(new Float32Array(shard / 4).map((_, i) => noise(i)).buffer)
-  const files = Math.max(1, Math.round(bytes / content.length))
+  const files = Math.max(1, Math.round(bytes / shard))
+  const contents = Array.from({ length: 2 }, (_, which) => new Float32Array(shard / 4).map((_, i) => noise(i + which)))
+  await checkShard(cacheDir, contents[0]!)
+  const rate = (write: (content: Float32Array, i: number) => Promise<void>, atATime: number): Promise<number> => writeFiles(files, atATime, (i) => {
+    // No two shards are the same.
+    const content = contents[i % atATime]!
+    content[0] = i
+    return write(content, i)
+  }).then((took) => files * shard / 1e9 / took)
+  const plain = (atATime: number) => async (): Promise<number> => {
+    await settle(dir)
+    const speed = await rate((content, i) => writeSynced(join(dir, `plain-${i}`), content), atATime)
+    for (let i = 0; i < files; i++) rmSync(join(dir, `plain-${i}`))
+    return speed
+  }
+  const shards = (atATime: number) => async (): Promise<number> => {
+    await clear()
+    await using cache = await openCache({ dir: cacheDir, minFree: 0 })
+    const publisher = publisherTo(cache)
+    // The index starts its writing thread with the first one.
+    await publisher.publish(new Float32Array(1024), -1)
+    const speed = await rate(publisher.publish, atATime)
+    await publisher.retire()
+    return speed
+  }
   const results = await inTurns(pick({ tiny: 1, quick: 4, full: 9 }), {
-    build,
-    'write + fsync, one at a time': async () => {
-      await settle(dir)
-      const took = await seconds(() => writeOneByOne(dir, content, files))
-      removePlain(dir, files)
-      return files * content.length / 1e9 / took
-    },
-    'write + fsync, two at a time': async () => {
-      await settle(dir)
-      const took = await seconds(() => writeTwoAtATime(dir, content, files))
-      removePlain(dir, files)
-      return files * content.length / 1e9 / took
-    },
+    shardByShard: shards(1), plainOne: plain(1), shardsTwo: shards(2), plainTwo: plain(2), build: build('content'), buildStat: build('stat'),
   })
-  const limits = named(results, 'write + fsync, one at a time', 'write + fsync, two at a time')
-  const disk = Math.max(...limits.map(({ median }) => median))
-  const target: Target = { text: '≥ 80 % of the disk', reached: results.build.median >= 0.8 * disk }
-  return [{ what: `${(bytes / 2 ** 20).toFixed(0)} MiB in shards of ${(shard / 2 ** 20).toFixed(0)} MiB`, unit: 'GB/s', ours: results.build, peers: limits.filter(({ median }) => median === disk), limits: limits.filter(({ median }) => median !== disk), target }]
+  const one = { name: 'write + fsync, one at a time', ...results.plainOne }
+  const two = { name: 'write + fsync, two at a time', ...results.plainTwo }
+  const hash = await hashSpeed(pick({ tiny: 2 ** 20, quick: 2 ** 28, full: 2 ** 28 }))
+  // What is published is hashed as identity, as item and as file.
+  const hashes = (passes: number): Named => ({ name: `SHA-256 ${passes} times on all cores`, ...spread(hash.samples.map((speed) => speed * availableParallelism() / passes)) })
+  const size = `${(shard / 2 ** 20).toFixed(0)} MiB`
+  const row = (what: string, ours: Spread, disk: Named, limits: Named[]): Finding => {
+    const target: Target = { text: '≥ 80 % of the disk', reached: ours.median >= 0.8 * disk.median }
+    return { what, unit: 'GB/s', ours, peers: [disk], limits, target }
+  }
+  return [
+    row(`shards of ${size} in memory, one at a time`, results.shardByShard, one, [{ name: 'SHA-256, one thread', ...hash }]),
+    row(`shards of ${size} in memory, two at a time`, results.shardsTwo, two, [hashes(1)]),
+    row(`a build: ${(bytes / 2 ** 20).toFixed(0)} MiB read, identified, hashed and published`, results.build, two, [hashes(4)]),
+    row(`the same, fingerprint: 'stat'`, results.buildStat, two, [hashes(3)]),
+  ]
 }
 
 async function checkCache(cacheDir: string, path: string, rows: number): Promise<void> {
@@ -70,6 +102,37 @@ async function checkCache(cacheDir: string, path: string, rows: number): Promise
   source.close()
 }
 
+type Cache = Awaited<ReturnType<typeof openCache>>
+
+/** Publishes a shard of one field as a build does, without computing anything. */
+function publisherTo({ store }: Cache): { publish(content: Float32Array, i: number): Promise<void>; retire(): Promise<void> } {
+  const owner = store.newOwner()
+  const publish = async (content: Float32Array, i: number): Promise<void> => {
+    const count = Math.max(1, Math.floor(content.byteLength / ROW_BYTES))
+    const keys = randomFillSync(new Uint8Array(count * 32))
+    const pending = store.tmpName(owner)
+    const lease = await store.claim(randomFillSync(new Uint8Array(32)), owner, [pending])
+    const segments = encodeBlob([{ name: 'x', dtype: 'float32', shape: [content.length], data: [content] }], { shard: String(i) })
+    await store.publishShard(segments, CHUNK_BYTES, keys, lease!, pending, true)
+  }
+  return { publish, retire: () => store.retire(owner) }
+}
+
+async function checkShard(cacheDir: string, content: Float32Array): Promise<void> {
+  await using cache = await openCache({ dir: cacheDir, minFree: 0 })
+  const before = new Set([...cache.store.blobs()].map(({ digest }) => digest))
+  const publisher = publisherTo(cache)
+  await publisher.publish(content, 0)
+  await publisher.retire()
+  const [made] = [...cache.store.blobs()].filter(({ digest }) => !before.has(digest))
+  const { data } = await (await cache.store.blob(made!.digest)).tensor('x')
+  check(Buffer.compare(bytesOf(data as Float32Array), bytesOf(content)) === 0, 'a published shard')
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
+}
+
 /** Waits until what was written or freed before has reached the disk. */
 async function settle(dir: string): Promise<void> {
   const folder = await openFile(dir)
@@ -78,35 +141,30 @@ async function settle(dir: string): Promise<void> {
 }
 
 function largestFile(cacheDir: string): number {
-  const blobs = join(cacheDir, 'blobs')
-  const sizes = readdirSync(blobs, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => statSync(join(entry.parentPath, entry.name)).size)
-  return Math.floor(Math.max(...sizes) / 4096) * 4096
+  const blobs = readdirSync(join(cacheDir, 'blobs'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  const largest = Math.max(...blobs.map((entry) => statSync(join(entry.parentPath, entry.name)).size))
+  return Math.floor(largest / ROW_BYTES) * ROW_BYTES
 }
 
-function writeOneByOne(dir: string, content: Uint8Array, files: number): void {
-  for (let i = 0; i < files; i++) {
-    const fd = openSync(join(dir, `plain-${i}`), 'w')
-    writeAll(fd, content)
-    fsyncSync(fd)
-    closeSync(fd)
-  }
-}
-
-async function writeTwoAtATime(dir: string, content: Uint8Array, files: number): Promise<void> {
+function writeFiles(files: number, atATime: number, write: (i: number) => Promise<void>): Promise<number> {
   const numbers = Array.from({ length: files }, (_, i) => i)[Symbol.iterator]()
   const writer = async (): Promise<void> => {
-    for (const i of numbers) {
-      const file = await openFile(join(dir, `plain-${i}`), 'w')
-      for (let at = 0; at < content.length;) at += (await file.write(content, at, content.length - at)).bytesWritten
-      await file.sync()
-      await file.close()
-    }
+    for (const i of numbers) await write(i)
   }
-  await Promise.all([writer(), writer()])
+  return seconds(() => Promise.all(Array.from({ length: atATime }, writer)))
 }
 
-function removePlain(dir: string, files: number): void {
-  for (let i = 0; i < files; i++) rmSync(join(dir, `plain-${i}`))
+async function writeSynced(path: string, content: Float32Array): Promise<void> {
+  const bytes = bytesOf(content)
+  const file = await openFile(path, 'w')
+  for (let at = 0; at < bytes.length;) at += (await file.write(bytes, at, bytes.length - at)).bytesWritten
+  await file.sync()
+  await file.close()
+}
+
+async function hashSpeed(bytes: number): Promise<Spread> {
+  const data = new Uint8Array(bytes).fill(1)
+  return (await inTurns(3, { hash: async () => bytes / 1e9 / await seconds(() => native().sha256(data)) })).hash
 }
 
 export const publish: Question = { name: 'publish', about: 'bytes per second into the store', run }
