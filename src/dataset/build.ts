@@ -117,6 +117,8 @@ class Build {
   readonly #known: boolean
   readonly #rangeRows: number
   readonly #chunkRows: number
+  /** Threads of one hashing call: ranges share the cores, a single one has them all. */
+  readonly #threads: number
   readonly #shardBytes: number
 
   constructor(request: BuildRequest, { source, segments, identities }: Arranged, prepared: Prepared) {
@@ -141,6 +143,7 @@ class Build {
     const into = Math.max(1, bytesPerItem(Object.fromEntries(this.#inputs.map((name) => [name, source.fields[name]!]))))
     this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
     this.#chunkRows = Math.max(1, Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, out))))
+    this.#threads = Math.max(1, Math.floor(request.jobs / Math.ceil(Math.max(1, items) / this.#rangeRows)))
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
@@ -222,7 +225,7 @@ class Build {
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {
-    const identities = await identitiesOf(piece, this.#inputs, this.#source.reader, 1)
+    const identities = await identitiesOf(piece, this.#inputs, this.#source.reader, this.#threads)
     this.#identities.set(identities, first * HASH_BYTES)
     this.#keys.set(await keysOf(this.#prepared.recipeKey, identities), first * HASH_BYTES)
   }
@@ -252,7 +255,7 @@ class Build {
       for (const done of await this.#executor.run(slicePiece(piece, from - first, to - first), ids, this.#signal)) {
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
         if (work.shard.rows === 0) work.began = performance.now()
-        work.shard.add(done, keys, await digestsOf(done, 1), ids.slice(at - from, at - from + done.count))
+        work.shard.add(done, keys, await digestsOf(done, this.#threads), ids.slice(at - from, at - from + done.count))
         at += done.count
         if (work.shard.bytes >= this.#shardBytes || performance.now() - work.began > SHARD_MS) await this.#flush(work, false)
       }

@@ -179,13 +179,15 @@ export class Dataset {
     return item as Item
   }
 
+  /** Each attempt may meet another damaged shard; a rebuild that mends nothing rejects and ends this. */
   async #healed<T>(read: () => Promise<T>): Promise<T> {
-    try {
-      return await read()
-    } catch (error) {
-      if (!(error instanceof IntegrityError) || this.#rebuild === undefined) throw error
-      await this.#heal(this.#rebuild, error)
-      return read()
+    for (let attempts = this.rows.blobs.length + 1; ; attempts--) {
+      try {
+        return await read()
+      } catch (error) {
+        if (!(error instanceof IntegrityError) || this.#rebuild === undefined || attempts === 0) throw error
+        await this.#heal(this.#rebuild, error)
+      }
     }
   }
 

@@ -299,6 +299,18 @@ describe('a dataset', () => {
     expect(healed).toEqual(good)
     expect(warn).toHaveBeenCalledTimes(1)
     expect(readdirSync(join(dir, 'cache/quarantine'))).toHaveLength(1)
+    // Several damaged shards in one batch are mended one after the other.
+    const shards = blobs(dir).filter((path) => statSync(path).size > 500_000)
+    expect(shards.length).toBeGreaterThan(1)
+    for (const path of shards) {
+      const bytes = readFileSync(path)
+      bytes[200_000]! ^= 1
+      chmodSync(path, 0o644)
+      writeFileSync(path, bytes)
+    }
+    await withDataset(dir, file, async (dataset) => {
+      for await (const batch of dataset.batches({ size: 100, shuffle: true, seed: 1 })) expect(batch.indices.length).toBe(100)
+    })
     // Published anew under the same name, the same bytes.
     flip()
     const cache = await smallCache(join(dir, 'cache'))
