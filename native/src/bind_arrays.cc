@@ -1,6 +1,5 @@
 // Reading source arrays: deflated members, Fortran order, byte order.
 #ifdef __linux__
-#include <sys/mman.h>
 #endif
 
 #include <algorithm>
@@ -111,19 +110,6 @@ Napi::Value copy_swapped(const Napi::CallbackInfo& info) {
   }, undefined);
 }
 
-// Fresh memory of this size is written first by us: with pages of 2 MiB that costs one page fault instead of 512.
-Napi::Value huge_pages(const Napi::CallbackInfo& info) {
-#ifdef __linux__
-  constexpr uintptr_t PAGE = 2 << 20;
-  const Bytes bytes = bytes_argument(info, 0, "bytes");
-  const auto from = (reinterpret_cast<uintptr_t>(bytes.data) + PAGE - 1) & ~(PAGE - 1);
-  const auto to = (reinterpret_cast<uintptr_t>(bytes.data) + bytes.size) & ~(PAGE - 1);
-  // Advice only: a kernel without them says no, and nothing is lost.
-  if (from < to) madvise(reinterpret_cast<void*>(from), to - from, MADV_HUGEPAGE);
-#endif
-  return info.Env().Undefined();
-}
-
 Napi::Value crc32_async(const Napi::CallbackInfo& info) {
   struct Work {
     Bytes source;
@@ -214,7 +200,6 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
 void init_arrays(Napi::Env env, Napi::Object exports) {
   exports.Set("fromFortran", Napi::Function::New<from_fortran>(env, "fromFortran"));
   exports.Set("copySwapped", Napi::Function::New<copy_swapped>(env, "copySwapped"));
-  exports.Set("hugePages", Napi::Function::New<huge_pages>(env, "hugePages"));
   exports.Set("crc32Async", Napi::Function::New<crc32_async>(env, "crc32Async"));
   Inflate::init(env, exports);
 }

@@ -47,8 +47,6 @@ export interface Addon {
   fromFortran(source: Uint8Array | readonly Uint8Array[], shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
   /** Copies, reversing the bytes of every `unit` (2, 4, 8); unit 1 is a plain copy. Source and out may be the same array. */
   copySwapped(source: Uint8Array, unit: number, out: Uint8Array): Promise<void>
-  /** Asks the system for large pages under memory that is about to be filled. Advice only. */
-  hugePages(bytes: Uint8Array): void
   /** `compressed` may be given in pieces as for `fromFortran`. A resume point is left every `pointEveryBytes` inflated bytes; 0 leaves none. */
   Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number) => Inflate
 
