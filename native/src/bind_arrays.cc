@@ -1,7 +1,4 @@
 // Reading source arrays: deflated members, Fortran order, byte order.
-#ifdef __linux__
-#endif
-
 #include <algorithm>
 #include <memory>
 #include <thread>
