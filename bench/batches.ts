@@ -1,10 +1,10 @@
 // How many rows a second does a training loop get? Rows of 64 × 64 float32 in batches of 32: shuffled (copied together) and in order (views of the file).
 import { join } from 'node:path'
 import { npy, openCache, recipe, select, type BatchOptions, type Dataset } from 'tensorcache'
-import { copySpeed } from './lib/facts.js'
 import { fillNoise, noise, writeNpy } from './lib/files.js'
-import { inTurns, named, seconds, type Spread } from './lib/measure.js'
-import { atLeast, check, type Context, type Finding, type Named, type Question } from './lib/question.js'
+import { inTurns, named, seconds } from './lib/measure.js'
+import { RowCopiers } from './lib/row-copiers.js'
+import { atLeast, check, type Context, type Finding, type Question } from './lib/question.js'
 
 const SIZE = 32
 const ROW = 64 * 64
@@ -24,6 +24,7 @@ async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
 
   const torch = await peer('batches')
   await torch?.call('load', { path })
+  const copiers = await RowCopiers.start(2, rows, ROW * 4)
   let epoch = 0
   const ours = (options: BatchOptions) => async (): Promise<number> => rows / 1e6 / await seconds(() => pass(dataset, { ...options, epoch: epoch++ }))
   const results = await inTurns(repetitions, {
@@ -32,14 +33,16 @@ async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
     reuse: ours({ ...shuffled, reuse: true }),
     'torch DataLoader': torch && (async () => rows / 1e6 / await torch.call('data_loader', { size: SIZE, seed: epoch++, count: pick({ tiny: 100, quick: 4096, full: 8192 }) })),
     views: ours({ size: SIZE }),
+    'two threads that only copy rows': async () => rows / 1e6 / await copiers.pass(),
   })
+  await copiers.stop()
   torch?.stop()
-  const copied = rowsPerSecond(await copySpeed(pick({ tiny: 2 ** 20, quick: 2 ** 28, full: 2 ** 28 }), repetitions))
+  const limits = named(results, 'two threads that only copy rows')
   const peers = named(results, 'NumPy fancy index', 'torch DataLoader')
   const unit = 'M rows/s'
   return [
-    { what: 'shuffled, copied', unit, ours: results.fresh, peers, limits: [copied], target: atLeast(1, results.fresh, unit) },
-    { what: 'shuffled, copied, reuse: true', unit, ours: results.reuse, peers, limits: [copied], target: atLeast(1, results.reuse, unit) },
+    { what: 'shuffled, copied', unit, ours: results.fresh, peers, limits, target: atLeast(1, results.fresh, unit) },
+    { what: 'shuffled, copied, reuse: true', unit, ours: results.reuse, peers, limits, target: atLeast(1, results.reuse, unit) },
     { what: 'in order, views', unit, ours: results.views, peers, limits: [], target: atLeast(5, results.views, unit) },
   ]
 }
@@ -65,11 +68,6 @@ async function checkEpoch(dataset: Dataset, options: BatchOptions): Promise<void
     }
   }
   check(right && seen.every((times) => times === 1), `an epoch with ${JSON.stringify(options)}`)
-}
-
-function rowsPerSecond({ median, p10, p90, samples }: Spread): Named {
-  const rows = (gigabytes: number): number => gigabytes * 1e3 / (ROW * 4)
-  return { name: 'memcpy, one thread', median: rows(median), p10: rows(p10), p90: rows(p90), samples: samples.map(rows) }
 }
 
 export const batches: Question = { name: 'batches', about: 'rows per second of a training loop', run }
