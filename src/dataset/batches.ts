@@ -107,18 +107,23 @@ export async function * batches(dataset: Dataset, options: Checked): AsyncGenera
   const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : new ItemMaker(dataset, options)
   const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0
+  const fill = (length: number): void => {
+    for (; next < count && queue.length < length; next += group) {
+      const made = make(maker, dataset, options, next, Math.min(count, next + group), next / group)
+      // A failure is reported when its turn comes; until then it must not count as unhandled.
+      if (made instanceof Promise) made.catch(() => undefined)
+      queue.push(made)
+    }
+  }
   try {
     while (next < count || queue.length > 0) {
-      while (next < count && queue.length <= ahead) {
-        const made = make(maker, dataset, options, next, Math.min(count, next + group), next / group)
-        // A failure is reported when its turn comes; until then it must not count as unhandled.
-        if (made instanceof Promise) made.catch(() => undefined)
-        queue.push(made)
-        next += group
-      }
       signal?.throwIfAborted()
+      // The very first batch is made alone: the consumer waits for it, and those behind it would only be in its way.
+      fill(1)
       const first = queue.shift()!
-      for (const batch of first instanceof Promise ? await first : first) {
+      const made = first instanceof Promise ? await first : first
+      fill(ahead)
+      for (const batch of made) {
         signal?.throwIfAborted()
         yield batch
       }
