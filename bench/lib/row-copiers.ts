@@ -2,7 +2,7 @@
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { fileURLToPath } from 'node:url'
 
-interface Work { readonly source: SharedArrayBuffer; readonly rowBytes: number; readonly rows: readonly number[] }
+interface Work { readonly rows: number; readonly rowBytes: number }
 
 /** As much as a batch that is copied in one go: it stays in a cache. */
 const OUT_BYTES = 2 ** 21
@@ -15,16 +15,8 @@ export class RowCopiers {
   }
 
   static async start(threads: number, rows: number, rowBytes: number): Promise<RowCopiers> {
-    const source = new SharedArrayBuffer(rows * rowBytes)
-    // Every page must be there.
-    new Uint8Array(source).fill(1)
-    // A step that has no common divisor with a power of two, and not with most others, visits all rows far apart.
-    const order = Array.from({ length: rows }, (_, i) => i * 7919 % rows)
-    const share = Math.ceil(rows / threads)
-    const workers = Array.from({ length: threads }, (_, t) => {
-      const work: Work = { source, rowBytes, rows: order.slice(t * share, (t + 1) * share) }
-      return new Worker(fileURLToPath(import.meta.url), { workerData: work })
-    })
+    const work: Work = { rows: Math.ceil(rows / threads), rowBytes }
+    const workers = Array.from({ length: threads }, () => new Worker(fileURLToPath(import.meta.url), { workerData: work }))
     return new RowCopiers(workers)
   }
 
@@ -42,13 +34,15 @@ export class RowCopiers {
 }
 
 if (!isMainThread && parentPort !== null) {
-  const { source, rowBytes, rows } = workerData as Work
-  const from = new Uint8Array(source)
+  const { rows, rowBytes } = workerData as Work
+  // Memory of its own: V8 copies shared memory word by word. Filled, so that every page is there.
+  const from = new Uint8Array(rows * rowBytes).fill(1)
   const out = new Uint8Array(Math.max(rowBytes, OUT_BYTES)).fill(1)
   const places = Math.floor(out.length / rowBytes)
   parentPort.on('message', () => {
     const began = performance.now()
-    for (let i = 0; i < rows.length; i++) out.set(from.subarray(rows[i]! * rowBytes, (rows[i]! + 1) * rowBytes), i % places * rowBytes)
+    // A prime step visits all rows, each far from the one before.
+    for (let i = 0, row = 0; i < rows; i++, row = (row + 7919) % rows) out.set(from.subarray(row * rowBytes, (row + 1) * rowBytes), i % places * rowBytes)
     parentPort!.postMessage((performance.now() - began) / 1000)
   })
 }
