@@ -136,8 +136,19 @@ export class ProgramBuilder {
 /** What is known of a cast's result. A float64 beyond float32 becomes infinite, which 'error' and 'zero' notice. */
 export function castFiniteness(from: { dtype: DType; finiteness: Finiteness }, to: DType, nonFinite: NonFinite): Finiteness {
   if (!isFloating(to) || nonFinite !== 'keep') return 'finite'
-  if (from.finiteness === 'finite' && to !== 'float16' && !(from.dtype === 'float64' && to !== 'float64')) return 'finite'
-  return 'kept'
+  return from.finiteness === 'finite' && !mayOverflow(from.dtype, to) ? 'finite' : 'kept'
+}
+
+function mayOverflow(from: DType, to: DType): boolean {
+  if (from === to) return false
+  switch (to) {
+    case 'float16': return true
+    // The largest float32 values round up to infinity.
+    case 'bfloat16': return from === 'float32' || from === 'float64'
+    case 'float32': return from === 'float64'
+    case 'complex64': return true
+    default: return false
+  }
 }
 
 // Values that went with dropped steps leave gaps; inputs come first.

@@ -2,7 +2,7 @@ import { DTYPES, isDType, type DType } from '../core/dtype.js'
 import { checkOptions, choice, nearest, show } from '../core/options.js'
 import type { NonFinite } from '../core/tensor.js'
 import { castFiniteness } from './builder.js'
-import { chosenFields, fieldsParam, objectParam, withFields } from './fields.js'
+import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 
 export interface CastOptions {
@@ -34,6 +34,7 @@ export const castOp: DeviceOp = {
     return withFields(fields, names, (field) => ({ ...field, dtype: params.dtype, finiteness: castFiniteness(field, params.dtype, params.nonFinite) }))
   },
   needs: needsSame,
+  narrow: (fields, params) => narrowFields(fields, params, (field) => unfit(field, params)),
   lower(builder, params) {
     const names = chosenFields(builder.fields(), params.fields, (field) => unfit(field, params), never)
     for (const name of names) builder.cast(name, params.dtype, params.nonFinite)

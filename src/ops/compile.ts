@@ -58,17 +58,23 @@ export function segments(recipe: Recipe): Segment[] {
   return found
 }
 
-/** The program of device ops for items of these dtypes and shapes. `finite` names input fields known to be finite. */
+/**
+ * The program of device ops for items of these dtypes and shapes: the fields that `inputFields` named, or all. The recipe they come from has passed
+ * `checkRecipe`, so that what an op names and is not there was dropped. `finite` names input fields known to be finite.
+ */
 export function compile({ ops, first }: { readonly ops: readonly OpCall[]; readonly first: number }, fields: Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>, finite: ReadonlySet<string>): Compiled {
   const states: Record<string, ConcreteField> = {}
   for (const [name, { dtype, shape }] of Object.entries(fields)) states[name] = { dtype, shape, finiteness: finite.has(name) || !isFloating(dtype) ? 'finite' : 'unchecked' }
   const builder = new ProgramBuilder(states)
   ops.forEach((op, i) => {
     const place = first + i
+    const definition = op.definition as DeviceOp
+    const params = definition.narrow(builder.fields(), op.params)
+    if (params === undefined) return
     builder.begin(place, op.name)
     // Shapes are known now, so what could not be judged before is judged here.
-    const expected = op.definition.infer(builder.fields(), op.params, failing(place, op.name))
-    ;(op.definition as DeviceOp).lower(builder, op.params)
+    const expected = definition.infer(builder.fields(), params, failing(place, op.name))
+    definition.lower(builder, params)
     assertSame(place, op.name, expected, builder.fields())
   })
   const known = Object.entries(builder.fields()).filter(([, field]) => field.finiteness === 'finite').map(([name]) => name)
@@ -88,7 +94,7 @@ function statesOf(recipe: Recipe, fields: FieldSpecs): FieldStates[] {
 }
 
 function failing(op: number, opName: string): Fail {
-  return (message) => { throw new RecipeError(op, opName, message) }
+  return (message, options) => { throw new RecipeError(op, opName, message, options) }
 }
 
 // An op that promises one thing and does another would publish shards that do not match their dataset.

@@ -2,7 +2,7 @@ import { sizeOf } from '../core/dtype.js'
 import { checkOptions } from '../core/options.js'
 import { axesParam, lastAxes, sizesParam } from './axes.js'
 import { never } from './cast.js'
-import { chosenFields, fieldsParam, objectParam, withFields } from './fields.js'
+import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 
 export interface CropOptions {
@@ -47,6 +47,7 @@ export const cropOp: DeviceOp = {
     })
   },
   needs: needsSame,
+  narrow: (fields, params) => narrowFields(fields, params, (field) => unfit(field, params)),
   lower(builder, params) {
     for (const name of chosenFields(builder.fields(), params.fields, (field) => unfit(field, params), never)) {
       const { dtype, shape } = builder.field(name)

@@ -1,9 +1,9 @@
-import { isFloating } from '../core/dtype.js'
+import { DTYPES, isDType, isFloating } from '../core/dtype.js'
 import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import { canonicalJson } from '../core/canonical.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
-import { objectParam } from './fields.js'
-import { callOf, type DatasetOp, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
+import { badFieldName, describe, objectParam } from './fields.js'
+import { callOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
 
 /** What the maker of an op says of it. `P` are its full parameters: plain data, all of them part of every key. */
 export interface OpOptions<P extends OpParams> {
@@ -15,13 +15,16 @@ export interface OpOptions<P extends OpParams> {
   readonly params?: (given: Record<string, unknown>) => P
   /** `item` (default): one item to another. `dataset`: one sequence of items to another. */
   readonly scope?: 'item' | 'dataset'
-  /** Fields after the op, from those before it; extents may be null where they differ between items. */
+  /**
+   * Fields after the op, from those before it; extents may be null where they differ between items. What it throws becomes a RecipeError. `run` is
+   * held to it: it is called again with the extents of each item.
+   */
   readonly infer: (fields: FieldSpecs, params: P) => FieldSpecs
   /** The same input gives the same bytes on every machine. Default true; a false is honest for anything that calls `Math.exp` or a model. */
   readonly exact?: boolean
   /** Results depend on the recipe's seed. Default false. */
   readonly draws?: boolean
-  /** Makes the new item (scope `item`), on the main thread. Input tensors are views: do not write to them. */
+  /** Makes the new item (scope `item`), on the main thread. Input tensors are views: do not write to them. Only functions so far; WGSL text and module URLs are refused. */
   readonly run?: (item: Readonly<Record<string, Tensor>>, params: P, context: RunContext) => Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
   /** Makes the new sequence (scope `dataset`), reading only what it needs. */
   readonly arrange?: (items: ItemSequence, params: P, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }) => Promise<ItemSequence>
@@ -43,7 +46,9 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
   if (typeof options.name !== 'string' || !/^[A-Za-z][A-Za-z0-9_.-]*$/.test(options.name)) throw new TypeError(`${where}: name must begin with a letter and have letters, digits, _, . and - only`)
   const scope = choice(where, 'scope', options.scope, ['item', 'dataset'] as const, 'item')
   for (const [name, needed] of [['infer', true], ['run', scope === 'item'], ['arrange', scope === 'dataset']] as const) {
-    if (needed !== (typeof options[name] === 'function')) throw new TypeError(`${where}: ${name} must ${needed ? 'be a function' : `be left out with scope ${scope}`}`)
+    const given: unknown = options[name]
+    if (name === 'run' && (typeof given === 'string' || given instanceof URL)) throw new TypeError(`${where}: run as WGSL text or as the URL of a module is not possible in this version; give a function`)
+    if (needed ? typeof given !== 'function' : given !== undefined) throw new TypeError(`${where}: ${name} must ${needed ? 'be a function' : `be left out with scope ${scope}`}`)
   }
   const base = {
     name: options.name,
@@ -57,15 +62,55 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
       canonicalJson(params)
       return params
     },
-    infer(fields: FieldStates, params: OpParams): FieldStates {
-      const after = options.infer(fields, params as P)
-      return Object.fromEntries(Object.entries(after).map(([name, { dtype, shape }]) => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' as const : 'finite' as const }]))
+    infer(fields: FieldStates, params: OpParams, fail: Fail): FieldStates {
+      let after: unknown
+      try {
+        after = options.infer(fields, params as P)
+      } catch (cause) {
+        fail(`infer failed: ${(cause as Error).message}`, { cause })
+      }
+      return statesOf(after, fail)
     },
     // A function may look at everything it is given.
     needs: (fields: FieldStates) => new Set(Object.keys(fields)),
   }
   const definition: OpDefinition = scope === 'item'
-    ? { ...base, kind: 'host', scope, run: options.run as unknown as HostOp['run'] }
+    ? { ...base, kind: 'host', scope, run: keeping(base.infer, options.run as unknown as HostOp['run']) }
     : { ...base, kind: 'dataset', scope, arrange: options.arrange as unknown as DatasetOp['arrange'] }
   return Object.assign((params: Record<string, unknown> = {}) => callOf(definition, params), { definition })
+}
+
+/** What a user's `infer` returned, checked. */
+function statesOf(after: unknown, fail: Fail): FieldStates {
+  if (typeof after !== 'object' || after === null) fail(`infer must return the fields after the op, not ${show(after)}`)
+  return Object.fromEntries(Object.entries(after).map(([name, spec]: [string, Partial<FieldState> | null | undefined]) => {
+    const reason = badFieldName(name)
+    if (reason !== undefined) fail(`infer: a field cannot be called ${show(name)}: ${reason}`)
+    const { dtype, shape } = spec ?? {}
+    if (!isDType(dtype)) fail(`infer: field ${name} has dtype ${show(dtype)}, which is none of ${Object.keys(DTYPES).join(', ')}`)
+    const whole = (extent: unknown): boolean => extent === null || (Number.isSafeInteger(extent) && (extent as number) >= 0)
+    if (!Array.isArray(shape) || !shape.every(whole)) fail(`infer: field ${name} has shape ${show(shape)}, which must be a list of extents, null where they differ between items`)
+    return [name, { dtype, shape: [...shape as number[]], finiteness: isFloating(dtype) ? 'unchecked' : 'finite' }]
+  }))
+}
+
+/** `run`, held to what `infer` promises for the item: a dataset whose items are not what it says could not be read. */
+function keeping(infer: OpDefinition['infer'], run: HostOp['run']): HostOp['run'] {
+  return async (item, params, context) => {
+    const made: unknown = await run(item, params, context)
+    if (typeof made !== 'object' || made === null) throw new TypeError(`run must return the fields of the new item, not ${show(made)}`)
+    const before = Object.fromEntries(Object.entries(item).map(([name, { dtype, shape }]): [string, FieldState] => [name, { dtype, shape, finiteness: 'unchecked' }]))
+    const promised = infer(before, params, (message, options) => { throw new TypeError(message, options) })
+    const fields = made as Readonly<Record<string, Tensor>>
+    for (const name of Object.keys(fields)) if (!Object.hasOwn(promised, name)) throw new TypeError(`run made a field ${show(name)}, which infer did not promise; it promised ${Object.keys(promised).join(', ')}`)
+    for (const [name, spec] of Object.entries(promised)) {
+      const tensor: Partial<Tensor> | undefined = Object.hasOwn(fields, name) ? fields[name] : undefined
+      if (tensor === undefined) throw new TypeError(`run did not make the field ${show(name)}, which infer promised`)
+      const { dtype, shape, data } = tensor
+      const fits = dtype === spec.dtype && Array.isArray(shape) && shape.length === spec.shape.length && spec.shape.every((extent, axis) => extent === null || extent === shape[axis])
+      if (!fits) throw new TypeError(`infer promised for field ${name} ${describe(spec)}, run made ${show(dtype)} ${show(shape)}`)
+      if (!(data instanceof DTYPES[spec.dtype].array)) throw new TypeError(`field ${name} of ${spec.dtype} must have its data in a ${DTYPES[spec.dtype].array.name}, not ${show(data)}`)
+    }
+    return fields
+  }
 }

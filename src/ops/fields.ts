@@ -1,5 +1,5 @@
 import { show } from '../core/options.js'
-import type { Fail, FieldState, FieldStates } from './op.js'
+import type { Fail, FieldState, FieldStates, OpParams } from './op.js'
 
 /** Checks the `fields` parameter of an op: absent, or a list of different names. */
 export function fieldsParam(where: string, value: unknown): readonly string[] | undefined {
@@ -18,7 +18,8 @@ export function objectParam(where: string, value: unknown): Record<string, unkno
 
 /**
  * The fields an op works on: those named, each of which must be fit, or every one that is. `unfit` gives the reason why the op cannot work on
- * a field.
+ * a field. It may look at dtype, rank and finiteness, never at extents: where those differ between items, one item would be left as it is
+ * and the next one not. What is wrong with an extent is for `infer` to refuse.
  */
 export function chosenFields(fields: FieldStates, named: readonly string[] | undefined, unfit: (field: FieldState) => string | undefined, fail: Fail): string[] {
   if (named === undefined) {
@@ -30,13 +31,36 @@ export function chosenFields(fields: FieldStates, named: readonly string[] | und
     return fit
   }
   for (const name of named) {
-    const field = fields[name]
-    if (field === undefined) fail(`there is no field ${show(name)}; there are ${Object.keys(fields).join(', ')}`)
+    const field = fieldOf(fields, name, fail)
     const reason = unfit(field)
     if (reason !== undefined) fail(`expected for field ${name} something else than ${describe(field)}: ${reason}`)
   }
   return [...named]
 }
+
+/** The field of that name, which must be there. */
+export function fieldOf(fields: FieldStates, name: string, fail: Fail): FieldState {
+  // A name such as `constructor` is found on every object.
+  if (!Object.hasOwn(fields, name)) fail(`there is no field ${show(name)}; there are ${Object.keys(fields).join(', ')}`)
+  return fields[name]!
+}
+
+/** `narrow` of ops with a `fields` parameter. */
+export function narrowFields(fields: FieldStates, params: OpParams, unfit: (field: FieldState) => string | undefined): OpParams | undefined {
+  const named = params.fields as readonly string[] | undefined
+  if (named === undefined) return Object.values(fields).some((field) => unfit(field) === undefined) ? params : undefined
+  const left = named.filter((name) => Object.hasOwn(fields, name))
+  if (left.length === named.length) return params
+  return left.length === 0 ? undefined : { ...params, fields: left }
+}
+
+/** Why a field cannot be called `name`, if so. Sources have the same rule. */
+export function badFieldName(name: string): string | undefined {
+  if (RESERVED.includes(name)) return `${RESERVED.join(', ')} are what items and batches have beside their fields`
+  return /^[a-z][a-z0-9_]*$/.test(name) ? undefined : 'names are snake_case: a letter, then letters, digits and _'
+}
+
+const RESERVED = ['id', 'ids', 'indices']
 
 export function describe({ dtype, shape }: FieldState): string {
   return `${dtype} [${shape.map((extent) => extent ?? '?').join(', ')}]`

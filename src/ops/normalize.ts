@@ -1,7 +1,7 @@
-import { boolean, checkOptions, choice, number, show } from '../core/options.js'
+import { boolean, checkOptions, choice, number, show, type NumberRule } from '../core/options.js'
 import { axesParam, resolveAxes } from './axes.js'
 import { never } from './cast.js'
-import { chosenFields, fieldsParam, objectParam, unfitForArithmetic, withFields } from './fields.js'
+import { chosenFields, fieldsParam, narrowFields, objectParam, unfitForArithmetic, withFields } from './fields.js'
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 import type { NormalizeStep } from './program.js'
 
@@ -76,6 +76,7 @@ export const normalizeOp: DeviceOp = {
     return withFields(fields, names, (field) => ({ dtype: 'float32', shape: field.shape, finiteness: 'finite' }))
   },
   needs: needsSame,
+  narrow: (fields, params) => narrowFields(fields, params, (field) => unfit(field, params)),
   lower(builder, params) {
     for (const name of chosenFields(builder.fields(), params.fields, (field) => unfit(field, params), never)) {
       if (!SHORT.has(builder.field(name).dtype)) builder.arithmetic(name)
@@ -93,6 +94,9 @@ export const normalizeOp: DeviceOp = {
 /** Dtypes that kernels sum exactly in integers. */
 const SHORT: ReadonlySet<string> = new Set(['bool', 'int8', 'uint8', 'int16', 'uint16'])
 
+/** Numbers a float32 can hold: beyond them every result is infinite, whatever the data. */
+const SINGLE: NumberRule = { min: -(2 - 2 ** -23) * 2 ** 127, max: (2 - 2 ** -23) * 2 ** 127 }
+
 type ModeParams = (where: string, options: Record<string, unknown>) => OpParams
 
 const modeParams: Readonly<Record<keyof typeof MODES, ModeParams>> = {
@@ -100,34 +104,36 @@ const modeParams: Readonly<Record<keyof typeof MODES, ModeParams>> = {
     if ((mean === undefined) !== (std === undefined)) throw new TypeError(`${where}: mean and std must be given together`)
     if (mean === undefined) return { eps: number(where, 'eps', eps, { min: 0 }, 1e-8), nonzero: boolean(where, 'nonzero', nonzero, false) }
     if (eps !== undefined || nonzero !== undefined) throw new TypeError(`${where}: eps and nonzero have no meaning with a given mean and std`)
-    return { mean: numbers(where, 'mean', mean), std: numbers(where, 'std', std, Number.MIN_VALUE) }
+    // Outside these bounds 1 / std is not a normal float32.
+    return { mean: numbers(where, 'mean', mean, SINGLE), std: numbers(where, 'std', std, { min: 2 ** -125, max: 2 ** 125 }) }
   },
   minmax(where, { to }) {
     if (to !== undefined && (!Array.isArray(to) || to.length !== 2)) throw new TypeError(`${where}: to must be [low, high], not ${show(to)}`)
     const [low, high] = (to ?? [0, 1]) as unknown[]
-    return { to: [number(where, 'to[0]', low), number(where, 'to[1]', high)] }
+    return { to: [number(where, 'to[0]', low, SINGLE), number(where, 'to[1]', high, SINGLE)] }
   },
   range(where, { aMin, aMax, pLow, pHigh, bMin, bMax, clip }) {
     const given = aMin !== undefined || aMax !== undefined
     if (given === (pLow !== undefined || pHigh !== undefined)) throw new TypeError(`${where}: give either aMin and aMax or the percentiles pLow and pHigh`)
-    const to = { bMin: number(where, 'bMin', bMin, {}, 0), bMax: number(where, 'bMax', bMax, {}, 1), clip: boolean(where, 'clip', clip, false) }
+    const to = { bMin: number(where, 'bMin', bMin, SINGLE, 0), bMax: number(where, 'bMax', bMax, SINGLE, 1), clip: boolean(where, 'clip', clip, false) }
     if (to.clip && to.bMin > to.bMax) throw new TypeError(`${where}: clip needs bMin up to bMax, not ${to.bMin} and ${to.bMax}`)
     if (!given) {
       const low = number(where, 'pLow', pLow, { min: 0, max: 100 })
       return { pLow: low, pHigh: number(where, 'pHigh', pHigh, { min: low, max: 100 }), ...to }
     }
-    const from = { aMin: number(where, 'aMin', aMin), aMax: number(where, 'aMax', aMax) }
+    const from = { aMin: number(where, 'aMin', aMin, SINGLE), aMax: number(where, 'aMax', aMax, SINGLE) }
     if (from.aMin === from.aMax) throw new TypeError(`${where}: aMin and aMax must differ`)
+    if (!Number.isFinite(Math.fround((to.bMax - to.bMin) / (from.aMax - from.aMin)))) throw new TypeError(`${where}: aMin and aMax are too close for [${to.bMin}, ${to.bMax}]: the scale is beyond float32`)
     return { ...from, ...to }
   },
   scale(where, { factor, offset }) {
-    return { factor: number(where, 'factor', factor, {}, 1), offset: number(where, 'offset', offset, {}, 0) }
+    return { factor: number(where, 'factor', factor, SINGLE, 1), offset: number(where, 'offset', offset, SINGLE, 0) }
   },
 }
 
-function numbers(where: string, name: string, value: unknown, min = -Infinity): number | readonly number[] {
-  if (!Array.isArray(value)) return number(where, name, value, { min })
-  return value.map((element, i) => number(where, `${name}[${i}]`, element, { min }))
+function numbers(where: string, name: string, value: unknown, rule: NumberRule): number | readonly number[] {
+  if (!Array.isArray(value)) return number(where, name, value, rule)
+  return value.map((element, i) => number(where, `${name}[${i}]`, element, rule))
 }
 
 function unfit(field: FieldState, params: OpParams): string | undefined {

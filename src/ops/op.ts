@@ -15,7 +15,7 @@ export interface FieldState extends FieldSpec {
 export type FieldStates = Readonly<Record<string, FieldState>>
 
 /** Reports that an op does not fit its input; becomes a RecipeError with the op's place. */
-export type Fail = (message: string) => never
+export type Fail = (message: string, options?: ErrorOptions) => never
 
 /** What a host op is told besides its item. */
 export interface RunContext {
@@ -46,6 +46,11 @@ export type OpParams = Readonly<Record<string, any>>
 export interface DeviceOp extends OpBase {
   readonly kind: 'device'
   readonly scope: 'item'
+  /**
+   * Parameters for the same work on those of its fields that are there, when others were not read because no output is made from them;
+   * undefined when nothing is left to do. The whole recipe has been checked before.
+   */
+  narrow(fields: FieldStates, params: OpParams): OpParams | undefined
   lower(builder: ProgramBuilder, params: OpParams): void
 }
 
@@ -82,9 +87,17 @@ export interface OpCall {
   readonly definition: OpDefinition
 }
 
-/** A call of `definition` with checked parameters. */
+/** A call of `definition` with checked parameters, which are its own: changing what was given changes neither results nor keys. */
 export function callOf(definition: OpDefinition, given: unknown): OpCall {
-  return Object.freeze({ name: definition.name, version: definition.version, params: Object.freeze(definition.params(given)), definition })
+  return Object.freeze({ name: definition.name, version: definition.version, params: frozenCopy(definition.params(given)) as OpParams, definition })
+}
+
+/** A deep copy of plain data that cannot be changed. Bytes are copied but, as JavaScript has it, not frozen. */
+function frozenCopy(value: unknown): unknown {
+  if (value instanceof Uint8Array) return value.slice()
+  if (Array.isArray(value)) return Object.freeze(value.map(frozenCopy))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.freeze(Object.fromEntries(Object.entries(value).map(([name, element]) => [name, frozenCopy(element)])))
 }
 
 /** `needs` of ops whose outputs are made from the input of the same name. */

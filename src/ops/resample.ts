@@ -2,7 +2,7 @@ import { sizeOf } from '../core/dtype.js'
 import { boolean, checkOptions, choice } from '../core/options.js'
 import { axesParam, lastAxes, sizesParam } from './axes.js'
 import { never } from './cast.js'
-import { chosenFields, fieldsParam, objectParam, unfitForArithmetic, withFields } from './fields.js'
+import { chosenFields, fieldsParam, narrowFields, objectParam, unfitForArithmetic, withFields } from './fields.js'
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 import { axisTable, nearestTable, type ResampleEdges, type ResampleMethod } from './resample-tables.js'
 
@@ -45,13 +45,17 @@ export const resampleOp: DeviceOp = {
   },
   infer(fields, params, fail) {
     const names = chosenFields(fields, params.fields, (field) => unfit(field, params), fail)
-    return withFields(fields, names, (field) => {
+    return withFields(fields, names, (field, name) => {
       const shape = [...field.shape]
-      axesOf(params, shape.length).forEach((axis, k) => { shape[axis] = params.shape[k] })
+      axesOf(params, shape.length).forEach((axis, k) => {
+        if (shape[axis] === 0) fail(`axis ${axis} of field ${name} has extent 0: there is nothing to interpolate`)
+        shape[axis] = params.shape[k]
+      })
       return params.method === 'nearest' ? { ...field, shape } : { dtype: 'float32', shape, finiteness: 'finite' }
     })
   },
   needs: needsSame,
+  narrow: (fields, params) => narrowFields(fields, params, (field) => unfit(field, params)),
   lower(builder, params) {
     for (const name of chosenFields(builder.fields(), params.fields, (field) => unfit(field, params), never)) {
       const { dtype, shape } = builder.field(name)
@@ -77,7 +81,6 @@ function axesOf(params: OpParams, rank: number): number[] {
 function unfit(field: FieldState, params: OpParams): string | undefined {
   const axes = lastAxes(params.axes, params.shape.length, field.shape.length)
   if (axes === undefined) return `it has ${field.shape.length} axes, and ${params.axes === undefined ? `the last ${params.shape.length}` : `axes [${params.axes}]`} are to be resampled`
-  if (axes.some((axis) => field.shape[axis] === 0)) return 'an axis of extent 0 has nothing to interpolate'
   return params.method === 'nearest' ? undefined : unfitForArithmetic(field)
 }
 

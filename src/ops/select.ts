@@ -1,6 +1,6 @@
 import { checkOptions, show } from '../core/options.js'
-import { fieldsParam, objectParam } from './fields.js'
-import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall } from './op.js'
+import { badFieldName, fieldOf, fieldsParam, narrowFields, objectParam } from './fields.js'
+import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 
 /** Keeps the named fields. What is not needed for them is not read and is in no key. */
 export const selectOp: DeviceOp = {
@@ -14,18 +14,15 @@ export const selectOp: DeviceOp = {
   },
   infer(fields, params, fail) {
     const kept: Record<string, FieldState> = {}
-    for (const name of params.fields as string[]) kept[name] = fields[name] ?? fail(`there is no field ${show(name)}; there are ${Object.keys(fields).join(', ')}`)
+    for (const name of params.fields as string[]) kept[name] = fieldOf(fields, name, fail)
     return kept
   },
   needs: needsSame,
+  narrow: (fields, params) => narrowFields(fields, params, () => undefined),
   lower(builder, params) {
     builder.choose(Object.fromEntries((params.fields as string[]).map((name) => [name, name])))
   },
 }
-
-const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
-/** Names that items and batches use themselves. */
-const RESERVED = ['id', 'ids', 'indices']
 
 /** Gives fields new names: `rename({ diffraction: 'x' })`. The others stay. */
 export const renameOp: DeviceOp = {
@@ -34,26 +31,35 @@ export const renameOp: DeviceOp = {
     const names = objectParam('rename', given)
     if (Object.keys(names).length === 0) throw new TypeError('rename: give at least one { from: to }')
     for (const [from, to] of Object.entries(names)) {
-      if (typeof to !== 'string' || !NAME.test(to) || RESERVED.includes(to)) throw new TypeError(`rename: ${show(from)} cannot be called ${show(to)}; a name has letters, digits and _, and is none of ${RESERVED.join(', ')}`)
+      const reason = typeof to === 'string' ? badFieldName(to) : 'a name is text'
+      if (reason !== undefined) throw new TypeError(`rename: ${show(from)} cannot be called ${show(to)}: ${reason}`)
     }
     return { ...names }
   },
   infer(fields, params, fail) {
-    for (const name of Object.keys(params)) if (fields[name] === undefined) fail(`there is no field ${show(name)}; there are ${Object.keys(fields).join(', ')}`)
+    for (const name of Object.keys(params)) fieldOf(fields, name, fail)
     const renamed: Record<string, FieldState> = {}
     for (const [name, field] of Object.entries(fields)) {
-      const to: string = params[name] ?? name
+      const to = newName(params, name)
       if (Object.hasOwn(renamed, to)) fail(`two fields would be called ${show(to)}`)
       renamed[to] = field
     }
     return renamed
   },
   needs(fields, params, wanted) {
-    return new Set(Object.keys(fields).filter((name) => wanted.has(params[name] ?? name)))
+    return new Set(Object.keys(fields).filter((name) => wanted.has(newName(params, name))))
+  },
+  narrow(fields, params) {
+    const left = Object.entries(params).filter(([from]) => Object.hasOwn(fields, from))
+    return left.length === 0 ? undefined : Object.fromEntries(left)
   },
   lower(builder, params) {
-    builder.choose(Object.fromEntries(Object.keys(builder.fields()).map((name) => [params[name] ?? name, name])))
+    builder.choose(Object.fromEntries(Object.keys(builder.fields()).map((name) => [newName(params, name), name])))
   },
+}
+
+function newName(params: OpParams, name: string): string {
+  return Object.hasOwn(params, name) ? params[name] as string : name
 }
 
 export function select(options: { readonly fields: readonly string[] }): OpCall {

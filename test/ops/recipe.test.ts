@@ -4,7 +4,7 @@ import { canonicalJson } from '../../src/core/canonical.js'
 import type { FieldSpecs } from '../../src/core/tensor.js'
 import { builtinOps } from '../../src/ops/builtin.js'
 import { cast } from '../../src/ops/cast.js'
-import { checkRecipe, inputFields, segments } from '../../src/ops/compile.js'
+import { checkRecipe, compile, inputFields, segments } from '../../src/ops/compile.js'
 import { crop } from '../../src/ops/crop.js'
 import { defineOp } from '../../src/ops/define-op.js'
 import { normalize } from '../../src/ops/normalize.js'
@@ -46,6 +46,15 @@ describe('keys', () => {
     expect(key(parseRecipe({ ops: [{ cast: { dtype: 'float32', fields: ['x'] } }, { resample: { shape: [32, 32], fields: ['x'] } }, { normalize: { mode: 'zscore', fields: ['x'] } }] }, builtinOps))).toBe(key(fixed))
   })
 
+  test('do not follow what the caller does to the lists he gave', () => {
+    const shape = [32, 32]
+    const steps = recipe([resample({ shape })])
+    const before = key(steps)
+    shape[0] = 9
+    expect(key(steps)).toBe(before)
+    expect(() => { (steps.ops[0]!.params.shape as number[])[0] = 9 }).toThrow(TypeError)
+  })
+
   test('depend on the seed when an op draws, and on the device when one is not exact', () => {
     const infer = (fields: FieldSpecs): FieldSpecs => fields
     const run = (item: object): never => item as never
@@ -69,6 +78,10 @@ describe('a recipe is checked before anything is read', () => {
     [[pad({ before: [64], mode: 'reflect', fields: ['x'] })], 0, /reflect can add at most 63/],
     [[pad({ before: [1], value: 0.5, fields: ['z'] }), pad({ before: [1], value: 300, fields: ['x'] }), cast({ dtype: 'uint8' }), pad({ before: [1], value: 300, fields: ['x'] })], 3, /300 is not a value of uint8/],
     [[select({ fields: ['q'] })], 0, /no field "q"/],
+    // Names that every object has are not fields.
+    [[select({ fields: ['constructor'] })], 0, /no field "constructor"/],
+    [[normalize({ mode: 'minmax', fields: ['constructor'] })], 0, /no field "constructor"/],
+    [[rename({ constructor: 'q' })], 0, /no field "constructor"/],
     [[rename({ x: 'y' })], 0, /two fields would be called "y"/],
   ])('%# is a RecipeError with its place', (ops, place, message) => {
     const check = (): unknown => checkRecipe(recipe(ops), SPECS)
@@ -105,6 +118,16 @@ describe('finite numbers', () => {
     expect((await runOps([cast({ dtype: 'float64', nonFinite: 'zero' }), normalize({ mode: 'scale' })], { x: float32([3], [1, NaN, 2]) })).fields.x!.data).toEqual(Float32Array.of(1, 0, 2))
   })
 
+  test.each([['float32', 'bfloat16'], ['float64', 'float32'], ['float64', 'float16'], ['complex128', 'complex64']] as const)('a finite %s may become infinite as %s, so what was kept is checked again', (from, to) => {
+    const { program } = compile({ ops: [cast({ dtype: to, nonFinite: 'keep' }), cast({ dtype: to })], first: 0 }, { x: { dtype: from, shape: [1] } }, new Set(['x']))
+    expect(program.steps).toMatchObject([{ kernel: 'cast', nonFinite: 'keep' }, { kernel: 'cast', nonFinite: 'error' }])
+  })
+
+  test('the largest float32 is infinite as bfloat16', async () => {
+    const { faults } = await runOps([cast({ dtype: 'bfloat16' })], { x: float32([2], [1, 3.4028234663852886e38]) })
+    expect(faults).toMatchObject([{ count: 1, index: 1 }])
+  })
+
   test('a float64 beyond float32 counts', async () => {
     expect((await runOps([cast({ dtype: 'float32' })], { x: { dtype: 'float64', shape: [2], data: Float64Array.of(1, 1e300) } })).faults).toMatchObject([{ count: 1, index: 1 }])
   })
@@ -130,8 +153,15 @@ describe('wrong use is a TypeError with the right word', () => {
     [() => resample({ shape: [2], method: 'area', alignCorners: true }), /alignCorners has no meaning/],
     [() => pad({ shape: [2], before: [1] }), /either shape, or before and after/],
     [() => pad({ shape: [2], mode: 'edge', value: 1 }), /value has no meaning/],
-    [() => rename({ x: 'id' }), /none of id, ids, indices/],
+    [() => rename({ x: 'id' }), /"x" cannot be called "id": id, ids, indices/],
     [() => rename({}), /at least one/],
+    [() => rename({ x: 'x.offsets' }), /snake_case/],
+    [() => rename({ x: '__proto__' }), /snake_case/],
+    // Numbers with which every result would be infinite are not the data's fault.
+    [() => normalize({ mode: 'scale', factor: 1e300 }), /factor must be a finite number from/],
+    [() => normalize({ mode: 'zscore', mean: [0, 1e39], std: 1 }), /mean\[1\] must be a finite number from/],
+    [() => normalize({ mode: 'zscore', mean: 0, std: 1e-300 }), /std must be a finite number from/],
+    [() => normalize({ mode: 'range', aMin: 0, aMax: 1e-42, bMax: 1000 }), /too close/],
     [() => select({} as never), /fields must be given/],
     [() => recipe([cast] as never), /element 0 is not an op but/],
     [() => recipe([], { sed: 1 } as never), /should be "seed"/],
