@@ -1,7 +1,7 @@
 import { DTYPES, isDType, isFloating } from '../core/dtype.js'
 import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import { canonicalJson } from '../core/canonical.js'
-import type { FieldSpecs, Tensor } from '../core/tensor.js'
+import type { FieldSpec, FieldSpecs, Tensor } from '../core/tensor.js'
 import { badFieldName, describe, objectParam } from './fields.js'
 import { callOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
 
@@ -26,7 +26,7 @@ export interface OpOptions<P extends OpParams> {
   readonly draws?: boolean
   /** Makes the new item (scope `item`), on the main thread. Input tensors are views: do not write to them. Only functions so far; WGSL text and module URLs are refused. */
   readonly run?: (item: Readonly<Record<string, Tensor>>, params: P, context: RunContext) => Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
-  /** Makes the new sequence (scope `dataset`), reading only what it needs. */
+  /** Makes the new sequence (scope `dataset`), reading only what it needs. It and its items are held to `infer` as well. */
   readonly arrange?: (items: ItemSequence, params: P, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }) => Promise<ItemSequence>
 }
 
@@ -76,7 +76,7 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
   }
   const definition: OpDefinition = scope === 'item'
     ? { ...base, kind: 'host', scope, run: keeping(base.infer, options.run as unknown as HostOp['run']) }
-    : { ...base, kind: 'dataset', scope, arrange: options.arrange as unknown as DatasetOp['arrange'] }
+    : { ...base, kind: 'dataset', scope, arrange: keepingSequence(base.infer, options.arrange as unknown as DatasetOp['arrange']) }
   return Object.assign((params: Record<string, unknown> = {}) => callOf(definition, params), { definition })
 }
 
@@ -103,14 +103,42 @@ function keeping(infer: OpDefinition['infer'], run: HostOp['run']): HostOp['run'
     const promised = infer(before, params, (message, options) => { throw new TypeError(message, options) })
     const fields = made as Readonly<Record<string, Tensor>>
     for (const name of Object.keys(fields)) if (!Object.hasOwn(promised, name)) throw new TypeError(`run made a field ${show(name)}, which infer did not promise; it promised ${Object.keys(promised).join(', ')}`)
-    for (const [name, spec] of Object.entries(promised)) {
-      const tensor: Partial<Tensor> | undefined = Object.hasOwn(fields, name) ? fields[name] : undefined
-      if (tensor === undefined) throw new TypeError(`run did not make the field ${show(name)}, which infer promised`)
-      const { dtype, shape, data } = tensor
-      const fits = dtype === spec.dtype && Array.isArray(shape) && shape.length === spec.shape.length && spec.shape.every((extent, axis) => extent === null || extent === shape[axis])
-      if (!fits) throw new TypeError(`infer promised for field ${name} ${describe(spec)}, run made ${show(dtype)} ${show(shape)}`)
-      if (!(data instanceof DTYPES[spec.dtype].array)) throw new TypeError(`field ${name} of ${spec.dtype} must have its data in a ${DTYPES[spec.dtype].array.name}, not ${show(data)}`)
-    }
+    for (const [name, spec] of Object.entries(promised)) checkTensor('run', fields, name, spec)
     return fields
   }
+}
+
+/** The same for `arrange`: the sequence it makes has the fields that `infer` promises, and its items are of them. */
+function keepingSequence(infer: OpDefinition['infer'], arrange: DatasetOp['arrange']): DatasetOp['arrange'] {
+  return async (items, params, context) => {
+    const made = await arrange(items, params, context)
+    const promised = infer(items.fields, params, (message, options) => { throw new TypeError(message, options) })
+    const names = (fields: object): string => Object.keys(fields).sort().join(', ')
+    if (names(made.fields) !== names(promised)) throw new TypeError(`infer promised the fields ${names(promised)}, arrange made ${names(made.fields)}`)
+    for (const [name, spec] of Object.entries(promised)) {
+      if (!fits(made.fields[name]!, spec)) throw new TypeError(`infer promised for field ${name} ${describe(spec)}, arrange made ${describe(made.fields[name]!)}`)
+    }
+    return {
+      length: made.length,
+      fields: made.fields,
+      id: (index) => made.id(index),
+      async read(index, fields, signal) {
+        const item = await made.read(index, fields, signal)
+        for (const name of fields) checkTensor('read', item, name, made.fields[name]!)
+        return item
+      },
+    }
+  }
+}
+
+function fits({ dtype, shape }: Partial<FieldSpec>, spec: FieldSpec): boolean {
+  return dtype === spec.dtype && Array.isArray(shape) && shape.length === spec.shape.length && spec.shape.every((extent, axis) => extent === null || extent === shape[axis])
+}
+
+function checkTensor(where: 'run' | 'read', fields: Readonly<Record<string, Tensor>>, name: string, spec: FieldState): void {
+  const tensor: Partial<Tensor> | undefined = Object.hasOwn(fields, name) ? fields[name] : undefined
+  if (tensor === undefined) throw new TypeError(`${where} did not make the field ${show(name)}, which infer promised`)
+  if (!fits(tensor, spec)) throw new TypeError(`infer promised for field ${name} ${describe(spec)}, ${where} made ${show(tensor.dtype)} ${show(tensor.shape)}`)
+  const { array } = DTYPES[spec.dtype]
+  if (!(tensor.data instanceof array)) throw new TypeError(`field ${name} of ${spec.dtype} must have its data in a ${array.name}, not ${show(tensor.data)}`)
 }

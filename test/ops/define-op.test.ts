@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { FieldSpecs, Tensor } from '../../src/core/tensor.js'
 import { checkRecipe } from '../../src/ops/compile.js'
 import { defineOp, type OpOptions } from '../../src/ops/define-op.js'
-import type { HostOp, OpParams } from '../../src/ops/op.js'
+import type { DatasetOp, FieldStates, HostOp, ItemSequence, OpParams } from '../../src/ops/op.js'
 import { recipe } from '../../src/ops/recipe.js'
 
 const SPECS: FieldSpecs = { x: { dtype: 'float32', shape: [3] } }
@@ -53,6 +53,33 @@ describe('run is held to what infer promised', () => {
   test('extents that only the item knows may be left open', async () => {
     await expect(run(() => ({ x: { dtype: 'float32', shape: [null] } }), { x: X })).resolves.toEqual({ x: X })
     await expect(run(() => ({ x: { dtype: 'float32', shape: [null, null] } }), { x: X })).rejects.toThrow(/float32 \[\?, \?\]/)
+  })
+})
+
+describe('arrange is held to what infer promised', () => {
+  const items: ItemSequence = { length: 1, fields: { x: { dtype: 'float32', shape: [3], finiteness: 'unchecked' } }, id: () => 'a', read: async () => ({ x: X }) }
+  const arrange = async (made: Partial<ItemSequence>): Promise<ItemSequence> => {
+    const { definition, params } = defineOp({ name: 'lab.op', scope: 'dataset', infer: same, arrange: async (given) => ({ ...given, ...made }) })()
+    return (definition as DatasetOp).arrange(items, params, { seed: 0n, signal: undefined })
+  }
+
+  test('what keeps it passes', async () => {
+    const sequence = await arrange({ length: 5, id: (index) => `item ${index}` })
+    expect([sequence.length, sequence.id(4), await sequence.read(4, ['x'], undefined)]).toEqual([5, 'item 4', { x: X }])
+  })
+
+  test.each<[string, FieldStates, RegExp]>([
+    ['other fields', {}, /infer promised the fields x, arrange made $/],
+    ['another dtype', { x: { dtype: 'float64', shape: [3], finiteness: 'unchecked' } }, /promised for field x float32 \[3\], arrange made float64 \[3\]/],
+    ['an extent left open', { x: { dtype: 'float32', shape: [null], finiteness: 'unchecked' } }, /arrange made float32 \[\?\]/],
+  ])('%s is refused', async (_what, fields, message) => {
+    await expect(arrange({ fields })).rejects.toThrow(message)
+  })
+
+  test('an item that is something else is refused when it is read', async () => {
+    const read = async (): Promise<Record<string, Tensor>> => ({ x: { dtype: 'float64', shape: [1], data: Float64Array.of(1) } })
+    await expect((await arrange({ read })).read(0, ['x'], undefined)).rejects.toThrow(/promised for field x float32 \[3\], read made "float64" \[1\]/)
+    await expect((await arrange({ read: async () => ({}) })).read(0, ['x'], undefined)).rejects.toThrow(/read did not make the field "x"/)
   })
 })
 
