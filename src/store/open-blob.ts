@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { DTYPES, type DType } from '../core/dtype.js'
 import { IntegrityError } from '../core/errors.js'
 import { byteCount, typedArray, type Tensor } from '../core/tensor.js'
@@ -95,10 +96,21 @@ export class OpenBlob {
   }
 }
 
+/** A thread is worth starting for this many bytes, which takes it about 0.3 ms. A multiple of every chunk size, so that no chunk is checked twice. */
+const PIECE_BYTES = 2 ** 21
+
 async function ensure(verified: VerifiedBlob, path: string, offset: number, bytes: number): Promise<void> {
   if (bytes === 0 || verified.isVerified(offset, bytes)) return
-  const damaged = await verified.verify(offset, bytes)
-  if (damaged >= 0) throw new IntegrityError(path, `the chunk at byte ${damaged} is damaged`)
+  // Threads side by side: one checks 6 GB/s, of which a third is bringing the pages in.
+  const pieces: Promise<number>[] = []
+  const piece = Math.max(1, Math.ceil(bytes / PIECE_BYTES / availableParallelism())) * PIECE_BYTES
+  for (let from = offset; from < offset + bytes;) {
+    const to = Math.min(offset + bytes, Math.floor(from / PIECE_BYTES) * PIECE_BYTES + piece)
+    pieces.push(verified.verify(from, to - from))
+    from = to
+  }
+  const damaged = (await Promise.all(pieces)).find((at) => at >= 0)
+  if (damaged !== undefined) throw new IntegrityError(path, `the chunk at byte ${damaged} is damaged`)
 }
 
 function storedTensors(file: MappedFile): { tensors: Map<string, StoredTensor>; metadata: Readonly<Record<string, string>> } {
