@@ -1,6 +1,6 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { canonicalJson } from '../core/canonical.js'
-import { IntegrityError, LeaseLostError } from '../core/errors.js'
+import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
@@ -253,12 +253,25 @@ class Build {
       const ids = Array.from({ length: to - from }, (_, i) => this.#source.id(from + i))
       let at = from
       for (const done of await this.#executor.run(slicePiece(piece, from - first, to - first), ids, this.#signal)) {
+        this.#assertPromised(done, ids[at - from]!)
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
         if (work.shard.rows === 0) work.began = performance.now()
         work.shard.add(done, keys, await digestsOf(done, this.#threads), ids.slice(at - from, at - from + done.count))
         at += done.count
         if (work.shard.bytes >= this.#shardBytes || performance.now() - work.began > SHARD_MS) await this.#flush(work, false)
       }
+    }
+  }
+
+  /** A second guard: what is published has the fields, dtypes and extents that the recipe's check promised. */
+  #assertPromised(piece: Piece, id: string): void {
+    const { outputs } = this.#prepared
+    for (const name of new Set([...Object.keys(outputs), ...Object.keys(piece.fields)])) {
+      const made = piece.fields[name]
+      const promised = outputs[name]
+      const shape = made?.shape.slice(1)
+      const same = made !== undefined && promised !== undefined && made.dtype === promised.dtype && shape!.length === promised.shape.length && promised.shape.every((extent, axis) => extent === null || extent === shape![axis])
+      if (!same) throw new ItemError(id, `field ${name}: expected ${promised === undefined ? 'none' : `${promised.dtype} [${promised.shape.map((extent) => extent ?? '?').join(', ')}]`}, made ${made === undefined ? 'none' : `${made.dtype} [${shape!.join(', ')}]`}`)
     }
   }
 

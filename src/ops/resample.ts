@@ -1,5 +1,5 @@
 import { sizeOf } from '../core/dtype.js'
-import { boolean, checkOptions, choice } from '../core/options.js'
+import { boolean, checkOptions, choice, show } from '../core/options.js'
 import { axesParam, lastAxes, sizesParam } from './axes.js'
 import { never } from './cast.js'
 import { chosenFields, fieldsParam, narrowFields, objectParam, unfitForArithmetic, withFields } from './fields.js'
@@ -17,6 +17,8 @@ export interface ResampleOptions {
   readonly alignCorners?: boolean
   /** Beyond the edge: `clamp` (default) repeats the edge sample, `constant` is zero. */
   readonly edges?: ResampleEdges
+  /** How the output lies over the input: `center` (default): both cover the same extent. */
+  readonly geometry?: 'center'
   /** Default: every real field with enough axes. */
   readonly fields?: readonly string[]
 }
@@ -30,10 +32,9 @@ export const resampleOp: DeviceOp = {
   params(given) {
     const where = 'resample'
     const options = objectParam(where, given)
-    for (const name of ['spacing', 'geometry']) {
-      if (options[name] !== undefined) throw new TypeError(`${where}: ${name} needs images with an affine, which this version has no source for; it takes shape only`)
-    }
-    checkOptions(where, options, ['shape', 'axes', 'method', 'alignCorners', 'edges', 'fields'])
+    if (options.spacing !== undefined) throw new TypeError(`${where}: spacing needs images with an affine, which this version has no source for; it takes shape only`)
+    if (options.geometry !== undefined && options.geometry !== 'center') throw new TypeError(`${where}: geometry ${show(options.geometry)} needs images with an affine; without one it takes shape only, with geometry "center"`)
+    checkOptions(where, options, ['shape', 'axes', 'method', 'alignCorners', 'edges', 'geometry', 'fields'])
     const shape = sizesParam(where, 'shape', options.shape, 1)
     const axes = axesParam(where, options.axes)
     if (shape.length > 3) throw new TypeError(`${where}: shape must have 1 to 3 extents, not ${shape.length}`)
@@ -41,7 +42,8 @@ export const resampleOp: DeviceOp = {
     const method = choice(where, 'method', options.method, ['nearest', 'linear', 'cubic', 'area'] as const, 'linear')
     const alignCorners = boolean(where, 'alignCorners', options.alignCorners, false)
     if (alignCorners && method === 'area') throw new TypeError(`${where}: area covers cells, so alignCorners has no meaning`)
-    return { shape, axes, method, alignCorners, edges: choice(where, 'edges', options.edges, ['clamp', 'constant'] as const, 'clamp'), fields: fieldsParam(where, options.fields) }
+    // The geometry is in the key from the start, so that others can be added without making it another.
+    return { shape, axes, method, alignCorners, edges: choice(where, 'edges', options.edges, ['clamp', 'constant'] as const, 'clamp'), geometry: 'center', fields: fieldsParam(where, options.fields) }
   },
   infer(fields, params, fail) {
     const names = chosenFields(fields, params.fields, (field) => unfit(field, params), fail)
