@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { batches } from './batches.js'
 import { cast } from './cast.js'
-import { facts } from './lib/facts.js'
+import { coresBusy, facts } from './lib/facts.js'
 import { Peer } from './lib/peer.js'
 import type { Context, Finding, Question, Size } from './lib/question.js'
 import { writeRecord, type Answer } from './lib/record.js'
@@ -26,19 +26,27 @@ if (unknown.length > 0) {
 }
 const size: Size = values.tiny === true ? 'tiny' : values.quick === true ? 'quick' : 'full'
 const machine = facts()
-console.log(`${machine.cpu}, ${machine.cores} cores (${machine.isa}), ${machine.memoryGiB} GiB; Node ${machine.node}, ${machine.kernel}; load ${machine.load.toFixed(2)}; ${size} sizes\n`)
+console.log(`${machine.cpu}, ${machine.cores} cores (${machine.isa}), ${machine.memoryGiB} GiB; Node ${machine.node}, ${machine.kernel}; ${size} sizes\n`)
 
 const answers: Answer[] = []
 for (const question of questions) {
   if (positionals.length > 0 && !positionals.includes(question.name)) continue
+  const busyBefore = await othersBusy()
   const began = performance.now()
   const { findings, peers } = await answer(question)
-  console.error(`${question.name}: ${((performance.now() - began) / 1000).toFixed(1)} s`)
-  answers.push({ question: question.name, about: question.about, at: new Date().toISOString(), peers, machine, findings })
+  const took = (performance.now() - began) / 1000
+  const busyAfter = await othersBusy()
+  console.error(`${question.name}: ${took.toFixed(1)} s; cores kept busy by others: ${busyBefore?.toFixed(2) ?? '?'} before, ${busyAfter?.toFixed(2) ?? '?'} after`)
+  answers.push({ question: question.name, about: question.about, at: new Date().toISOString(), peers, machine, othersBusy: [busyBefore, busyAfter], findings })
 }
 console.log()
 printTable(answers)
 if (size === 'full') console.log(`\nWritten: ${writeRecord(answers, machine)}`)
+
+/** Nobody waits for this in the ordinary tests. */
+async function othersBusy(): Promise<number | undefined> {
+  return size === 'tiny' ? undefined : coresBusy()
+}
 
 async function answer(question: Question): Promise<{ findings: Finding[]; peers: string[] }> {
   // On the disk of the project, not in /tmp, which may be memory.

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
+import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { setTimeout } from 'node:timers/promises'
 import { inTurns, seconds, type Spread } from './measure.js'
 import { native } from './internals.js'
 import { root } from './root.js'
@@ -12,8 +13,6 @@ export interface Facts {
   readonly isa: string
   readonly node: string
   readonly kernel: string
-  /** Jobs that were running when the run began: above 0.5 or so somebody else was at work. */
-  readonly load: number
   readonly commit: string | undefined
 }
 
@@ -25,7 +24,6 @@ export function facts(): Facts {
     isa: native().isaSelected(),
     node: process.version,
     kernel: `${process.platform} ${release()}`,
-    load: loadavg()[0]!,
     commit: commit(),
   }
 }
@@ -41,6 +39,26 @@ function cpuModel(): string {
 function commit(): string | undefined {
   try {
     return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** Cores that somebody else keeps busy, over a second in which we do nothing; undefined where the system does not tell. */
+export async function coresBusy(): Promise<number | undefined> {
+  const before = cpuTicks()
+  await setTimeout(1000)
+  const after = cpuTicks()
+  if (before === undefined || after === undefined) return undefined
+  return (after.busy - before.busy) / (after.all - before.all) * cpus().length
+}
+
+function cpuTicks(): { busy: number; all: number } | undefined {
+  try {
+    // user nice system idle iowait irq softirq steal
+    const ticks = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]!.trim().split(/\s+/).slice(1, 9).map(Number)
+    const all = ticks.reduce((sum, value) => sum + value, 0)
+    return { all, busy: all - ticks[3]! - ticks[4]! }
   } catch {
     return undefined
   }

@@ -11,6 +11,8 @@ export interface Answer {
   /** Versions of the peers that took part. */
   readonly peers: readonly string[]
   readonly machine: Facts
+  /** Cores that others kept busy just before and just after: above 0.2 or so the numbers say little. */
+  readonly othersBusy: readonly (number | undefined)[]
   readonly findings: readonly Finding[]
 }
 
