@@ -5,6 +5,7 @@ import { readdirSync, rmSync, statSync } from 'node:fs'
 import { open as openFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { npy, openCache, recipe, select } from 'tensorcache'
 import { fillNoise, noise, writeNpy } from './lib/files.js'
 import { encodeBlob, native } from './lib/internals.js'
@@ -133,8 +134,14 @@ function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength)
 }
 
-/** Waits until what was written or freed before has reached the disk. */
+/** Waits until what was written or freed before has reached the disk; blocks that were freed are given back after the commit that frees them. */
 async function settle(dir: string): Promise<void> {
+  await sync(dir)
+  await setTimeout(400)
+  await sync(dir)
+}
+
+async function sync(dir: string): Promise<void> {
   const folder = await openFile(dir)
   await folder.sync()
   await folder.close()

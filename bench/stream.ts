@@ -12,8 +12,8 @@ import { atMost, check, type Context, type Finding, type Question } from './lib/
 
 /** 1 MB of source. */
 const ROW = 125_000
-/** 32 MB of source per read. */
-const ROWS_PER_READ = 32
+/** 16 MB of source per read. */
+const ROWS_PER_READ = 16
 /** What is asked of the smaller files, which by default would be kept in memory as they fit there. */
 const RESIDENCY_BYTES = 2 ** 28
 

@@ -1,4 +1,5 @@
 // What the machine can do at best for shuffled batches: threads that copy whole rows in a random order into a small buffer, and nothing else.
+import { once } from 'node:events'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { fileURLToPath } from 'node:url'
 
@@ -22,10 +23,9 @@ export class RowCopiers {
 
   /** Seconds for all rows: those of the slowest thread. */
   async pass(): Promise<number> {
-    return Math.max(...await Promise.all(this.#workers.map((worker) => new Promise<number>((done, failed) => {
-      worker.once('message', done).once('error', failed)
-      worker.postMessage('pass')
-    }))))
+    const passes = this.#workers.map((worker) => once(worker, 'message') as Promise<[number]>)
+    for (const worker of this.#workers) worker.postMessage('pass')
+    return Math.max(...(await Promise.all(passes)).map(([took]) => took))
   }
 
   async stop(): Promise<void> {
