@@ -9,7 +9,7 @@ import type { FieldSpecs, Tensor } from './tensor.js'
  *   frame(json)     u32 little-endian length of the canonical JSON, then the JSON: no two sequences of frames share their bytes
  *   identity(item)  SHA-256( frame({ fields: [{ dtype, name, shape }…], reader: { name, version } }) ‖ SHA-256 of each field's bytes )
  *   key(item)       SHA-256( recipe key ‖ identity )
- *   key(dataset)    SHA-256( recipe key ‖ identities in order )
+ *   key(dataset)    SHA-256( recipe key ‖ identities in order ‖ for each constant in name order: frame({ dtype, name, shape }) ‖ bytes )
  *   digest(item)    SHA-256( for each output field in name order: frame({ dtype, name, shape }) ‖ bytes )
  *   digest(dataset) SHA-256( item digests in order ‖ for each constant in name order: frame({ dtype, name, shape }) ‖ bytes )
  *
@@ -48,19 +48,21 @@ export function itemKey(recipe: Uint8Array, identity: Uint8Array): Buffer {
   return sha256(recipe, identity)
 }
 
-/** `identities` holds 32 bytes per item, in order. */
-export function datasetKey(recipe: Uint8Array, identities: Uint8Array): Buffer {
-  return sha256(recipe, identities)
+/** `identities` holds 32 bytes per item, in order. Constants are part of what was asked for: the same items with another probe are another dataset. */
+export function datasetKey(recipe: Uint8Array, identities: Uint8Array, constants: Readonly<Record<string, Tensor>> = {}): Buffer {
+  return sha256(recipe, identities, ...constantParts(constants))
 }
 
 /** `itemDigests` holds 32 bytes per item, in order. */
 export function datasetDigest(itemDigests: Uint8Array, constants: Readonly<Record<string, Tensor>>): Buffer {
-  const parts: Uint8Array[] = [itemDigests]
-  for (const name of Object.keys(constants).sort()) {
+  return sha256(itemDigests, ...constantParts(constants))
+}
+
+function constantParts(constants: Readonly<Record<string, Tensor>>): Uint8Array[] {
+  return Object.keys(constants).sort().flatMap((name) => {
     const { dtype, shape, data } = constants[name]!
-    parts.push(fieldFrame(name, dtype, shape), new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-  }
-  return sha256(...parts)
+    return [fieldFrame(name, dtype, shape), new Uint8Array(data.buffer, data.byteOffset, data.byteLength)]
+  })
 }
 
 /**

@@ -343,13 +343,13 @@ class Build {
   async #finish(): Promise<Manifest> {
     const { store, recipe, device, name, namespace } = this.#request
     const source = this.#source
-    const key = datasetKey(this.#prepared.recipeKey, this.#identities)
+    const constants: Record<string, Tensor> = {}
+    for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
+    const key = datasetKey(this.#prepared.recipeKey, this.#identities, constants)
     source.assertUnchanged()
     let manifest = await completeManifest(store, key)
     if (manifest === undefined) {
       const stale = store.datasetRecord(key)?.manifest
-      const constants: Record<string, Tensor> = {}
-      for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
       const digest = toHex(datasetDigest(this.#digests, constants))
       const facts: ManifestFacts = {
         key: toHex(key), digest, name, namespace, recipeKey: toHex(this.#prepared.recipeKey), recipe: recipe.toJSON(),

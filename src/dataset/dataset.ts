@@ -158,7 +158,12 @@ export class Dataset {
   async #openShard(number: number): Promise<OpenShard> {
     const blob = await this.#store.blob(this.rows.blobs[number]!)
     const fields = new Map<string, ShardField>()
-    for (const name of Object.keys(this.fields)) fields.set(name, await shardField(blob, name))
+    try {
+      for (const name of Object.keys(this.fields)) fields.set(name, await shardField(blob, name))
+    } catch (error) {
+      if (error instanceof IntegrityError) await this.#store.quarantine(blob.digest, error.message)
+      throw error
+    }
     return { blob, fields }
   }
 

@@ -30,12 +30,14 @@ export class Executor {
     let finite: ReadonlySet<string> = new Set()
     for (const segment of this.#segments) {
       const next: Piece[] = []
+      // What is known after a segment is what is known of every piece.
+      const known: ReadonlySet<string>[] = []
       let at = 0
       for (const part of pieces) {
         const names = ids.slice(at, at += part.count)
         if (segment.kind === 'device') {
           const done = await this.#runDevice(segment, part, finite, names)
-          finite = done.finite
+          known.push(done.finite)
           next.push(done.piece)
         } else if (segment.kind === 'host') {
           next.push(...await this.#runHost(segment.op, part, names, signal))
@@ -43,7 +45,7 @@ export class Executor {
           throw new ItemError(names[0] ?? '', `op ${segment.op.name} works on whole datasets, not on items`)
         }
       }
-      if (segment.kind === 'host') finite = new Set()
+      finite = new Set([...known[0] ?? []].filter((name) => known.every((set) => set.has(name))))
       pieces = next
     }
     return pieces

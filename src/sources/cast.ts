@@ -80,7 +80,12 @@ export class CastTensor implements LazyTensor {
       let buffer: ArrayBuffer | undefined
       const scratch = (): ArrayBuffer => (buffer ??= new ArrayBuffer(Math.min(count, CHUNK) * sizeOf(this.#base.dtype)))
       // Pages come in while the chunk before is converted: a page fault in every thread costs many times as much.
-      const populate = (at: number): Promise<void> => at < count ? this.#base.populate(first + at, Math.min(CHUNK, count - at)) : Promise.resolve()
+      const populate = (at: number): Promise<void> => {
+        const coming = at < count ? this.#base.populate(first + at, Math.min(CHUNK, count - at)) : Promise.resolve()
+        // Reported when its turn comes; until then it must not count as unhandled.
+        coming.catch(() => {})
+        return coming
+      }
       let ready = populate(0)
       for (let at = 0; at < count; at += CHUNK) {
         await ready

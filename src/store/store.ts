@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
+import { FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
@@ -165,6 +165,9 @@ export class Store {
     try {
       return await OpenBlob.open(path, digest, record, Buffer.from(checksums))
     } catch (cause) {
+      // Only what says that the file is wrong counts as damage: too many open files or no memory do not.
+      const damaged = cause instanceof IntegrityError || cause instanceof FormatError || (cause as NodeJS.ErrnoException).code === 'ENOENT'
+      if (!damaged) throw cause
       const reason = cause instanceof IntegrityError ? cause : new IntegrityError(path, `cannot be opened (${(cause as Error).message})`, { cause })
       await this.quarantine(digest, reason.message)
       throw reason

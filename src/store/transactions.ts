@@ -158,6 +158,8 @@ export const transactions = {
     if (abandoned === 0) return
     for (const _ of tables.pending.getKeys({ limit: 1 })) return
     for (const folder of readdirSync(layout.blobs)) {
+      // Whatever else somebody put there is not ours.
+      if (!/^[0-9a-f]{2}$/.test(folder)) continue
       for (const name of readdirSync(join(layout.blobs, folder))) {
         if (/^[0-9a-f]{64}$/.test(name) && tables.blobs.get(Buffer.from(name, 'hex')) === undefined) rmSync(join(layout.blobs, folder, name), { force: true })
       }

@@ -65,6 +65,8 @@ export class Writer {
 
   #fail(error: Error): void {
     this.#failure ??= error
+    // Nothing is left to be closed.
+    this.#worker = undefined
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
   }

@@ -146,6 +146,25 @@ describe('a dataset', () => {
     await cache.close()
   })
 
+  test('another constant is another dataset, with the same items', async () => {
+    const cache = await smallCache(join(tempDir(), 'cache'))
+    const rows = range(0, 3).map((i) => ({ id: `${i}`, fields: { x: Float32Array.of(i, 1) } }))
+    const open = async (probe: number): Promise<Dataset> => cache.dataset(await itemsSource(rows, { constants: { probe: Float32Array.of(probe) } }), recipe([cast({ dtype: 'float64' })]))
+    const [one, two] = [await open(1), await open(2)]
+    expect([[...one.constants.probe!.data], [...two.constants.probe!.data], two.report.computed]).toEqual([[1], [2], 0])
+    expect(two.digest).not.toBe(one.digest)
+    expect((await open(1)).key).toBe(one.key)
+    await cache.close()
+  })
+
+  test('NaN in an item of another shape, after a host op, is noticed', async () => {
+    const cache = await smallCache(join(tempDir(), 'cache'))
+    const host = defineOp({ name: 'test.ragged', infer: () => ({ x: { dtype: 'float32', shape: [null] } }), run: ({ n }) => ({ x: { dtype: 'float32', shape: [(n!.data as Int32Array)[0]!], data: new Float32Array((n!.data as Int32Array)[0]!).fill((n!.data as Int32Array)[0] === 2 ? NaN : 1) } }) })
+    const rows = [1, 2].map((n) => ({ id: `n${n}`, fields: { n: { dtype: 'int32' as const, shape: [1], data: Int32Array.of(n) } } }))
+    await expect(cache.dataset(await itemsSource(rows), recipe([host(), cast({ dtype: 'float32' })]))).rejects.toMatchObject({ code: 'E_NON_FINITE', item: 'n2' })
+    await cache.close()
+  })
+
   test('what a recipe does not read is in no key', async () => {
     const dir = tempDir()
     writeRows(join(dir, 'a.npz'), range(0, 10), 64)

@@ -25,7 +25,7 @@ export const doctor: Verb = {
       ...addon(),
       webgpu: 'not part of this version; the CPU gives the same bytes',
       cacheDir: dir, cacheExists: existsSync(dir), writable,
-      diskFreeBytes: bytesFree(existing), indexBytes: existsSync(index) ? statSync(index).blocks * 512 : 0,
+      diskFreeBytes: await bytesFree(existing), indexBytes: existsSync(index) ? statSync(index).blocks * 512 : 0,
     }
     if (context.json) {
       context.print(JSON.stringify(facts))
