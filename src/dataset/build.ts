@@ -207,21 +207,21 @@ class Build {
   /** False when items are missing that another process is computing; they are identified all the same. */
   async #readRange(work: RangeWork, identified: boolean): Promise<boolean> {
     const source = this.#source
-    let held = false
+    let takenByOther = false
     for await (const run of source.read(work.start, work.stop, { fields: this.#inputs, signal: this.#signal })) {
       for (let from = 0; from < run.count; from += this.#chunkRows) {
         this.#signal.throwIfAborted()
         const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + this.#chunkRows))
         const first = run.start + from
         if (!identified) await this.#identify(first, piece)
-        if (held || this.#missing(first, first + piece.count).length === 0) continue
-        held = work.lease === undefined && !await this.#claim(work)
+        if (takenByOther || this.#missing(first, first + piece.count).length === 0) continue
+        takenByOther = work.lease === undefined && !await this.#claim(work)
         // Asked again under the lease: its last holder may have published since.
-        if (!held) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+        if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
       }
     }
     await this.#flush(work, true)
-    return !held
+    return !takenByOther
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {
@@ -372,7 +372,7 @@ class Build {
 
   #report(): BuildReport {
     const items = this.#source.length
-    return { items, hits: items - this.#computed, computed: this.#computed, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
+    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
   }
 
   #tell(): void {

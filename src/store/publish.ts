@@ -22,8 +22,8 @@ export interface WrittenBlob {
  *   2. the bytes are written to tmp/, hashed on the way
  *   3. fsync of the file
  *   4. read-only, rename to blobs/ab/<digest>
- *   5. fsync of the folder (and of its parent when the folder is new)
- *   6. one index transaction makes its entries visible, checks the lease's token and clears the pending record (by the caller)
+ *   5. fsync of the folder and of its parent
+ *   6. one index transaction makes its entries visible, checks the lease's token and clears the pending record (by `Store.publishShard` and `publishManifest`, which call this)
  *
  * A crash before 4 leaves a file in tmp/ that its dead owner no longer needs; between 4 and 6 a blob without a record. Both are swept. After 6
  * nothing is missing. A blob that exists already is replaced by the same bytes, which also mends one that rotted.
@@ -45,10 +45,11 @@ export async function writeBlobFile(layout: Layout, name: string, segments: read
     if (written.bytes !== total) throw new StoreError(layout.dir, `wrote ${written.bytes} of ${total} bytes`)
     const digest = toHex(written.sha256)
     const target = blobPath(layout, digest)
-    const created = await mkdir(dirname(target), { recursive: true })
+    await mkdir(dirname(target), { recursive: true })
     await rename(path, target)
     await native().fsyncPath(dirname(target))
-    if (created !== undefined) await native().fsyncPath(layout.blobs)
+    // Always: the process that made the folder may not have come to it.
+    await native().fsyncPath(layout.blobs)
     return { digest, sha256: written.sha256, checksums: written.checksums, chunkBytes, bytes: total }
   } catch (cause) {
     await rm(path, { force: true })

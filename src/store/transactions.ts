@@ -11,6 +11,8 @@ import type { BlobRecord, DatasetRecord, Tables } from './tables.js'
 
 /** How long an owner that cannot be looked at (another container) is believed after its last sign of life. */
 export const HEARTBEAT_TTL_MS = 15_000
+/** How much longer a silent work of a living process is believed: its event loop may be busy. */
+const STALLED_MS = 45_000
 
 export interface Claim {
   /** 32 bytes that name the work. */
@@ -190,8 +192,11 @@ function putBlob(tables: Tables, digest: Buffer, facts: Omit<BlobRecord, 'id'>, 
 // Owner names are `<process>` or `<process>#<n>` for the n-th work of a process.
 function ownerLives(tables: Tables, owner: string, now: number): boolean {
   const alive = isAlive(owner.split('#', 1)[0]!)
-  if (alive !== undefined) return alive
+  if (alive === false) return false
   const record = tables.owners.get(owner)
+  // A process may live on without the work that held this (its cache was closed in the middle of a build); the fencing token guards a work that
+  // was merely slow to say that it lives.
+  if (alive === true) return record === undefined || record.expires + STALLED_MS > now
   return record !== undefined && record.expires > now
 }
 
