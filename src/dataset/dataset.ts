@@ -92,7 +92,7 @@ export class Dataset {
    */
   async get(index: number): Promise<Item> {
     this.#check(index)
-    return this.#healed(() => this.#read(index))
+    return this.healed(() => this.#read(index))
   }
 
   /** Batches in order, or in the order that `seed` and `epoch` choose. */
@@ -145,11 +145,6 @@ export class Dataset {
     return { verified: shards.map(({ blob }) => blob.verified), shards }
   }
 
-  /** @internal Runs `read`; when it meets damage, rebuilds what is damaged and runs it once more. */
-  async healed<T>(read: () => Promise<T>): Promise<T> {
-    return this.#healed(read)
-  }
-
   /** @internal */
   quarantine(number: number, reason: string): Promise<void> {
     return this.#store.quarantine(this.rows.blobs[number]!, reason)
@@ -184,8 +179,8 @@ export class Dataset {
     return item as Item
   }
 
-  /** Each attempt may meet another damaged shard; a rebuild that mends nothing rejects and ends this. */
-  async #healed<T>(read: () => Promise<T>): Promise<T> {
+  /** @internal Runs `read`; damage it meets is mended and it runs again: each attempt may meet another damaged shard. */
+  async healed<T>(read: () => Promise<T>): Promise<T> {
     for (let attempts = this.rows.blobs.length + 1; ; attempts--) {
       try {
         return await read()

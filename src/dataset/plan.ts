@@ -5,7 +5,7 @@ import { checkRecipe, inputFields, segments } from '../ops/compile.js'
 import { recipeKeyData, type Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Store } from '../store/store.js'
-import { Executor } from './execute.js'
+import { Executor, slicePiece } from './execute.js'
 import { identitiesOf, keysOf } from './identify.js'
 
 /** What a build would do. */
@@ -15,7 +15,7 @@ export interface Plan {
   readonly missing: number
   /** Bytes that would be written, about; undefined when shapes differ between items. */
   readonly bytes: number | undefined
-  /** Time on one core, from computing a few of the missing items without keeping them; undefined when nothing is missing. */
+  /** Time on this device, from computing a few of the missing items without keeping them; undefined when nothing is missing. */
   readonly secondsEstimate: number | undefined
 }
 
@@ -45,10 +45,7 @@ export async function plan(request: { readonly store: Store | undefined; readonl
       const missing = places.indexOf(undefined)
       if (missing < 0 || sampled >= SAMPLE_ITEMS) continue
       const count = Math.min(SAMPLE_ITEMS - sampled, run.count - missing)
-      const piece = { count, fields: Object.fromEntries(Object.entries(run.fields).map(([name, tensor]) => {
-        const row = tensor.data.length / run.count
-        return [name, { ...tensor, shape: [count, ...tensor.shape.slice(1)], data: tensor.data.subarray(missing * row, (missing + count) * row) }]
-      })) }
+      const piece = slicePiece(run, missing, missing + count)
       const began = performance.now()
       await executor.run(piece, Array.from({ length: count }, (_, i) => source.id(run.start + missing + i)), signal)
       seconds += (performance.now() - began) / 1000

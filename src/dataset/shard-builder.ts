@@ -1,5 +1,5 @@
-import type { DType, TypedArray } from '../core/dtype.js'
-import { byteCount, type Tensor } from '../core/tensor.js'
+import type { TypedArray } from '../core/dtype.js'
+import type { Tensor } from '../core/tensor.js'
 import { chunkBytesFor, OWN, type BlobTensor } from '../store/shard-format.js'
 
 /** Consecutive items whose fields have equal shapes; a field's data holds `count` of them one after the other. */
@@ -93,9 +93,4 @@ function shapeTensor(name: string, pieces: readonly Piece[], shapes: readonly nu
 
 function equal(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, k) => extent === b[k])
-}
-
-/** Bytes of one item of these fields. */
-export function itemBytes(fields: Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>): number {
-  return Object.values(fields).reduce((sum, { dtype, shape }) => sum + byteCount(dtype, shape), 0)
 }

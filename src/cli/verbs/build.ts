@@ -67,7 +67,7 @@ async function dryRun(context: Context, config: DatasetConfig, choice: DeviceCho
     if (context.json) {
       context.print(JSON.stringify({ name: config.name, dryRun: true, items: found.items, hits: found.hits, missing: found.missing, bytes: found.bytes ?? null, secondsEstimate: found.secondsEstimate ?? null }))
     } else {
-      const cost = found.missing === 0 ? '' : `: about ${found.bytes === undefined ? 'an unknown number of bytes' : humanBytes(found.bytes)} and ${humanSeconds(found.secondsEstimate ?? NaN)} of computing on one core`
+      const cost = found.missing === 0 ? '' : `: about ${found.bytes === undefined ? 'an unknown number of bytes' : humanBytes(found.bytes)} and ${humanSeconds(found.secondsEstimate ?? NaN)} of computing`
       context.print(`${config.name}: ${found.items} items, ${found.hits} hits, ${found.missing} to compute${cost}`)
     }
   } finally {
