@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
+import { StoreError } from './core/errors.js'
 import { fromHex } from './core/hash.js'
 import { checkOptions, number, show } from './core/options.js'
 import { build, type BuildReport, type Progress } from './dataset/build.js'
@@ -32,6 +33,8 @@ export class Cache {
   readonly #options: CheckedCacheOptions
   readonly #open = new Set<Dataset>()
   readonly #devices = new Map<string, Device>()
+  readonly #building = new Set<Promise<unknown>>()
+  readonly #closing = new AbortController()
 
   /** @internal Use `openCache`. */
   constructor(store: Store, options: CheckedCacheOptions) {
@@ -63,17 +66,15 @@ export class Cache {
     const name = text('name', options.name)
     const namespace = text('namespace', options.namespace)
     const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
-    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => build({
-      store: this.#store, source, recipe, name, namespace, jobs, signal,
+    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
+      store: this.#store, source, recipe, name, namespace, jobs, signal: either,
       device: this.#device(options.device),
       fingerprint: this.#options.fingerprint,
       memoryBytes: this.#options.memoryBudget,
       onProgress: options.onProgress,
-    })
+    }))
     const { manifest, report } = await run(options.signal)
-    const dataset = await Dataset.open(this.#store, manifest, report, async () => (await run(undefined)).manifest)
-    this.#open.add(dataset)
-    return dataset
+    return this.#opened(manifest, report, async () => (await run(undefined)).manifest)
   }
 
   /**
@@ -87,15 +88,14 @@ export class Cache {
     if (record === undefined) return undefined
     const manifest = await Manifest.read(await this.#store.blob(record.manifest))
     const report = { items: manifest.length, hits: manifest.length, computed: 0, seconds: (performance.now() - began) / 1000, bytes: 0 }
-    const dataset = await Dataset.open(this.#store, manifest, report)
-    this.#open.add(dataset)
-    return dataset
+    return this.#opened(manifest, report)
   }
 
-  /** Closes its datasets and the index. Views that were handed out stay valid. */
+  /** Ends builds that are under way (what they finished is kept), closes the datasets and the index. Views that were handed out stay valid. */
   async close(): Promise<void> {
+    this.#closing.abort(new StoreError(this.#options.dir, 'is closed'))
+    await Promise.allSettled(this.#building)
     for (const dataset of this.#open) await dataset.close()
-    this.#open.clear()
     for (const device of this.#devices.values()) await device.close()
     this.#devices.clear()
     await this.#store.close()
@@ -103,6 +103,22 @@ export class Cache {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  async #opened(manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
+    const dataset = await Dataset.open(this.#store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
+    this.#open.add(dataset)
+    return dataset
+  }
+
+  async #untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const working = work(signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]))
+    this.#building.add(working)
+    try {
+      return await working
+    } finally {
+      this.#building.delete(working)
+    }
   }
 
   #device(chosen: DeviceChoice | Device = 'auto'): Device {

@@ -1,13 +1,14 @@
 import { isFloating } from '../core/dtype.js'
 import { sha256 } from '../core/hash.js'
 import { frame, HASH_BYTES } from '../core/keys.js'
+import { rowOf } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import type { Device } from '../devices/device.js'
 import { inputFields, segments, type Segment } from '../ops/compile.js'
 import type { FieldStates, ItemSequence } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
-import { Executor, rowOf } from './execute.js'
+import { Executor } from './execute.js'
 import { identitiesOf } from './identify.js'
 
 /** What a build works on: items as a source, the item ops that are left to run on them, and identities where they are known beforehand. */

@@ -1,11 +1,10 @@
-import { DTYPES } from '../core/dtype.js'
-import { IntegrityError } from '../core/errors.js'
 import { boolean, checkOptions, number, show } from '../core/options.js'
-import { byteCount, bytesOf, type FieldSpecs, type Tensor } from '../core/tensor.js'
-import type { RowTable } from '../native/addon.js'
+import { rowsOf } from '../core/rows.js'
+import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import { pad, stack, type CollateFunction, type Item } from './collate.js'
 import type { Dataset } from './dataset.js'
+import type { Shards } from './shards.js'
 
 export interface BatchOptions {
   /** Items per batch. */
@@ -62,6 +61,11 @@ export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Check
   const fields = given.fields ?? Object.keys(specs)
   for (const field of fields) {
     if (!Object.hasOwn(specs, field)) throw new TypeError(`batches: the dataset has no field ${show(field)}; it has ${Object.keys(specs).join(', ')}`)
+  }
+  if (collate === 'pad') {
+    for (const field of fields) {
+      if (fields.includes(`${field}_shape`)) throw new TypeError(`batches: collate 'pad' puts the true shapes of ${field} into ${field}_shape, but the dataset has a field of that name; leave it out, or choose collate 'list'`)
+    }
   }
   if (collate === 'stack') {
     for (const field of fields) {
@@ -147,14 +151,14 @@ function make(maker: Maker, dataset: Dataset, options: Checked, from: number, to
   if (shuffle) native().shuffleIndices(dataset.length, chosen, epoch, first, indices)
   else for (let i = 0; i < indices.length; i++) indices[i] = first + i
   // The turn chooses the recycled buffer, so that a second attempt after damage uses the same one.
-  return maker.ready(indices) ?? dataset.healed(() => maker.make(indices, turn))
+  return maker.ready(dataset.shards, indices) ?? dataset.healed((shards) => maker.make(shards, indices, turn))
 }
 
 interface Maker {
   /** The same as `make`, when nothing has to be waited for; undefined otherwise. */
-  ready(indices: Float64Array): Batch[] | undefined
+  ready(shards: Shards, indices: Float64Array): Batch[] | undefined
   /** Batches of `size` for consecutive positions; `turn` counts the calls of an epoch. */
-  make(indices: Float64Array, turn: number): Promise<Batch[]>
+  make(shards: Shards, indices: Float64Array, turn: number): Promise<Batch[]>
 }
 
 function newBatch(dataset: Dataset, indices: Float64Array): Record<string, unknown> {
@@ -167,9 +171,7 @@ function newBatch(dataset: Dataset, indices: Float64Array): Record<string, unkno
 class StackMaker implements Maker {
   readonly #dataset: Dataset
   readonly #options: Checked
-  readonly #tables = new Map<string, RowTable>()
   readonly #recycled: ArrayBuffer[]
-  #rows: Dataset['rows'] | undefined
 
   constructor(dataset: Dataset, options: Checked, buffers: number) {
     this.#dataset = dataset
@@ -177,103 +179,29 @@ class StackMaker implements Maker {
     this.#recycled = options.reuse ? Array.from({ length: buffers }, () => new ArrayBuffer(0)) : []
   }
 
-  ready(indices: Float64Array): Batch[] | undefined {
+  ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
     const { size, fields } = this.#options
-    if (indices.length > size || !this.#consecutive(indices)) return undefined
-    const { blobOf, rowOf } = this.#dataset.rows
-    const shard = this.#dataset.openShard(blobOf[indices[0]!]!)
-    if (shard === undefined) return undefined
+    if (indices.length > size || !shards.consecutive(indices)) return undefined
     const batch = newBatch(this.#dataset, indices)
     for (const field of fields) {
-      const layout = shard.fields.get(field)!
-      if (layout.layout !== 'fixed') return undefined
-      const offset = layout.offset + rowOf[indices[0]!]! * layout.rowBytes
-      if (!shard.blob.isVerified(offset, indices.length * layout.rowBytes)) return undefined
-      batch[field] = shard.blob.view(layout.dtype, [indices.length, ...layout.shape], offset)
+      const view = shards.readyView(field, indices[0]!, indices.length)
+      if (view === undefined) return undefined
+      batch[field] = view
     }
     return [batch as Batch]
   }
 
-  async make(indices: Float64Array, turn: number): Promise<Batch[]> {
+  async make(shards: Shards, indices: Float64Array, turn: number): Promise<Batch[]> {
     const { size, fields } = this.#options
-    const rows = this.#dataset.rows
-    if (rows !== this.#rows) {
-      this.#tables.clear()
-      this.#rows = rows
-    }
     const batches = Array.from({ length: Math.ceil(indices.length / size) }, (_, k) => newBatch(this.#dataset, indices.subarray(k * size, Math.min(indices.length, (k + 1) * size))))
-    const run = this.#consecutive(indices)
-    const memory = run ? undefined : this.#memory(indices.length, turn)
+    const memory = shards.consecutive(indices) ? undefined : this.#memory(indices.length, turn)
     let offset = 0
     for (const field of fields) {
-      const { dtype, shape } = this.#dataset.fields[field]!
-      const rowBytes = byteCount(dtype, shape as number[])
-      const whole = run ? await this.#view(field, indices[0]!, indices.length) : await this.#gather(field, indices, memory!, offset, rowBytes)
-      offset += align(rowBytes * indices.length)
-      const perRow = whole.data.length / Math.max(indices.length, 1)
-      batches.forEach((batch, k) => {
-        const from = k * size
-        const to = Math.min(indices.length, from + size)
-        batch[field] = { dtype, shape: [to - from, ...shape], data: batches.length === 1 ? whole.data : whole.data.subarray(from * perRow, to * perRow) }
-      })
+      const whole = memory === undefined ? await shards.view(field, indices[0]!, indices.length) : await shards.gather(field, indices, memory, offset)
+      offset += align(whole.data.byteLength)
+      batches.forEach((batch, k) => { batch[field] = batches.length === 1 ? whole : rowsOf(whole, k * size, Math.min(indices.length, (k + 1) * size)) })
     }
     return batches as Batch[]
-  }
-
-  #consecutive(indices: Float64Array): boolean {
-    const { blobOf, rowOf } = this.#dataset.rows
-    const blob = blobOf[indices[0]!]
-    const row = rowOf[indices[0]!]! as number
-    for (let i = 1; i < indices.length; i++) if (blobOf[indices[i]!] !== blob || rowOf[indices[i]!] !== row + i) return false
-    return true
-  }
-
-  async #view(field: string, index: number, count: number): Promise<Tensor> {
-    const { blobOf, rowOf } = this.#dataset.rows
-    const number = blobOf[index]!
-    const { blob, fields } = await this.#dataset.shard(number)
-    const layout = fields.get(field)!
-    if (layout.layout !== 'fixed') throw new IntegrityError(blob.path, `field ${field} is not of one shape`)
-    const offset = layout.offset + rowOf[index]! * layout.rowBytes
-    const bytes = count * layout.rowBytes
-    if (!blob.isVerified(offset, bytes)) {
-      try {
-        await blob.ensure(offset, bytes)
-      } catch (error) {
-        if (error instanceof IntegrityError) await this.#dataset.quarantine(number, error.message)
-        throw error
-      }
-    }
-    return blob.view(layout.dtype, [count, ...layout.shape], offset)
-  }
-
-  async #gather(field: string, indices: Float64Array, memory: ArrayBuffer, offset: number, rowBytes: number): Promise<Tensor> {
-    const { dtype, shape } = this.#dataset.fields[field]!
-    const { array } = DTYPES[dtype]
-    const data = new array(memory, offset, rowBytes * indices.length / array.BYTES_PER_ELEMENT)
-    const table = this.#tables.get(field) ?? await this.#table(field, rowBytes)
-    const damaged = await table.gather(indices, bytesOf(data))
-    if (damaged >= 0) {
-      const number = this.#dataset.rows.blobOf[indices[damaged]!]!
-      const { blob } = await this.#dataset.shard(number)
-      const reason = new IntegrityError(blob.path, `item ${this.#dataset.id(indices[damaged]!)}, field ${field} is damaged`)
-      await this.#dataset.quarantine(number, reason.message)
-      throw reason
-    }
-    return { dtype, shape: [indices.length, ...shape as number[]], data } as Tensor
-  }
-
-  async #table(field: string, rowBytes: number): Promise<RowTable> {
-    const { verified, shards } = await this.#dataset.allShards()
-    const offsets = Float64Array.from(shards, ({ blob, fields }) => {
-      const layout = fields.get(field)!
-      if (layout.layout !== 'fixed' || layout.rowBytes !== rowBytes) throw new IntegrityError(blob.path, `field ${field} is not of the dataset's shape`)
-      return layout.offset
-    })
-    const { blobOf, rowOf } = this.#dataset.rows
-    const table = new (native().RowTable)(verified, offsets, rowBytes, blobOf, rowOf)
-    this.#tables.set(field, table)
-    return table
   }
 
   #memory(rows: number, turn: number): ArrayBuffer {
@@ -308,15 +236,15 @@ class ItemMaker implements Maker {
     return undefined
   }
 
-  async make(indices: Float64Array): Promise<Batch[]> {
+  async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
     const { size, fields, collate } = this.#options
     const made: Batch[] = []
     for (let from = 0; from < indices.length; from += size) {
       const part = indices.subarray(from, Math.min(indices.length, from + size))
-      const items = await Promise.all(Array.from(part, (index) => this.#dataset.get(index)))
+      const items = await Promise.all(Array.from(part, (index) => shards.item(index, fields)))
       const batch = newBatch(this.#dataset, part)
       if (typeof collate === 'function') {
-        Object.assign(batch, collate(items))
+        Object.assign(batch, await collate(items))
       } else {
         for (const field of fields) this.#collate(batch, field, items)
       }

@@ -200,7 +200,7 @@ class Build {
       if (error instanceof LeaseLostError) return false
       throw error
     } finally {
-      if (work.lease !== undefined) await store.release(work.lease)
+      if (work.lease !== undefined) await store.release(work.lease, work.pending)
     }
   }
 
@@ -284,9 +284,10 @@ class Build {
     if (work.pending === undefined && !await this.#claim(work)) throw new LeaseLostError(`items ${work.start} to ${work.stop}`)
     const { tensors, chunkBytes } = shard.tensors()
     const segments = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) })
-    const written = await store.publishShard(segments, chunkBytes, shard.keys(), work.lease!, work.pending!, done)
-    if (done) work.lease = undefined
+    const pending = work.pending!
     work.pending = undefined
+    const written = await store.publishShard(segments, chunkBytes, shard.keys(), work.lease!, pending, done)
+    if (done) work.lease = undefined
     work.shard = new ShardBuilder()
     this.#computed += shard.rows
     this.#bytes += written.bytes
@@ -321,10 +322,15 @@ class Build {
   async #digestsIn(blob: string): Promise<Uint8Array | undefined> {
     const { store } = this.#request
     try {
-      return (await (await store.blob(blob)).own('digest')).data as Uint8Array
+      const open = await store.blob(blob)
+      try {
+        return (await open.own('digest')).data as Uint8Array
+      } catch (error) {
+        if (error instanceof IntegrityError) await store.quarantine(open, error.message)
+        throw error
+      }
     } catch (error) {
       if (!(error instanceof IntegrityError)) throw error
-      await store.quarantine(blob, error.message)
       return undefined
     }
   }
@@ -385,7 +391,7 @@ interface RangeWork {
   readonly start: number
   readonly stop: number
   lease: Lease | undefined
-  /** Name in tmp/ of the next shard, once it is recorded. */
+  /** Name in tmp/ of the next shard, from when it is recorded until it is used. */
   pending: string | undefined
   shard: ShardBuilder
   began: number

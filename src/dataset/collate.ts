@@ -1,11 +1,12 @@
 import { DTYPES } from '../core/dtype.js'
+import { stackRows } from '../core/rows.js'
 import { emptyTensor, type Tensor } from '../core/tensor.js'
 
 /** One item of a dataset: its fields and its human name. */
 export type Item = { readonly id: string } & { readonly [field: string]: Tensor | string }
 
-/** One field of a batch, from the same field of its items. */
-export type CollateFunction = (items: readonly Item[]) => Readonly<Record<string, unknown>>
+/** The fields of a batch from its items, which have those that were asked for. It may take its time: the next batches are prepared meanwhile. */
+export type CollateFunction = (items: readonly Item[]) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
 
 /** Puts tensors of equal dtype and shape along a new axis 0. */
 export function stack(field: string, tensors: readonly Tensor[], ids: readonly string[]): Tensor {
@@ -15,9 +16,7 @@ export function stack(field: string, tensors: readonly Tensor[], ids: readonly s
       throw new TypeError(`batches: collate 'stack' needs equal shapes, but field ${field} is ${show(first)} in item ${ids[0]} and ${show(tensor)} in item ${ids[i]}; use collate 'pad' or 'list'`)
     }
   })
-  const out = emptyTensor(first.dtype, [tensors.length, ...first.shape])
-  tensors.forEach((tensor, i) => (out.data as Uint8Array).set(tensor.data as Uint8Array, i * first.data.length))
-  return out
+  return stackRows(tensors)
 }
 
 /**

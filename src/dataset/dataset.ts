@@ -1,20 +1,16 @@
 import { IntegrityError } from '../core/errors.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
-import type { VerifiedBlob } from '../native/addon.js'
-import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
 import { batches, checkBatchOptions, type Batch, type BatchOptions } from './batches.js'
 import type { BuildReport } from './build.js'
 import type { Item } from './collate.js'
 import type { Manifest, Provenance } from './manifest.js'
-import { readRow, shardField, type ShardField } from './shard-field.js'
+import { Shards } from './shards.js'
 
-/** Shards that are opened at once when many are needed. */
-const OPEN_AT_ONCE = 16
-
-interface OpenShard {
-  readonly blob: OpenBlob
-  readonly fields: Map<string, ShardField>
+interface DatasetHooks {
+  /** Computes again what was damaged; without it damage is an error. */
+  readonly rebuild?: (() => Promise<Manifest>) | undefined
+  readonly onClose?: (() => void) | undefined
 }
 
 /**
@@ -24,24 +20,24 @@ interface OpenShard {
 export class Dataset {
   readonly #store: Store
   readonly #rebuild: (() => Promise<Manifest>) | undefined
-  #manifest: Manifest
-  #shards: (OpenShard | undefined)[] = []
-  #opening: (Promise<OpenShard> | undefined)[] = []
+  readonly #onClose: (() => void) | undefined
+  #shards: Shards
   #pin: string | undefined
   #healing: Promise<void> | undefined
   /** Hits, computed items, seconds and bytes of the call that opened it. */
   readonly report: BuildReport
 
-  private constructor(store: Store, manifest: Manifest, report: BuildReport, rebuild: (() => Promise<Manifest>) | undefined) {
+  private constructor(store: Store, manifest: Manifest, report: BuildReport, { rebuild, onClose }: DatasetHooks) {
     this.#store = store
-    this.#manifest = manifest
+    this.#shards = new Shards(store, manifest)
     this.#rebuild = rebuild
+    this.#onClose = onClose
     this.report = report
   }
 
   /** @internal */
-  static async open(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
-    const dataset = new Dataset(store, manifest, report, rebuild)
+  static async open(store: Store, manifest: Manifest, report: BuildReport, hooks: DatasetHooks = {}): Promise<Dataset> {
+    const dataset = new Dataset(store, manifest, report, hooks)
     dataset.#pin = await store.pin(manifest.facts.key)
     return dataset
   }
@@ -92,7 +88,7 @@ export class Dataset {
    */
   async get(index: number): Promise<Item> {
     this.#check(index)
-    return this.healed(() => this.#read(index))
+    return this.healed((shards) => shards.item(index, Object.keys(this.fields)))
   }
 
   /** Batches in order, or in the order that `seed` and `epoch` choose. */
@@ -104,6 +100,7 @@ export class Dataset {
   async close(): Promise<void> {
     const pin = this.#pin
     this.#pin = undefined
+    this.#onClose?.()
     if (pin !== undefined) await this.#store.unpin(pin)
   }
 
@@ -111,82 +108,25 @@ export class Dataset {
     return this.close()
   }
 
-  // --- for batches.ts -------------------------------------------------------------------------------------------------------
-
-  /** @internal Which shard and row hold each item; replaced as a whole when damage heals. */
-  get rows(): Manifest['rows'] {
-    return this.#manifest.rows
+  /** @internal What is read from now. `healed` says which one a read has to stay with. */
+  get shards(): Shards {
+    return this.#shards
   }
 
-  /** @internal A shard, if it is open already. */
-  openShard(number: number): OpenShard | undefined {
-    return this.#shards[number]
-  }
-
-  /** @internal A shard, opened. */
-  async shard(number: number): Promise<OpenShard> {
-    const open = this.#shards[number]
-    if (open !== undefined) return open
-    const opening = this.#opening[number] ??= this.#openShard(number)
-    try {
-      return this.#shards[number] = await opening
-    } finally {
-      this.#opening[number] = undefined
-    }
-  }
-
-  /** @internal All shards, for tables over the whole dataset. */
-  async allShards(): Promise<{ verified: VerifiedBlob[]; shards: OpenShard[] }> {
-    const count = this.rows.blobs.length
-    const shards: OpenShard[] = []
-    for (let from = 0; from < count; from += OPEN_AT_ONCE) {
-      shards.push(...await Promise.all(Array.from({ length: Math.min(OPEN_AT_ONCE, count - from) }, (_, k) => this.shard(from + k))))
-    }
-    return { verified: shards.map(({ blob }) => blob.verified), shards }
-  }
-
-  /** @internal */
-  quarantine(number: number, reason: string): Promise<void> {
-    return this.#store.quarantine(this.rows.blobs[number]!, reason)
-  }
-
-  async #openShard(number: number): Promise<OpenShard> {
-    const blob = await this.#store.blob(this.rows.blobs[number]!)
-    const fields = new Map<string, ShardField>()
-    try {
-      for (const name of Object.keys(this.fields)) fields.set(name, await shardField(blob, name))
-    } catch (error) {
-      if (error instanceof IntegrityError) await this.#store.quarantine(blob.digest, error.message)
-      throw error
-    }
-    return { blob, fields }
-  }
-
-  async #read(index: number): Promise<Item> {
-    const number = this.rows.blobOf[index]!
-    const row = this.rows.rowOf[index]!
-    const { blob, fields } = this.#shards[number] ?? await this.shard(number)
-    const item: Record<string, Tensor | string> = { id: this.#manifest.id(index) }
-    try {
-      for (const [name, field] of fields) {
-        const tensor = readRow(blob, field, row)
-        item[name] = tensor instanceof Promise ? await tensor : tensor
-      }
-    } catch (error) {
-      if (error instanceof IntegrityError) await this.#store.quarantine(blob.digest, error.message)
-      throw error
-    }
-    return item as Item
-  }
-
-  /** @internal Runs `read`; damage it meets is mended and it runs again: each attempt may meet another damaged shard. */
-  async healed<T>(read: () => Promise<T>): Promise<T> {
-    for (let attempts = this.rows.blobs.length + 1; ; attempts--) {
+  /**
+   * @internal Runs `read`; damage it meets is mended and it runs again with what is there then: each attempt may meet another damaged shard.
+   * A read-only cache cannot mend, but a second look finds what another process has mended.
+   */
+  async healed<T>(read: (shards: Shards) => Promise<T>): Promise<T> {
+    const attempts = this.#store.readonly ? 1 : this.#manifest.rows.blobs.length + 1
+    for (let attempt = 0; ; attempt++) {
+      const shards = this.#shards
       try {
-        return await read()
+        return await read(shards)
       } catch (error) {
-        if (!(error instanceof IntegrityError) || this.#rebuild === undefined || attempts === 0) throw error
-        await this.#heal(this.#rebuild, error)
+        if (!(error instanceof IntegrityError) || this.#rebuild === undefined || attempt === attempts) throw error
+        // Somebody else may have met the same damage and mended it since.
+        if (this.#shards === shards) await this.#heal(this.#rebuild, error)
       }
     }
   }
@@ -197,9 +137,7 @@ export class Dataset {
       try {
         const manifest = await rebuild()
         if (manifest.facts.digest !== this.digest) throw new IntegrityError(reason.file, 'was damaged, and computing it again gives other bytes', { cause: reason })
-        this.#manifest = manifest
-        this.#shards = []
-        this.#opening = []
+        this.#shards = new Shards(this.#store, manifest)
       } catch (cause) {
         throw new IntegrityError(reason.file, `is damaged, and could not be computed again (${(cause as Error).message})`, { cause })
       } finally {
@@ -207,6 +145,10 @@ export class Dataset {
       }
     })()
     await this.#healing
+  }
+
+  get #manifest(): Manifest {
+    return this.#shards.manifest
   }
 
   #check(index: number): void {

@@ -1,9 +1,13 @@
 import type { DType } from '../core/dtype.js'
 import { ItemError, NonFiniteError } from '../core/errors.js'
+import { rowOf, rowsOf, stackRows } from '../core/rows.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { Device, PreparedProgram } from '../devices/device.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
+
+/** Programs that are kept for the next items of the same shapes. */
+const PREPARED_MAX = 64
 
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
 export class Executor {
@@ -58,6 +62,8 @@ export class Executor {
     if (preparing === undefined) {
       preparing = this.#prepare(segment, specs, finite)
       this.#prepared.set(signature, preparing)
+      // Items may all be of different shapes: the oldest goes. A run that uses it holds it.
+      if (this.#prepared.size > PREPARED_MAX) this.#prepared.delete(this.#prepared.keys().next().value!)
     }
     const { compiled, program } = await preparing
     const { inputs, outputs } = compiled.program
@@ -118,21 +124,10 @@ function specsOf(piece: Piece): ConcreteSpecs {
   return Object.fromEntries(Object.entries(piece.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape: shape.slice(1) }]))
 }
 
-/** Row `row` of a tensor, as a view. */
-export function rowOf(tensor: Tensor, row: number): Tensor {
-  const shape = tensor.shape.slice(1)
-  const length = tensor.data.length / Math.max(tensor.shape[0]!, 1)
-  return { dtype: tensor.dtype, shape, data: tensor.data.subarray(row * length, (row + 1) * length) }
-}
-
 /** Rows `start … stop` of every field, as views. */
 export function slicePiece(piece: Piece, start: number, stop: number): Piece {
   if (start === 0 && stop === piece.count) return piece
-  const fields = Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => {
-    const length = tensor.data.length / Math.max(tensor.shape[0]!, 1)
-    return [name, { dtype: tensor.dtype, shape: [stop - start, ...tensor.shape.slice(1)], data: tensor.data.subarray(start * length, stop * length) }]
-  }))
-  return { count: stop - start, fields }
+  return { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => [name, rowsOf(tensor, start, stop)])) }
 }
 
 // Single-item pieces of equal fields become one, so that what follows runs in batches.
@@ -149,11 +144,6 @@ function mergeEqual(pieces: readonly Piece[]): Piece[] {
 }
 
 function concatenate(pieces: readonly Piece[]): Piece {
-  const fields: Record<string, Tensor> = {}
-  for (const [name, first] of Object.entries(pieces[0]!.fields)) {
-    const tensor = emptyTensor(first.dtype, [pieces.length, ...first.shape.slice(1)])
-    pieces.forEach((piece, i) => (tensor.data as Uint8Array).set(piece.fields[name]!.data as Uint8Array, i * first.data.length))
-    fields[name] = tensor
-  }
-  return { count: pieces.length, fields }
+  const names = Object.keys(pieces[0]!.fields)
+  return { count: pieces.length, fields: Object.fromEntries(names.map((name) => [name, stackRows(pieces.map((piece) => rowOf(piece.fields[name]!, 0)))])) }
 }

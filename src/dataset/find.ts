@@ -2,6 +2,7 @@ import { IntegrityError } from '../core/errors.js'
 import { fromHex } from '../core/hash.js'
 import { requestKey } from '../core/keys.js'
 import type { Source } from '../sources/source.js'
+import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
 import { Manifest } from './manifest.js'
 
@@ -47,12 +48,14 @@ export function statKey({ dev, ino, size, mtimeNs, ctimeNs }: { dev: bigint; ino
 export async function completeManifest(store: Store, key: Uint8Array): Promise<Manifest | undefined> {
   const record = store.datasetRecord(key)
   if (record === undefined) return undefined
+  let blob: OpenBlob | undefined
   try {
-    const manifest = await Manifest.read(await store.blob(record.manifest))
-    return manifest.rows.blobs.every((blob) => store.hasBlob(blob)) ? manifest : undefined
+    blob = await store.blob(record.manifest)
+    const manifest = await Manifest.read(blob)
+    return manifest.rows.blobs.every((shard) => store.hasBlob(shard)) ? manifest : undefined
   } catch (error) {
     if (!(error instanceof IntegrityError)) throw error
-    await store.quarantine(record.manifest, error.message)
+    if (blob !== undefined) await store.quarantine(blob, error.message)
     return undefined
   }
 }

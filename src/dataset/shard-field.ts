@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js'
 import { IntegrityError } from '../core/errors.js'
-import { byteCount, type Tensor } from '../core/tensor.js'
+import { byteCount, type FieldSpec, type Tensor } from '../core/tensor.js'
 import type { OpenBlob } from '../store/open-blob.js'
 
 /** How one field lies in one shard: the reading side of ShardBuilder's three layouts. */
@@ -33,15 +33,20 @@ interface VariedField {
   readonly rank: number
 }
 
-/** Reads how `name` is stored; its offset and shape tables are checked and stay mapped. */
-export async function shardField(blob: OpenBlob, name: string): Promise<ShardField> {
+/** Reads how `name` is stored, which must fit `spec`, the dataset's; its offset and shape tables are checked and stay mapped. */
+export async function shardField(blob: OpenBlob, name: string, spec: FieldSpec): Promise<ShardField> {
   const stored = blob.tensors.get(name)
   if (stored === undefined) throw new IntegrityError(blob.path, `holds no field ${name}`)
   const { dtype, offset } = stored
+  if (dtype !== spec.dtype) throw new IntegrityError(blob.path, `field ${name} is ${dtype}, the dataset's is ${spec.dtype}`)
   if (!blob.tensors.has(`${name}.offsets`)) {
     const shape = stored.shape.slice(1)
+    if (shape.length !== spec.shape.length || spec.shape.some((extent, axis) => extent !== null && extent !== shape[axis])) {
+      throw new IntegrityError(blob.path, `field ${name} has shape [${shape.join(', ')}], the dataset's is [${spec.shape.map((extent) => extent ?? '?').join(', ')}]`)
+    }
     return { layout: 'fixed', dtype, offset, shape, rowBytes: byteCount(dtype, shape) }
   }
+  if (!spec.shape.includes(null)) throw new IntegrityError(blob.path, `field ${name} is not of one shape`)
   const offsets = (await blob.tensor(`${name}.offsets`)).data as BigInt64Array
   if (!blob.tensors.has(`${name}.shape`)) {
     const tail = stored.shape.slice(1)

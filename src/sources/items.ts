@@ -1,6 +1,7 @@
 import { DTYPES, isDType, type DType, type TypedArray } from '../core/dtype.js'
 import { checkOptions, show } from '../core/options.js'
-import { byteCount, bytesOf, elementCount, emptyTensor, type FieldSpec, type FieldSpecs, type LazyTensor, type Tensor } from '../core/tensor.js'
+import { stackRows } from '../core/rows.js'
+import { byteCount, elementCount, type FieldSpec, type FieldSpecs, type LazyTensor, type Tensor } from '../core/tensor.js'
 import { MemoryTensor } from './memory.js'
 import { checkFieldName, checkFields, checkRange } from './names.js'
 import type { ItemRun, ReadOptions, Source } from './source.js'
@@ -97,7 +98,7 @@ class ItemsSource implements Source {
       options.signal?.throwIfAborted()
       const count = this.#runLength(at, stop, options.fields)
       const rows = this.#rows.slice(at, at + count)
-      yield { start: at, count, fields: Object.fromEntries(options.fields.map((name) => [name, stack(rows.map((row) => row[name]!))])) }
+      yield { start: at, count, fields: Object.fromEntries(options.fields.map((name) => [name, stacked(rows.map((row) => row[name]!))])) }
       at += count
       // Stacking is this thread's work; let others in between.
       await new Promise((resolve) => { setImmediate(resolve) })
@@ -176,11 +177,8 @@ function sameShape(a: Tensor, b: Tensor): boolean {
   return a.shape.every((extent, axis) => extent === b.shape[axis])
 }
 
-function stack(tensors: readonly Tensor[]): Tensor {
-  const { dtype, shape, data } = tensors[0]!
-  if (tensors.length === 1) return { dtype, shape: [1, ...shape], data } as Tensor
-  const out = emptyTensor(dtype, [tensors.length, ...shape])
-  const bytes = bytesOf(out.data)
-  tensors.forEach((tensor, k) => bytes.set(bytesOf(tensor.data), k * data.byteLength))
-  return out
+// One item needs no copy.
+function stacked(tensors: readonly Tensor[]): Tensor {
+  const [first] = tensors as [Tensor, ...Tensor[]]
+  return tensors.length === 1 ? { ...first, shape: [1, ...first.shape] } : stackRows(tensors)
 }

@@ -26,6 +26,8 @@ export class OpenBlob {
   readonly digest: string
   readonly path: string
   readonly bytes: number
+  /** Number of the file that is mapped: another may take its name. */
+  readonly inode: bigint
   readonly metadata: Readonly<Record<string, string>>
   readonly tensors: ReadonlyMap<string, StoredTensor>
   readonly verified: VerifiedBlob
@@ -36,6 +38,7 @@ export class OpenBlob {
     this.digest = digest
     this.path = file.path
     this.bytes = file.size
+    this.inode = file.stat.ino
     this.#file = file
     this.verified = verified
     this.tensors = tensors

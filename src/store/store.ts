@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { renameSync, rmSync, statSync } from 'node:fs'
+import { renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
+import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
@@ -70,6 +70,8 @@ export class Store {
       await writer.run('initialise', undefined)
     }
     const tables = openTables(layout, { readOnly: options.readonly })
+    // Whoever made the file may have been killed before it wrote the format.
+    if (!options.readonly && tables.counters.get('format') === undefined) await writer.run('initialise', undefined)
     const store = new Store(options, layout, tables, writer)
     if (!options.readonly && store.#leftovers()) await store.sweep()
     return store
@@ -150,7 +152,8 @@ export class Store {
     if (opening === undefined) {
       opening = this.#openBlob(digest)
       this.#blobs.set(digest, opening)
-      opening.catch(() => this.#blobs.delete(digest))
+      const failed = opening
+      failed.catch(() => { if (this.#blobs.get(digest) === failed) this.#blobs.delete(digest) })
     }
     return opening
   }
@@ -169,17 +172,23 @@ export class Store {
       const damaged = cause instanceof IntegrityError || cause instanceof FormatError || (cause as NodeJS.ErrnoException).code === 'ENOENT'
       if (!damaged) throw cause
       const reason = cause instanceof IntegrityError ? cause : new IntegrityError(path, `cannot be opened (${(cause as Error).message})`, { cause })
-      await this.quarantine(digest, reason.message)
+      await this.quarantine({ digest, inode: undefined }, reason.message)
       throw reason
     }
   }
 
-  /** Moves a damaged blob aside; its items are misses from now on. */
-  async quarantine(digest: string, reason: string): Promise<void> {
+  /**
+   * Moves a damaged blob aside; its items are misses from now on. `inode` is the file that was found damaged, when that is known: where another
+   * process has put a sound one in its place, that one stays, and this process maps it when it asks again.
+   */
+  async quarantine({ digest, inode }: { readonly digest: string; readonly inode: bigint | undefined }, reason: string): Promise<void> {
     this.#blobs.delete(digest)
     if (this.readonly) return
+    const path = blobPath(this.layout, digest)
+    const there = statSync(path, { bigint: true, throwIfNoEntry: false })
+    if (there !== undefined && inode !== undefined && there.ino !== inode) return
     try {
-      renameSync(blobPath(this.layout, digest), join(this.layout.quarantine, digest))
+      if (there !== undefined) renameSync(path, join(this.layout.quarantine, digest))
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
@@ -202,7 +211,8 @@ export class Store {
   async publishManifest(segments: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created'>, owner: string, stale: string | undefined): Promise<string> {
     const pending = this.tmpName(owner)
     const chunkBytes = 2 ** 18
-    while (await this.claim(dataset, owner, [pending]) === undefined) {
+    let lease: Lease | undefined
+    while ((lease = await this.claim(dataset, owner, [pending])) === undefined) {
       const held = this.datasetRecord(dataset)
       if (held !== undefined && held.manifest !== stale) return held.manifest
       await setTimeout(POLL_MS)
@@ -210,10 +220,10 @@ export class Store {
     const written = await writeBlobFile(this.layout, pending, segments, chunkBytes, this.minFree)
     const now = Date.now()
     const counts = await this.#writer.run('publishManifest', {
-      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset,
+      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,
       record: { ...facts, manifest: written.digest, created: now }, stale, pending, now,
     }, { entries: 16, payload: written.checksums.byteLength + 8192 })
-    if (counts !== written.digest) rmSync(blobPath(this.layout, written.digest), { force: true })
+    if (counts === undefined) throw new LeaseLostError(`manifest ${written.digest}`)
     return counts
   }
 
@@ -243,11 +253,12 @@ export class Store {
     return { range, owner, token }
   }
 
-  release(lease: Lease): Promise<void> {
-    return this.#writer.run('release', lease)
+  /** Gives work back; `unused` is the pending name of a file that was never made. Never rejects, so that it hides no other error: what cannot be given back is taken over once its owner is silent. */
+  async release(lease: Lease, unused: string | undefined): Promise<void> {
+    await this.#writer.run('release', { lease, unused }).catch(() => undefined)
   }
 
-  /** Lets go of everything the owner holds. */
+  /** Lets go of everything the owner holds; never rejects, as `release`. */
   async retire(owner: string): Promise<void> {
     // An owner that never claimed anything left no trace in the index.
     if (!this.#owners.delete(owner)) return
@@ -255,7 +266,7 @@ export class Store {
       clearInterval(this.#heartbeat)
       this.#heartbeat = undefined
     }
-    if (!this.#closed) await this.#writer.run('retire', { owner })
+    if (!this.#closed) await this.#writer.run('retire', { owner }).catch(() => undefined)
   }
 
   /**
@@ -273,7 +284,15 @@ export class Store {
   }
 
   async unpin(name: string): Promise<void> {
-    if (!this.readonly && !this.#closed) await this.#tables.pins.remove(name)
+    if (this.readonly || this.#closed) return
+    try {
+      reserveIndex(this.layout, this.#tables, 4, 4096)
+    } catch (error) {
+      // A pin that stays is swept when this process is gone.
+      if (error instanceof DiskFullError) return
+      throw error
+    }
+    await this.#tables.pins.remove(name)
   }
 
   #beat(): void {
@@ -290,6 +309,7 @@ export class Store {
   }
 
   #leftovers(): boolean {
+    if (this.#tables.counters.get('orphans') !== undefined) return true
     for (const _ of this.#tables.pending.getKeys({ limit: 1 })) return true
     for (const _ of this.#tables.leases.getKeys({ limit: 1 })) return true
     for (const _ of this.#tables.pins.getKeys({ limit: 1 })) return true

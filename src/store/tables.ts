@@ -44,7 +44,7 @@ export interface PinRecord {
 }
 
 /**
- * The LMDB index. Every thread and process opens it with the same options; only the writer thread of each process writes.
+ * The LMDB index. Every thread and process opens it with the same options; the writer thread of each process writes; pins alone are written where they are taken.
  * Item entries are 8 bytes (blob id, row): an entry whose blob is gone is a miss.
  */
 export interface Tables {
@@ -59,7 +59,8 @@ export interface Tables {
   readonly files: Database<Buffer, string>
   readonly leases: Database<LeaseRecord, Buffer>
   readonly owners: Database<OwnerRecord, string>
-  readonly pending: Database<{ owner: string }, string>
+  /** Files that are being written; `since` in milliseconds since 1970. */
+  readonly pending: Database<{ owner: string; since: number }, string>
   readonly pins: Database<PinRecord, string>
 }
 

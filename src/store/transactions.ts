@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { layoutOf, STORE_FORMAT } from './layout.js'
 import { isAlive } from './owner.js'
@@ -13,6 +13,8 @@ import type { BlobRecord, DatasetRecord, Tables } from './tables.js'
 export const HEARTBEAT_TTL_MS = 15_000
 /** How much longer a silent work of a living process is believed: its event loop may be busy. */
 const STALLED_MS = 45_000
+/** A file system's clock may lag behind the processor's by some ticks. */
+const CLOCK_LAG_MS = 2_000
 
 export interface Claim {
   /** 32 bytes that name the work. */
@@ -46,6 +48,7 @@ export interface ManifestPublication {
   readonly record: DatasetRecord
   /** The manifest found wanting, if any: only this one is replaced. */
   readonly stale: string | undefined
+  readonly lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number }
   readonly pending: string
   readonly now: number
 }
@@ -66,14 +69,14 @@ export const transactions = {
     const token = next(tables, 'token')
     tables.leases.put(range, { owner: claim.owner, token })
     tables.owners.put(claim.owner, { expires: claim.now + HEARTBEAT_TTL_MS })
-    for (const name of claim.pending) tables.pending.put(name, { owner: claim.owner })
+    for (const name of claim.pending) tables.pending.put(name, { owner: claim.owner, since: claim.now })
     return token
   },
 
-  release(tables: Tables, lease: { range: Uint8Array; owner: string; token: number }): void {
-    const range = buffer(lease.range)
-    const held = tables.leases.get(range)
-    if (held?.owner === lease.owner && held.token === lease.token) tables.leases.remove(range)
+  /** Gives work back. `unused` is a pending name whose file was never made. */
+  release(tables: Tables, { lease, unused }: { lease: { range: Uint8Array; owner: string; token: number }; unused: string | undefined }): void {
+    if (unused !== undefined) tables.pending.remove(unused)
+    if (holds(tables, lease)) tables.leases.remove(buffer(lease.range))
   },
 
   heartbeat(tables: Tables, beat: { owner: string; now: number }): void {
@@ -90,9 +93,7 @@ export const transactions = {
    * undefined when the lease was lost, and then nothing changed.
    */
   publishShard(tables: Tables, shard: ShardPublication): number | undefined {
-    const range = buffer(shard.lease.range)
-    const lease = tables.leases.get(range)
-    if (lease?.owner !== shard.lease.owner || lease.token !== shard.lease.token) return undefined
+    if (!holds(tables, shard.lease)) return undefined
     const digest = buffer(shard.digest)
     const rows = shard.keys.byteLength / 32
     const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, chunkBytes: shard.chunkBytes, rows, created: shard.now }, shard.checksums)
@@ -108,18 +109,22 @@ export const transactions = {
       visible++
     }
     tables.pending.remove(shard.pending)
-    if (shard.done) tables.leases.remove(range)
+    if (shard.done) tables.leases.remove(buffer(shard.lease.range))
     return visible
   },
 
-  /** Makes a dataset's manifest visible, unless another than the stale one is there. Gives the digest of the one that counts. */
-  publishManifest(tables: Tables, manifest: ManifestPublication): string {
-    tables.pending.remove(manifest.pending)
+  /**
+   * Makes a dataset's manifest visible, unless another than the stale one is there. Gives the digest of the one that counts, or undefined when the
+   * lease was lost. A manifest that came too late keeps its pending record, so that its file is swept.
+   */
+  publishManifest(tables: Tables, manifest: ManifestPublication): string | undefined {
+    if (!holds(tables, manifest.lease)) return undefined
     const dataset = buffer(manifest.dataset)
     const held = tables.datasets.get(dataset)
     if (held !== undefined && held.manifest !== manifest.stale && tables.blobs.get(Buffer.from(held.manifest, 'hex')) !== undefined) return held.manifest
     putBlob(tables, buffer(manifest.digest), { kind: 'manifest', bytes: manifest.bytes, chunkBytes: manifest.chunkBytes, rows: manifest.record.items, created: manifest.now }, manifest.checksums)
     tables.datasets.put(dataset, manifest.record)
+    tables.pending.remove(manifest.pending)
     return manifest.record.manifest
   },
 
@@ -141,8 +146,9 @@ export const transactions = {
   },
 
   /**
-   * Forgets owners that are gone and removes what they left: their unfinished files, and blobs without a record when nobody is writing. A publisher
-   * records its file before it creates one, so while this transaction holds the index and no record is pending, such a blob is an orphan.
+   * Forgets owners that are gone and removes what they left: their unfinished files, and orphans, blobs without a record. A publisher records its file
+   * as pending before it creates it, and the rename gives it a new ctime; so a blob without a record that is older than every pending record is
+   * nobody's any more. Younger ones are left for the next sweep.
    */
   sweep(tables: Tables, { dir, now }: { dir: string; now: number }): void {
     const layout = layoutOf(dir)
@@ -150,22 +156,22 @@ export const transactions = {
     for (const table of [tables.pending, tables.leases, tables.pins]) {
       for (const { value } of table.getRange()) if (!ownerLives(tables, value.owner, now)) owners.add(value.owner)
     }
-    let abandoned = 0
-    for (const owner of owners) {
-      for (const name of forget(tables, owner)) {
-        rmSync(join(layout.tmp, name), { force: true })
-        abandoned++
-      }
-    }
-    if (abandoned === 0) return
-    for (const _ of tables.pending.getKeys({ limit: 1 })) return
+    for (const owner of owners) for (const name of forget(tables, owner)) rmSync(join(layout.tmp, name), { force: true })
+    if (tables.counters.get('orphans') === undefined) return
+    let oldest = Infinity
+    for (const { value } of tables.pending.getRange()) oldest = Math.min(oldest, value.since)
+    let left = 0
     for (const folder of readdirSync(layout.blobs)) {
       // Whatever else somebody put there is not ours.
       if (!/^[0-9a-f]{2}$/.test(folder)) continue
       for (const name of readdirSync(join(layout.blobs, folder))) {
-        if (/^[0-9a-f]{64}$/.test(name) && tables.blobs.get(Buffer.from(name, 'hex')) === undefined) rmSync(join(layout.blobs, folder, name), { force: true })
+        if (!/^[0-9a-f]{64}$/.test(name) || tables.blobs.get(Buffer.from(name, 'hex')) !== undefined) continue
+        const path = join(layout.blobs, folder, name)
+        if ((statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? 0) > oldest - CLOCK_LAG_MS) left++
+        else rmSync(path, { force: true })
       }
     }
+    if (left === 0) tables.counters.remove('orphans')
   },
 } as const
 
@@ -200,9 +206,16 @@ function ownerLives(tables: Tables, owner: string, now: number): boolean {
   return record !== undefined && record.expires > now
 }
 
+function holds(tables: Tables, lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number }): boolean {
+  const held = tables.leases.get(buffer(lease.range))
+  return held?.owner === lease.owner && held.token === lease.token
+}
+
+// A file that was announced and never became visible may be a blob by now: `orphans` asks the next sweep to look.
 function forget(tables: Tables, owner: string): string[] {
   const names: string[] = []
   for (const { key, value } of tables.pending.getRange()) if (value.owner === owner) names.push(key as string)
+  if (names.length > 0) tables.counters.put('orphans', 1)
   for (const name of names) tables.pending.remove(name)
   const ranges: Buffer[] = []
   for (const { key, value } of tables.leases.getRange()) if (value.owner === owner) ranges.push(Buffer.from(key as Buffer))

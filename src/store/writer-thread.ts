@@ -6,7 +6,7 @@ import { openTables } from './tables.js'
 import { transactions, type TransactionName } from './transactions.js'
 
 /**
- * The only thread of a process that writes the index. Commits wait for the disk here, not on the event loop. (lmdb 3.5.6's asynchronous
+ * Where a process changes the index (pins excepted). Commits wait for the disk here, not on the event loop. (lmdb 3.5.6's asynchronous
  * transactions would be the natural way, but their callback never runs on Node 20 and 26; synchronous ones work.)
  */
 export interface WriterRequest {
@@ -37,16 +37,20 @@ port.on('message', (request: WriterRequest | 'close') => {
 
 function answer({ id, name, argument, entries, payload }: WriterRequest): WriterReply {
   if (broken !== undefined) return { id, error: { kind: 'failed', message: `an earlier commit failed (${broken}); this process writes no more`, code: undefined } }
+  const run = transactions[name] as (tables: unknown, argument: unknown) => unknown
+  // Only a commit that fails once something was written makes this index unsafe to write.
+  let begun = false
   try {
-    reserveIndex(layout, tables, entries, payload)
+    const result = tables.root.transactionSync(() => {
+      // Under the write lock: what another process is about to use is not counted twice.
+      reserveIndex(layout, tables, entries, payload)
+      begun = true
+      return run(tables, argument)
+    })
+    return { id, result }
   } catch (error) {
     if (error instanceof DiskFullError) return { id, error: { kind: 'full', bytesFree: error.bytesFree, bytesNeeded: error.bytesNeeded } }
-    return { id, error: { kind: 'failed', message: (error as Error).message, code: (error as { code?: unknown }).code } }
-  }
-  try {
-    const run = transactions[name] as (tables: unknown, argument: unknown) => unknown
-    return { id, result: tables.root.transactionSync(() => run(tables, argument)) }
-  } catch (error) {
+    if (!begun) return { id, error: { kind: 'failed', message: (error as Error).message, code: (error as { code?: unknown }).code } }
     broken = (error as Error).message
     return { id, error: { kind: 'failed', message: broken, code: (error as { code?: unknown }).code } }
   }

@@ -113,5 +113,16 @@ describe('batches', () => {
       }
     }
     for await (const batch of ragged.batches({ size: 6, collate: (list) => ({ total: list.reduce((sum, item) => sum + (item.v as Tensor).shape[0]!, 0) }) })) expect(batch.total).toBe(21)
+    for await (const batch of ragged.batches({ size: 6, collate: async (list) => ({ total: await Promise.resolve(list.length) }) })) expect(batch.total).toBe(6)
+  })
+
+  test('only the named fields are read, and padding does not overwrite one', async () => {
+    const rows = range(0, 4).map((i) => ({ id: `r${i}`, fields: { v: Float32Array.of(i), v_shape: Int32Array.of(7) } }))
+    const set = await cache.dataset(await itemsSource(rows), recipe([cast({ dtype: 'float64', fields: ['v'] })]))
+    expect(() => set.batches({ size: 2, collate: 'pad' })).toThrow(/puts the true shapes of v into v_shape, but the dataset has a field of that name/)
+    for await (const batch of set.batches({ size: 4, collate: 'pad', fields: ['v'] })) expect([batch.v.shape, batch.v_shape.shape]).toEqual([[4, 1], [4, 1]])
+    const seen: string[][] = []
+    for await (const _ of set.batches({ size: 4, fields: ['v_shape'], collate: (list) => { seen.push(Object.keys(list[0]!)); return {} } })) continue
+    expect(seen).toEqual([['id', 'v_shape']])
   })
 })

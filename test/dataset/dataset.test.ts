@@ -216,6 +216,23 @@ describe('a dataset', () => {
     await cache.close()
   })
 
+  test('closing the cache ends a build that is under way', async () => {
+    const dir = tempDir()
+    const file = join(dir, 'a.npz')
+    writeRows(file, range(0, 200), WIDTH)
+    const cache = await smallCache(join(dir, 'cache'))
+    const source = await npz(file)
+    let closing: Promise<void> | undefined
+    const building = cache.dataset(source, steps, { jobs: 1, onProgress: ({ done }) => { if (done > 100) closing ??= cache.close() } })
+    await expect(building).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringContaining('is closed') })
+    await closing
+    expect(readdirSync(join(dir, 'cache/tmp'))).toEqual([])
+    const again = await smallCache(join(dir, 'cache'))
+    const { report } = await again.dataset(source, steps)
+    expect(report.computed).toBeLessThan(200)
+    await again.close()
+  })
+
   test('items of different shapes are stored and read back', async () => {
     const cache = await smallCache(join(tempDir(), 'cache'))
     const rows = range(0, 30).map((i) => ({
@@ -330,6 +347,13 @@ describe('a dataset', () => {
     await withDataset(dir, file, async (dataset) => {
       for await (const batch of dataset.batches({ size: 100, shuffle: true, seed: 1 })) expect(batch.indices.length).toBe(100)
     })
+    // A process that only reads cannot mend; it says what is wrong after a second look.
+    flip()
+    const reader = await smallCache(join(dir, 'cache'), { readonly: true })
+    const seen = await reader.dataset(await npz(file), steps)
+    await expect(items(seen)).rejects.toMatchObject({ code: 'E_INTEGRITY' })
+    await reader.close()
+    flip()
     // Published anew under the same name, the same bytes.
     flip()
     const cache = await smallCache(join(dir, 'cache'))
