@@ -2,6 +2,9 @@ import { resolve } from 'node:path'
 import { boolean, bytes, checkOptions, choice, show } from '../core/options.js'
 import { defaultCacheDir } from './location.js'
 
+/** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
+export type Fingerprint = 'content' | 'stat' | 'combined'
+
 export interface CacheOptions {
   /** Folder of the cache; made when it is not there. Default: see `defaultCacheDir`. */
   readonly dir?: string
@@ -12,7 +15,7 @@ export interface CacheOptions {
   /** Bytes of items in work while a dataset is built, or as `1GiB`; default 512 MiB: shards of 64 MiB on each of two cores, thrice. */
   readonly memoryBudget?: number | string
   /** How source files are told apart: by `content` (default; digests are remembered by file identity and times), by `stat` (path, size, mtime), or by both. */
-  readonly fingerprint?: 'content' | 'stat' | 'combined'
+  readonly fingerprint?: Fingerprint
 }
 
 export interface CheckedCacheOptions {
@@ -20,7 +23,7 @@ export interface CheckedCacheOptions {
   readonly readonly: boolean
   readonly minFree: number
   readonly memoryBudget: number
-  readonly fingerprint: 'content' | 'stat' | 'combined'
+  readonly fingerprint: Fingerprint
 }
 
 const OPTIONS = ['dir', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']

@@ -1,4 +1,5 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
+import type { Fingerprint } from '../cache/options.js'
 import { canonicalJson } from '../core/canonical.js'
 import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
@@ -13,7 +14,7 @@ import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
 import { Executor, slicePiece } from './execute.js'
-import { completeManifest, requestKeyOf, statKey, type Fingerprint } from './find.js'
+import { completeManifest, requestKeyOf, statKey } from './find.js'
 import { digestsOf, identitiesOf, keysOf } from './identify.js'
 import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
@@ -283,10 +284,10 @@ class Build {
     this.#source.assertUnchanged()
     if (work.pending === undefined && !await this.#claim(work)) throw new LeaseLostError(`items ${work.start} to ${work.stop}`)
     const { tensors, chunkBytes } = shard.tensors()
-    const segments = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) })
+    const parts = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) })
     const pending = work.pending!
     work.pending = undefined
-    const written = await store.publishShard(segments, chunkBytes, shard.keys(), work.lease!, pending, done)
+    const written = await store.publishShard(parts, chunkBytes, shard.keys(), work.lease!, pending, done)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
     this.#computed += shard.rows

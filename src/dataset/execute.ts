@@ -1,5 +1,5 @@
 import type { DType } from '../core/dtype.js'
-import { ItemError, NonFiniteError } from '../core/errors.js'
+import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
 import { rowOf, rowsOf, stackRows } from '../core/rows.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { Device, PreparedProgram } from '../devices/device.js'
@@ -65,7 +65,10 @@ export class Executor {
       // Items may all be of different shapes: the oldest goes. A run that uses it holds it.
       if (this.#prepared.size > PREPARED_MAX) this.#prepared.delete(this.#prepared.keys().next().value!)
     }
-    const { compiled, program } = await preparing
+    const { compiled, program } = await preparing.catch((cause: unknown) => {
+      // What the whole dataset's check could not see: the extents of these items.
+      throw cause instanceof RecipeError ? new ItemError(ids[0] ?? '', cause.message, { cause }) : cause
+    })
     const { inputs, outputs } = compiled.program
     const made = outputs.map(({ value }) => {
       const { dtype, shape } = compiled.program.values[value]!

@@ -1,3 +1,4 @@
+import type { Fingerprint } from '../cache/options.js'
 import { IntegrityError } from '../core/errors.js'
 import { fromHex } from '../core/hash.js'
 import { requestKey } from '../core/keys.js'
@@ -5,9 +6,6 @@ import type { Source } from '../sources/source.js'
 import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
 import { Manifest } from './manifest.js'
-
-/** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
-export type Fingerprint = 'content' | 'stat' | 'combined'
 
 /** A digest is remembered when its file has been left alone for longer than the clock of the file system may lag. */
 const SETTLED_NS = 50_000_000n

@@ -22,13 +22,13 @@ export interface Compiled {
 
 /** Fields after the whole recipe. Throws RecipeError where an op does not fit what it is given; nothing is read. */
 export function checkRecipe(recipe: Recipe, fields: FieldSpecs): FieldSpecs {
-  const states = statesOf(recipe, fields).at(-1)!
+  const states = statesAlong(recipe, fields).at(-1)!
   return Object.fromEntries(Object.entries(states).map(([name, { dtype, shape }]) => [name, { dtype, shape }]))
 }
 
 /** The source fields that the recipe's outputs are made from; others are not read and are in no key. */
 export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
-  const states = statesOf(recipe, fields)
+  const states = statesAlong(recipe, fields)
   let wanted: ReadonlySet<string> = new Set(Object.keys(states.at(-1)!))
   for (let i = recipe.ops.length - 1; i >= 0; i--) {
     const { definition, params } = recipe.ops[i]!
@@ -82,7 +82,7 @@ export function compile({ ops, first }: { readonly ops: readonly OpCall[]; reado
 }
 
 /** Fields before each op, and after the last. */
-function statesOf(recipe: Recipe, fields: FieldSpecs): FieldStates[] {
+function statesAlong(recipe: Recipe, fields: FieldSpecs): FieldStates[] {
   let states: FieldStates = Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]): [string, FieldState] => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' : 'finite' }]))
   const all = [states]
   recipe.ops.forEach((op, i) => {

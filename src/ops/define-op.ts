@@ -1,8 +1,9 @@
 import { DTYPES, isDType, isFloating } from '../core/dtype.js'
+import { badFieldName } from '../core/names.js'
 import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import { canonicalJson } from '../core/canonical.js'
 import type { FieldSpec, FieldSpecs, Tensor } from '../core/tensor.js'
-import { badFieldName, describe, objectParam } from './fields.js'
+import { describe, objectParam } from './fields.js'
 import { callOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
 
 /** What the maker of an op says of it. `P` are its full parameters: plain data, all of them part of every key. */
@@ -69,7 +70,7 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
       } catch (cause) {
         fail(`infer failed: ${(cause as Error).message}`, { cause })
       }
-      return statesOf(after, fail)
+      return checkedStates(after, fail)
     },
     // A function may look at everything it is given.
     needs: (fields: FieldStates) => new Set(Object.keys(fields)),
@@ -81,7 +82,7 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
 }
 
 /** What a user's `infer` returned, checked. */
-function statesOf(after: unknown, fail: Fail): FieldStates {
+function checkedStates(after: unknown, fail: Fail): FieldStates {
   if (typeof after !== 'object' || after === null) fail(`infer must return the fields after the op, not ${show(after)}`)
   return Object.fromEntries(Object.entries(after).map(([name, spec]: [string, Partial<FieldState> | null | undefined]) => {
     const reason = badFieldName(name)

@@ -54,14 +54,6 @@ export function narrowFields(fields: FieldStates, params: OpParams, unfit: (fiel
   return left.length === 0 ? undefined : { ...params, fields: left }
 }
 
-/** Why a field cannot be called `name`, if so. Sources have the same rule. */
-export function badFieldName(name: string): string | undefined {
-  if (RESERVED.includes(name)) return `${RESERVED.join(', ')} are what items and batches have beside their fields`
-  return /^[a-z][a-z0-9_]*$/.test(name) ? undefined : 'names are snake_case: a letter, then letters, digits and _'
-}
-
-const RESERVED = ['id', 'ids', 'indices']
-
 export function describe({ dtype, shape }: FieldState): string {
   return `${dtype} [${shape.map((extent) => extent ?? '?').join(', ')}]`
 }

@@ -1,5 +1,6 @@
+import { badFieldName } from '../core/names.js'
 import { checkOptions, show } from '../core/options.js'
-import { badFieldName, fieldOf, fieldsParam, narrowFields, objectParam } from './fields.js'
+import { fieldOf, fieldsParam, narrowFields, objectParam } from './fields.js'
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 
 /** Keeps the named fields. What is not needed for them is not read and is in no key. */

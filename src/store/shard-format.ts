@@ -28,17 +28,17 @@ const NAMES: { readonly [D in DType]: string } = {
   complex64: 'F32', complex128: 'F64',
 }
 
-/** The file as segments to be written one after the other. */
+/** The file as parts to be written one after the other. */
 export function encodeBlob(tensors: readonly BlobTensor[], metadata: Readonly<Record<string, string>>): Uint8Array[] {
   const { header, order } = encodeBlobHeader(tensors, metadata)
-  const segments: Uint8Array[] = [header]
+  const parts: Uint8Array[] = [header]
   for (const { name, dtype, shape, data } of order) {
     const bytes = shape.reduce((product, extent) => product * extent, sizeOf(dtype))
     const given = data.reduce((sum, piece) => sum + piece.byteLength, 0)
     if (given !== bytes) throw new RangeError(`${name}: ${bytes} bytes declared, ${given} given`)
-    for (const piece of data) segments.push(bytesOf(piece))
+    for (const piece of data) parts.push(bytesOf(piece))
   }
-  return segments
+  return parts
 }
 
 /** The header, and the order in which the tensors' bytes follow it. */

@@ -7,7 +7,7 @@ import { fromHex, toHex } from '../core/hash.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from './owner.js'
-import { writeBlobFile, type WrittenBlob } from './publish.js'
+import { writeBlobFile, type WrittenBlob } from './write-blob.js'
 import { reserveIndex } from './space.js'
 import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
 import { Writer } from './writer.js'
@@ -197,8 +197,8 @@ export class Store {
   }
 
   /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
-  async publishShard(segments: readonly Uint8Array[], chunkBytes: number, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
-    const written = await writeBlobFile(this.layout, pending, segments, chunkBytes, this.minFree)
+  async publishShard(parts: readonly Uint8Array[], chunkBytes: number, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
+    const written = await writeBlobFile(this.layout, pending, parts, chunkBytes, this.minFree)
     const rows = keys.byteLength / 32
     const visible = await this.#writer.run('publishShard', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
@@ -208,7 +208,7 @@ export class Store {
   }
 
   /** Writes a dataset's manifest. Gives the digest of the one that counts: this one, or one that another process made meanwhile. `stale` names one to be replaced. */
-  async publishManifest(segments: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created'>, owner: string, stale: string | undefined): Promise<string> {
+  async publishManifest(parts: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created'>, owner: string, stale: string | undefined): Promise<string> {
     const pending = this.tmpName(owner)
     const chunkBytes = 2 ** 18
     let lease: Lease | undefined
@@ -217,7 +217,7 @@ export class Store {
       if (held !== undefined && held.manifest !== stale) return held.manifest
       await setTimeout(POLL_MS)
     }
-    const written = await writeBlobFile(this.layout, pending, segments, chunkBytes, this.minFree)
+    const written = await writeBlobFile(this.layout, pending, parts, chunkBytes, this.minFree)
     const now = Date.now()
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,

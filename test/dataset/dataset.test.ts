@@ -2,7 +2,7 @@ import { appendFileSync, chmodSync, copyFileSync, readFileSync, readdirSync, ren
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
-import { cast, defineOp, normalize, npz, recipe, select, type Dataset, type Tensor } from '../../src/index.js'
+import { cast, crop, defineOp, normalize, npz, recipe, select, type Dataset, type Tensor } from '../../src/index.js'
 import { fieldFrame } from '../../src/core/keys.js'
 import { items as itemsSource } from '../../src/sources/items.js'
 import { items, range, smallCache, steps, writeRows } from '../support/data.js'
@@ -247,6 +247,13 @@ describe('a dataset', () => {
     expect(read).toEqual(rows.map(({ id, fields }) => ({
       id, ragged: { dtype: 'float64', shape: fields.ragged.shape, data: Array.from(fields.ragged.data) }, varied: { dtype: 'int16', shape: fields.varied.shape, data: Array.from(fields.varied.data) },
     })))
+    await cache.close()
+  })
+
+  test('an item of a shape that an op cannot take is named', async () => {
+    const cache = await smallCache(join(tempDir(), 'cache'))
+    const source = await itemsSource([4, 9, 2].map((extent, i) => ({ id: `item ${i}`, fields: { x: new Float32Array(extent) } })))
+    await expect(cache.dataset(source, recipe([crop({ shape: [3] })]))).rejects.toMatchObject({ code: 'E_ITEM', item: 'item 2', message: expect.stringContaining('which has 2') })
     await cache.close()
   })
 

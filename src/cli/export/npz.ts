@@ -14,6 +14,8 @@ interface Member { readonly name: Buffer; readonly offset: number; readonly size
 /** Where a member's data begins, so that readers can map it. */
 const ALIGNMENT = 64
 /** Sizes and offsets from here on need the 64-bit fields of zip64. */
+/** Version of the format that knows zip64. */
+const VERSION = 45
 const LIMIT = 0xffffffff
 // An extra field that readers skip, used for alignment as other writers do.
 const PADDING_ID = 0xd935
@@ -65,21 +67,11 @@ async function writeMember(output: Output, name: string, header: Buffer, bytes: 
   const padding = (ALIGNMENT - before % ALIGNMENT) % ALIGNMENT
   const local = Buffer.alloc(30 + file.length + 20 + 4 + padding)
   local.writeUInt32LE(0x04034b50, 0)
-  local.writeUInt16LE(45, 4)
-  local.writeUInt16LE(0x0800, 6)
-  local.writeUInt16LE(0x21, 12)
-  local.writeUInt32LE(LIMIT, 18)
-  local.writeUInt32LE(LIMIT, 22)
-  local.writeUInt16LE(file.length, 26)
-  local.writeUInt16LE(24 + padding, 28)
+  commonFields(local, 4, { name: file, extraBytes: 24 + padding, crc: 0 })
   file.copy(local, 30)
-  const extra = 30 + file.length
-  local.writeUInt16LE(1, extra)
-  local.writeUInt16LE(16, extra + 2)
-  local.writeBigUInt64LE(BigInt(size), extra + 4)
-  local.writeBigUInt64LE(BigInt(size), extra + 12)
-  local.writeUInt16LE(PADDING_ID, extra + 20)
-  local.writeUInt16LE(padding, extra + 22)
+  const extra = zip64Sizes(local, 30 + file.length, size, [])
+  local.writeUInt16LE(PADDING_ID, extra)
+  local.writeUInt16LE(padding, extra + 2)
   await output.append(local)
   await output.append(header)
   let crc = native().crc32(header)
@@ -99,32 +91,41 @@ async function writeMember(output: Output, name: string, header: Buffer, bytes: 
 function centralRecord({ name, offset, size, crc }: Member): Buffer {
   const record = Buffer.alloc(46 + name.length + 28)
   record.writeUInt32LE(0x02014b50, 0)
-  record.writeUInt16LE(45, 4)
-  record.writeUInt16LE(45, 6)
-  record.writeUInt16LE(0x0800, 8)
-  record.writeUInt16LE(0x21, 14)
-  record.writeUInt32LE(crc, 16)
-  record.writeUInt32LE(LIMIT, 20)
-  record.writeUInt32LE(LIMIT, 24)
-  record.writeUInt16LE(name.length, 28)
-  record.writeUInt16LE(28, 30)
+  record.writeUInt16LE(VERSION, 4)
+  commonFields(record, 6, { name, extraBytes: 28, crc })
   record.writeUInt32LE(LIMIT, 42)
   name.copy(record, 46)
-  const extra = 46 + name.length
-  record.writeUInt16LE(1, extra)
-  record.writeUInt16LE(24, extra + 2)
-  record.writeBigUInt64LE(BigInt(size), extra + 4)
-  record.writeBigUInt64LE(BigInt(size), extra + 12)
-  record.writeBigUInt64LE(BigInt(offset), extra + 20)
+  zip64Sizes(record, 46 + name.length, size, [offset])
   return record
+}
+
+/** What local and central headers share, in one order: version, flags (UTF-8 names), no compression, time, CRC, sizes (in the zip64 field), lengths. */
+function commonFields(header: Buffer, at: number, { name, extraBytes, crc }: { name: Buffer; extraBytes: number; crc: number }): void {
+  header.writeUInt16LE(VERSION, at)
+  header.writeUInt16LE(0x0800, at + 2)
+  header.writeUInt16LE(0x21, at + 8)
+  header.writeUInt32LE(crc, at + 10)
+  header.writeUInt32LE(LIMIT, at + 14)
+  header.writeUInt32LE(LIMIT, at + 18)
+  header.writeUInt16LE(name.length, at + 22)
+  header.writeUInt16LE(extraBytes, at + 24)
+}
+
+/** The zip64 extra field: both sizes, which are equal, and what else the header sends there. Gives the offset of its end. */
+function zip64Sizes(header: Buffer, at: number, size: number, more: readonly number[]): number {
+  const values = [size, size, ...more]
+  header.writeUInt16LE(1, at)
+  header.writeUInt16LE(8 * values.length, at + 2)
+  values.forEach((value, k) => header.writeBigUInt64LE(BigInt(value), at + 4 + 8 * k))
+  return at + 4 + 8 * values.length
 }
 
 function endRecords(count: number, start: number, size: number): Buffer {
   const end = Buffer.alloc(56 + 20 + 22)
   end.writeUInt32LE(0x06064b50, 0)
   end.writeBigUInt64LE(44n, 4)
-  end.writeUInt16LE(45, 12)
-  end.writeUInt16LE(45, 14)
+  end.writeUInt16LE(VERSION, 12)
+  end.writeUInt16LE(VERSION, 14)
   end.writeBigUInt64LE(BigInt(count), 24)
   end.writeBigUInt64LE(BigInt(count), 32)
   end.writeBigUInt64LE(BigInt(size), 40)

@@ -28,8 +28,8 @@ export interface WrittenBlob {
  * A crash before 4 leaves a file in tmp/ that its dead owner no longer needs; between 4 and 6 a blob without a record. Both are swept. After 6
  * nothing is missing. A blob that exists already is replaced by the same bytes, which also mends one that rotted.
  */
-export async function writeBlobFile(layout: Layout, name: string, segments: readonly Uint8Array[], chunkBytes: number, minFree: number): Promise<WrittenBlob> {
-  const total = segments.reduce((sum, segment) => sum + segment.byteLength, 0)
+export async function writeBlobFile(layout: Layout, name: string, parts: readonly Uint8Array[], chunkBytes: number, minFree: number): Promise<WrittenBlob> {
+  const total = parts.reduce((sum, part) => sum + part.byteLength, 0)
   await requireSpace(layout.dir, total, minFree)
   const path = join(layout.tmp, name)
   // Asynchronous throughout: a rename waits for the file system's journal while another file is synced.
@@ -37,7 +37,7 @@ export async function writeBlobFile(layout: Layout, name: string, segments: read
     const file = await open(path, 'wx', 0o600)
     let written
     try {
-      written = await native().writeBlob(file.fd, segments, chunkBytes)
+      written = await native().writeBlob(file.fd, parts, chunkBytes)
       await file.chmod(0o444)
     } finally {
       await file.close()
