@@ -6,8 +6,8 @@ import { checkOptions, number, show } from './core/options.js'
 import { build, type BuildReport, type Progress } from './dataset/build.js'
 import { Dataset } from './dataset/dataset.js'
 import { Manifest } from './dataset/manifest.js'
-import type { Device } from './devices/device.js'
-import { selectDevice, type DeviceChoice } from './devices/select.js'
+import type { Device, DeviceSource } from './devices/device.js'
+import { checkDeviceChoice, deviceSource, type DeviceChoice } from './devices/select.js'
 import type { Recipe } from './ops/recipe.js'
 import type { Source } from './sources/source.js'
 import { Store } from './store/store.js'
@@ -17,7 +17,10 @@ export interface DatasetOptions {
   readonly name?: string
   /** `/`-separated label under which it is listed. */
   readonly namespace?: string
-  /** Where missing items are computed: `auto` (default), `cpu`, `webgpu`, or a device made by the caller. The bytes are the same. */
+  /**
+   * Where missing items are computed: `auto` (default; a real GPU if there is one), `cpu`, `webgpu`, `webgpu:<part of an adapter's name>`, or a device made by
+   * the caller, who closes it. The bytes are the same. It is opened when something has to be computed.
+   */
   readonly device?: DeviceChoice | Device
   /** Ranges of items in work at the same time; default: one per core. */
   readonly jobs?: number
@@ -32,7 +35,7 @@ export class Cache {
   readonly #store: Store
   readonly #options: CheckedCacheOptions
   readonly #open = new Set<Dataset>()
-  readonly #devices = new Map<string, Device>()
+  readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
   readonly #building = new Set<Promise<unknown>>()
   readonly #closing = new AbortController()
 
@@ -65,10 +68,11 @@ export class Cache {
     if (!Array.isArray(recipe?.ops)) throw new TypeError(`dataset: expected a recipe, not ${show(recipe)}; make one with recipe([…])`)
     const name = text('name', options.name)
     const namespace = text('namespace', options.namespace)
+    const device = this.#device(options.device)
     const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
     const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
       store: this.#store, source, recipe, name, namespace, jobs, signal: either,
-      device: this.#device(options.device),
+      device,
       fingerprint: this.#options.fingerprint,
       memoryBytes: this.#options.memoryBudget,
       onProgress: options.onProgress,
@@ -121,12 +125,13 @@ export class Cache {
     }
   }
 
-  #device(chosen: DeviceChoice | Device = 'auto'): Device {
-    if (typeof chosen !== 'string') return chosen
-    let device = this.#devices.get(chosen)
+  #device(chosen: DeviceChoice | Device | undefined): DeviceSource {
+    if (typeof chosen === 'object' && typeof chosen.prepare === 'function') return { exact: chosen.exact, open: () => Promise.resolve(chosen) }
+    const choice = checkDeviceChoice('dataset', chosen)
+    let device = this.#devices.get(choice)
     if (device === undefined) {
-      device = selectDevice(chosen)
-      this.#devices.set(chosen, device)
+      device = deviceSource(choice, { verdicts: { read: () => this.#store.verdicts(), write: (learned) => this.#store.judge(learned) } })
+      this.#devices.set(choice, device)
     }
     return device
   }

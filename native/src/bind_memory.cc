@@ -1,4 +1,4 @@
-// pooledBuffer: see src/native/addon.ts.
+// pooledBuffer, lendMemory, borrowMemory: see src/native/addon.ts.
 #include <napi.h>
 #include <sys/mman.h>
 
@@ -80,9 +80,32 @@ Napi::Value pooled_buffer(const Napi::CallbackInfo& info) {
   return Napi::Value(env, buffer);
 }
 
+// The address of an array's bytes, for another thread of this process.
+Napi::Value lend_memory(const Napi::CallbackInfo& info) {
+  const Bytes bytes = bytes_argument(info, 0, "bytes");
+  return Napi::BigInt::New(info.Env(), uint64_t(reinterpret_cast<uintptr_t>(bytes.data)));
+}
+
+Napi::Value borrow_memory(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsBigInt()) throw_type(env, "address must be a bigint");
+  bool lossless = false;
+  const uint64_t address = info[0].As<Napi::BigInt>().Uint64Value(&lossless);
+  const size_t bytes = integer_argument(info, 1, "bytes");
+  if (!lossless || (address == 0 && bytes > 0)) throw_range(env, "address is not one that was lent");
+  if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
+  napi_value buffer;
+  // The owner keeps the memory; this buffer is a view of it and frees nothing.
+  const napi_status status = napi_create_external_arraybuffer(env, reinterpret_cast<void*>(uintptr_t(address)), bytes, nullptr, nullptr, &buffer);
+  if (status != napi_ok) throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no buffer over " + std::to_string(bytes) + " bytes"});
+  return Napi::Value(env, buffer);
+}
+
 }  // namespace
 
 void init_memory(Napi::Env env, Napi::Object exports) {
+  exports.Set("lendMemory", Napi::Function::New(env, lend_memory, "lendMemory"));
+  exports.Set("borrowMemory", Napi::Function::New(env, borrow_memory, "borrowMemory"));
   exports.Set("pooledBuffer", Napi::Function::New(env, pooled_buffer, "pooledBuffer"));
 }
 

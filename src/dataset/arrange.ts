@@ -3,7 +3,7 @@ import { sha256 } from '../core/hash.js'
 import { frame, HASH_BYTES } from '../core/keys.js'
 import { rowOf } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
-import type { Device } from '../devices/device.js'
+import type { DeviceSource } from '../devices/device.js'
 import { inputFields, segments, type Segment } from '../ops/compile.js'
 import type { FieldStates, ItemSequence } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
@@ -26,7 +26,7 @@ const STEP_ITEMS = 1024
  * Runs the ops of dataset scope: each turns the sequence of items into another, lazily. An item that comes out of one is identified by everything that
  * went in: H( frame({ dataset_op: place }) ‖ H(identities of all source items) ‖ its index as u64 ), since any source item may have decided what it is.
  */
-export async function arrange(source: Source, recipe: Recipe, device: Device, signal: AbortSignal | undefined): Promise<Arranged> {
+export async function arrange(source: Source, recipe: Recipe, device: DeviceSource, signal: AbortSignal | undefined): Promise<Arranged> {
   const all = segments(recipe)
   const last = all.findLastIndex((segment) => segment.kind === 'dataset')
   if (last < 0) return { source, segments: all, identities: undefined }

@@ -6,16 +6,16 @@ import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
-import type { Device } from '../devices/device.js'
+import type { DeviceSource } from '../devices/device.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
-import { recipeKeyData, type Recipe } from '../ops/recipe.js'
+import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
 import { Executor, slicePiece } from './execute.js'
 import { completeManifest, requestKeyOf, statKey } from './find.js'
-import { digestsOf, identitiesOf, keysOf } from './identify.js'
+import { digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
 
@@ -23,7 +23,8 @@ export interface BuildRequest {
   readonly store: Store
   readonly source: Source
   readonly recipe: Recipe
-  readonly device: Device
+  /** Opened when an item is missing. */
+  readonly device: DeviceSource
   readonly name: string
   readonly namespace: string
   readonly fingerprint: Fingerprint
@@ -74,7 +75,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const began = performance.now()
   signal?.throwIfAborted()
   const outputs = checkRecipe(recipe, source.fields)
-  const recipeData = recipeKeyData(recipe, device.identity)
+  const recipeData = await recipeDataOn(device, recipe)
   const key = recipeKey(recipeData)
   const asked = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
@@ -348,7 +349,7 @@ class Build {
   // --- the manifest ---------------------------------------------------------------------------------------------------------
 
   async #finish(): Promise<Manifest> {
-    const { store, recipe, device, name, namespace } = this.#request
+    const { store, recipe, name, namespace } = this.#request
     const source = this.#source
     const constants: Record<string, Tensor> = {}
     for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
@@ -364,7 +365,7 @@ class Build {
         provenance: {
           source: source.description,
           files: source.files.map((file) => ({ path: file.path, size: file.size, digest: store.fileDigest(statKey(file)) })),
-          device: device.identity, versions: versions(), created: new Date().toISOString(),
+          device: this.#executor.used ?? null, versions: versions(), created: new Date().toISOString(),
         },
       }
       const rows = { identities: this.#identities, digests: this.#digests, blobOf: this.#blobOf, rowOf: this.#rowOf, blobs: this.#blobs }

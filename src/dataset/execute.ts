@@ -2,7 +2,7 @@ import type { DType } from '../core/dtype.js'
 import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
 import { rowOf, rowsOf, stackRows } from '../core/rows.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
-import type { Device, PreparedProgram } from '../devices/device.js'
+import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
 
@@ -12,12 +12,18 @@ const PREPARED_MAX = 64
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
 export class Executor {
   readonly #segments: readonly Segment[]
-  readonly #device: Device
+  readonly #device: DeviceSource
+  #used: DeviceIdentity | undefined
   readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
 
-  constructor(segments: readonly Segment[], device: Device) {
+  constructor(segments: readonly Segment[], device: DeviceSource) {
     this.#segments = segments
     this.#device = device
+  }
+
+  /** What it computed on; undefined when nothing had to be computed. */
+  get used(): DeviceIdentity | undefined {
+    return this.#used
   }
 
   /** Number of ops. */
@@ -92,7 +98,9 @@ export class Executor {
 
   async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>): Promise<{ compiled: Compiled; program: PreparedProgram }> {
     const compiled = compile(segment, specs, finite)
-    return { compiled, program: await this.#device.prepare(compiled.program) }
+    const device = await this.#device.open()
+    this.#used = device.identity
+    return { compiled, program: await device.prepare(compiled.program) }
   }
 
   async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {

@@ -1,7 +1,15 @@
 import { fieldFrame, HASH_BYTES, identityFrame } from '../core/keys.js'
 import { bytesOf, type Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
+import type { DeviceSource } from '../devices/device.js'
+import { recipeKeyData, type Recipe } from '../ops/recipe.js'
 import type { Piece } from './shard-builder.js'
+
+/** What the recipe key is made of. The device counts only where bytes may depend on it. */
+export async function recipeDataOn(device: DeviceSource, recipe: Recipe): Promise<unknown> {
+  const exact = device.exact && recipe.ops.every(({ definition }) => definition.exact)
+  return recipeKeyData(recipe, exact ? undefined : (await device.open()).identity)
+}
 
 /**
  * Identities of the items of a piece, 32 bytes each: SHA-256 of each input field's bytes, then of all of them behind the frame of names, dtypes

@@ -12,7 +12,8 @@ export interface Provenance {
   /** How the source was opened, with its paths. */
   readonly source: unknown
   readonly files: readonly { readonly path: string; readonly size: number; readonly digest: string | undefined }[]
-  readonly device: { readonly kind: string; readonly name: string; readonly driver?: string }
+  /** Where the items that were missing were computed; null when none was. */
+  readonly device: { readonly kind: string; readonly name: string; readonly driver?: string } | null
   readonly versions: Readonly<Record<string, string>>
   /** ISO 8601, UTC. */
   readonly created: string

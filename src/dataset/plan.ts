@@ -1,12 +1,12 @@
 import { recipeKey } from '../core/keys.js'
 import { byteCount } from '../core/tensor.js'
-import type { Device } from '../devices/device.js'
+import type { DeviceSource } from '../devices/device.js'
 import { checkRecipe, inputFields, segments } from '../ops/compile.js'
-import { recipeKeyData, type Recipe } from '../ops/recipe.js'
+import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Store } from '../store/store.js'
 import { Executor, slicePiece } from './execute.js'
-import { identitiesOf, keysOf } from './identify.js'
+import { identitiesOf, keysOf, recipeDataOn } from './identify.js'
 
 /** What a build would do. */
 export interface Plan {
@@ -24,13 +24,13 @@ const STEP_ITEMS = 1024
 const SAMPLE_ITEMS = 16
 
 /** Identifies every item and looks it up. Reads the source, writes nothing. `store` is undefined when there is no cache yet. */
-export async function plan(request: { readonly store: Store | undefined; readonly source: Source; readonly recipe: Recipe; readonly device: Device; readonly signal: AbortSignal | undefined }): Promise<Plan> {
+export async function plan(request: { readonly store: Store | undefined; readonly source: Source; readonly recipe: Recipe; readonly device: DeviceSource; readonly signal: AbortSignal | undefined }): Promise<Plan> {
   const { store, source, recipe, device, signal } = request
   const outputs = checkRecipe(recipe, source.fields)
   const fields = inputFields(recipe, source.fields)
   const steps = segments(recipe)
   if (steps.some((segment) => segment.kind === 'dataset')) throw new TypeError('plan: a recipe with an op of dataset scope cannot be planned without running it')
-  const key = recipeKey(recipeKeyData(recipe, device.identity))
+  const key = recipeKey(await recipeDataOn(device, recipe))
   const executor = new Executor(steps, device)
   let hits = 0
   let sampled = 0

@@ -25,6 +25,7 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
   return {
     kind: 'cpu',
     identity: { kind: 'cpu', name: addon.isaSelected() },
+    exact: true,
     async prepare(program) {
       if (closed) throw new TypeError('The device is closed')
       return prepared(program, new addon.Program(describe(program)), threads)

@@ -9,8 +9,17 @@ export interface Device {
   readonly kind: 'cpu' | 'webgpu'
   /** What computed a result, for provenance; never part of a key unless an op is inexact. */
   readonly identity: DeviceIdentity
+  /** False when nobody checked that it gives the same bytes; then its identity is part of every key. */
+  readonly exact: boolean
   prepare(program: Program): Promise<PreparedProgram>
   close(): Promise<void>
+}
+
+/** A device that is opened when something has to be computed, and not before. */
+export interface DeviceSource {
+  /** As of the device; known before it is opened. */
+  readonly exact: boolean
+  open(): Promise<Device>
 }
 
 export interface DeviceIdentity {

@@ -64,6 +64,14 @@ export interface Addon {
    */
   pooledBuffer(bytes: number): ArrayBuffer
 
+  /**
+   * The address of an array's bytes, so that another thread of this process can work on them without a copy (an ArrayBuffer over mapped memory
+   * cannot be sent to one). Whoever lends keeps the array, reachable and untouched, until the other thread has said that it is done.
+   */
+  lendMemory(bytes: Uint8Array): bigint
+  /** A buffer over lent memory. Not to be kept: it does not keep the memory alive. */
+  borrowMemory(address: bigint, bytes: number): ArrayBuffer
+
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
 }

@@ -35,15 +35,13 @@ export function recipe(ops: readonly OpCall[], options: { readonly seed?: number
   return Object.freeze({ ops: Object.freeze([...ops]), seed, toJSON: () => data })
 }
 
-/**
- * What the recipe key hashes: format, ops with all parameters, the seed when an op draws, and, when an op is not exact, the device's identity.
- */
-export function recipeKeyData({ ops, seed }: Recipe, device: { readonly kind: string; readonly name: string; readonly driver?: string | undefined }): unknown {
+/** What the recipe key hashes: format, ops with all parameters, the seed when an op draws, and `device`, which is given when bytes may depend on it. */
+export function recipeKeyData({ ops, seed }: Recipe, device: { readonly kind: string; readonly name: string; readonly driver?: string | undefined } | undefined): unknown {
   return {
     format: RECIPE_FORMAT,
     ops: ops.map(({ name, version, params }) => ({ name, version, params })),
     seed: ops.some(({ definition }) => definition.draws) ? seed ?? 0n : undefined,
-    device: ops.some(({ definition }) => !definition.exact) ? { kind: device.kind, name: device.name, driver: device.driver } : undefined,
+    device: device === undefined ? undefined : { kind: device.kind, name: device.name, driver: device.driver },
   }
 }
 

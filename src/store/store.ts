@@ -134,6 +134,17 @@ export class Store {
     return digest === undefined ? undefined : toHex(digest)
   }
 
+  /** Verdicts on GPUs, by what they are about. */
+  verdicts(): Record<string, boolean> {
+    this.#fresh()
+    // A cache that was made by an earlier version and is only read has none.
+    return Object.fromEntries(Array.from(this.#tables.verdicts?.getRange() ?? [], ({ key, value }) => [key as string, value]))
+  }
+
+  async judge(verdicts: Readonly<Record<string, boolean>>): Promise<void> {
+    if (!this.readonly) await this.#writer.run('judge', { verdicts })
+  }
+
   hasBlob(digest: string): boolean {
     return this.blobBytes(digest) !== undefined
   }

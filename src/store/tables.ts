@@ -62,6 +62,8 @@ export interface Tables {
   /** Files that are being written; `since` in milliseconds since 1970. */
   readonly pending: Database<{ owner: string; since: number }, string>
   readonly pins: Database<PinRecord, string>
+  /** Whether a GPU computes what it should; undefined in a read-only cache that never had any. */
+  readonly verdicts: Database<boolean, string> | undefined
 }
 
 export function openTables(layout: Layout, options: { readOnly: boolean }): Tables {
@@ -98,6 +100,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),
     pins: table('pins', { encoding: 'json' }),
+    verdicts: table<boolean, string>('verdicts', { encoding: 'json' }) as Database<boolean, string> | undefined,
   }
   const format = tables.counters.get('format')
   if (format !== undefined && format !== STORE_FORMAT) {

@@ -134,6 +134,11 @@ export const transactions = {
     for (const file of memo.files ?? []) tables.files.put(file.stat, buffer(file.digest))
   },
 
+  /** Remembers what the canary said of devices. */
+  judge(tables: Tables, { verdicts }: { verdicts: Readonly<Record<string, boolean>> }): void {
+    for (const [key, passed] of Object.entries(verdicts)) tables.verdicts!.put(key, passed)
+  },
+
   /** Forgets a damaged or vanished blob; what refers to it becomes a miss. */
   dropBlob(tables: Tables, { digest }: { digest: Uint8Array }): BlobRecord | undefined {
     const key = buffer(digest)

@@ -6,6 +6,7 @@ import type { Fault } from '../../src/devices/device.js'
 import { native } from '../../src/native/load.js'
 import type { Program } from '../../src/ops/program.js'
 import { interpret } from '../reference/interpret.js'
+import { engines } from '../support/gpu.js'
 
 /** More and larger cases. */
 export const LONG = process.env.TENSORCACHE_LONG === '1'
@@ -79,7 +80,7 @@ export function difference(program: Program, count: number, actual: Result, expe
   return undefined
 }
 
-/** The addon at every instruction set, with one and two threads, gives the bytes of the reference. */
+/** Every device gives the bytes of the reference: the addon at every instruction set, with one and two threads, and WebGPU on every adapter. */
 export async function expectExact(name: string, program: Program, count: number, inputs: readonly TypedArray[]): Promise<Result> {
   const expected = interpret(program, count, [...inputs])
   for (const isa of native().isaAvailable()) {
@@ -88,6 +89,15 @@ export async function expectExact(name: string, program: Program, count: number,
       const found = difference(program, count, actual, expected)
       if (found !== undefined) throw new Error(`${name} (${isa}, ${threads} threads): ${found}`)
     }
+  }
+  for (const { name: adapter, engine } of await engines()) {
+    const outputs = program.outputs.map(({ value }) => {
+      const { dtype, shape } = program.values[value]!
+      return new DTYPES[dtype].array(new ArrayBuffer(count * elementCount(shape)! * DTYPES[dtype].size))
+    })
+    const faults = await engine.run(program, { count, inputs: inputs.map(bytesOf), outputs: outputs.map(bytesOf) })
+    const found = difference(program, count, { outputs, faults }, expected)
+    if (found !== undefined) throw new Error(`${name} (${adapter}): ${found}`)
   }
   return expected
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { checkCacheOptions, type CacheOptions } from '../../cache/options.js'
 import { nearest, show } from '../../core/options.js'
+import { DEVICE_CHOICES, isDeviceChoice, type DeviceChoice } from '../../devices/select.js'
 import { builtinOps } from '../../ops/builtin.js'
 import { parseRecipe, type Recipe } from '../../ops/recipe.js'
 import type { Source } from '../../sources/source.js'
@@ -13,13 +14,12 @@ const TOP_KEYS = ['extends', 'paths', 'vars', 'cache', 'datasets']
 // The names of the library's options, all of them and no others: the compiler says so when one is added.
 const CACHE_KEYS = Object.keys({ dir: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
 const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device']
-const DEVICES = ['auto', 'cpu', 'webgpu'] as const
 
 export interface DatasetConfig {
   readonly name: string
   readonly namespace: string | undefined
   readonly recipe: Recipe
-  readonly device: (typeof DEVICES)[number] | undefined
+  readonly device: DeviceChoice | undefined
   /** Opens the source: reads headers. Rejects with ConfigError when an option does not fit the files. */
   open(): Promise<Source>
 }
@@ -66,12 +66,12 @@ export class Config {
     const namespace = section.entries.get('namespace')
     const device = section.entries.get('device')
     const deviceName = isNull(device) ? undefined : textOf(device!, under(key, 'device'))
-    if (deviceName !== undefined && !(DEVICES as readonly string[]).includes(deviceName)) fail(device!.at, under(key, 'device'), `must be one of ${DEVICES.join(', ')}, not ${show(deviceName)}`)
+    if (deviceName !== undefined && !isDeviceChoice(deviceName)) fail(device!.at, under(key, 'device'), `must be ${DEVICE_CHOICES}, not ${show(deviceName)}`)
     return {
       name,
       namespace: isNull(namespace) ? undefined : textOf(namespace!, under(key, 'namespace')),
       recipe: recipeOf(section.entries.get('recipe'), under(key, 'recipe')),
-      device: deviceName as DatasetConfig['device'],
+      device: deviceName,
       open: sourceOf(section, key),
     }
   }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { number } from '../../core/options.js'
 import { plan } from '../../dataset/plan.js'
-import { selectDevice, type DeviceChoice } from '../../devices/select.js'
+import { checkDeviceChoice, deviceSource, type DeviceChoice } from '../../devices/select.js'
 import type { DatasetConfig } from '../config/schema.js'
 import { humanBytes, humanSeconds } from '../format.js'
 import { ProgressLine } from '../progress.js'
@@ -14,7 +14,7 @@ export const build: Verb = {
   usage: '[dataset…]',
   example: 'tensorcache build train --jobs 4',
   options: {
-    device: { type: 'string', value: 'auto|cpu|webgpu', about: 'where to compute; the bytes are the same' },
+    device: { type: 'string', value: 'auto|cpu|webgpu[:NAME]', about: 'where to compute; the bytes are the same' },
     jobs: { type: 'string', value: 'N', about: 'ranges of items in work at the same time; default: one per core' },
     'dry-run': { type: 'boolean', about: 'say what is there and what would be computed; write nothing' },
   },
@@ -28,7 +28,7 @@ export const build: Verb = {
     const { jobs: given } = context.values
     const jobs = given === undefined ? undefined : number('build', 'jobs', Number(given), { integer: true, min: 1, max: 256 })
     for (const dataset of chosen) {
-      const device = (context.values.device ?? dataset.device ?? 'auto') as DeviceChoice
+      const device = checkDeviceChoice('build', context.values.device ?? dataset.device)
       if (context.values['dry-run'] === true) await dryRun(context, dataset, device)
       else await fill(context, dataset, device, jobs)
     }
@@ -48,8 +48,8 @@ async function fill(context: Context, config: DatasetConfig, device: DeviceChoic
     })
     line.clear()
     const { items, hits, computed, seconds, bytes } = dataset.report
-    const { kind, name } = dataset.provenance.device
-    if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped: 0, seconds, bytes, device: kind, adapter: name }))
+    const made = dataset.provenance.device
+    if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped: 0, seconds, bytes, device: made?.kind ?? null, adapter: made?.name ?? null }))
     else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed in ${humanSeconds(seconds)}, ${humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}`)
     await dataset.close()
   } finally {
@@ -60,7 +60,7 @@ async function fill(context: Context, config: DatasetConfig, device: DeviceChoic
 
 async function dryRun(context: Context, config: DatasetConfig, choice: DeviceChoice): Promise<void> {
   const cache = existsSync(join(context.cacheDir(), 'index/data.mdb')) ? await context.openCache({ readonly: true }) : undefined
-  const device = selectDevice(choice)
+  const device = deviceSource(choice)
   const source = await config.open()
   try {
     const found = await plan({ store: cache?.store, source, recipe: config.recipe, device, signal: context.signal })

@@ -29,7 +29,7 @@ export const info: Verb = {
       ['constants', Object.entries(constants).map(([name, { dtype, shape }]) => `${name} ${dtype} ${shapeText(shape)}`).join(', ') || '-'],
       ...(facts.recipe as { ops: { name: string; version: number; params: unknown }[] }).ops.map(({ name, version, params }, i) => [i === 0 ? 'recipe' : '', `${name} (version ${version}) ${JSON.stringify(params)}`]),
       ...provenance.files.map(({ path, size, digest }, i) => [i === 0 ? 'source' : '', `${path}, ${humanBytes(size)}${digest === undefined ? '' : `, ${digest.slice(0, 16)}`}`]),
-      ['computed', `${provenance.created} on ${provenance.device.kind} (${provenance.device.name}), ${Object.entries(provenance.versions).map(([name, version]) => `${name} ${version}`).join(', ')}`],
+      ['computed', `${provenance.created} ${provenance.device === null ? '' : `on ${provenance.device.kind} (${provenance.device.name}), `}${Object.entries(provenance.versions).map(([name, version]) => `${name} ${version}`).join(', ')}`],
       ...shards.map(({ digest, bytes }, i) => [i === 0 ? 'shards' : '', `${digest.slice(0, 16)} ${bytes === null ? 'missing' : humanBytes(bytes)}`]),
       ...pins.map(({ owner, since }, i) => [i === 0 ? 'open in' : '', `${owner} since ${since}`]),
     ]

@@ -1,0 +1,144 @@
+import { checkOptions, choice, number } from '../core/options.js'
+import type { Program } from '../ops/program.js'
+import { createCpuDevice } from './cpu.js'
+import type { Device, DeviceIdentity, Fault, PreparedProgram, ProgramBatch } from './device.js'
+import type { Backend, BackendOptions } from './webgpu/backend.js'
+import type { Verdicts } from './webgpu/canary.js'
+import type { AdapterFacts } from './webgpu/dawn.js'
+import { GpuError } from './webgpu/errors.js'
+import { LocalBackend } from './webgpu/local.js'
+import { RemoteBackend } from './webgpu/remote.js'
+
+/** Verdicts of the canary, kept from one process to the next. */
+export interface VerdictStore {
+  read(): Verdicts | Promise<Verdicts>
+  write(learned: Verdicts): void | Promise<void>
+}
+
+export interface WebgpuDeviceOptions {
+  /** A part of the adapter's name; default: a real GPU before a software adapter. */
+  readonly adapter?: string
+  /** Where Dawn lives: a `worker` thread of its own (default), or the `main` one, for those who share buffers with it. */
+  readonly thread?: 'worker' | 'main'
+  /** Bytes on the device: work under way and buffers kept for the next may take so much each. Default 512 MiB. */
+  readonly poolBytes?: number
+  /** Bytes of all values of the items that are computed together. Default 64 MiB. The bytes of results do not depend on it. */
+  readonly frameBytes?: number
+  /** Bytes of one binding at most; default: what the adapter can. Larger work is split. */
+  readonly bindingBytes?: number
+  /** Invocations per workgroup, a power of two from 16 to 256; default 256. The bytes of results do not depend on it. */
+  readonly workgroupSize?: number
+  /** The device is destroyed after so many milliseconds without work; default 2,000. */
+  readonly idleMs?: number
+  /** `skip` trusts the device unseen; what it computes is then marked inexact and never shared with other devices. Default `check`. */
+  readonly canary?: 'check' | 'skip'
+  /** Where verdicts of the canary are remembered; default: nowhere. */
+  readonly verdicts?: VerdictStore
+}
+
+const OPTIONS = ['adapter', 'thread', 'poolBytes', 'frameBytes', 'bindingBytes', 'workgroupSize', 'idleMs', 'canary', 'verdicts']
+
+/** A device that says what it runs on. */
+export interface WebgpuDevice extends Device {
+  readonly kind: 'webgpu'
+  readonly adapter: AdapterFacts
+}
+
+/**
+ * WebGPU through Dawn. Kernels that the device fails the canary of, batches it cannot hold and batches it was lost with are computed by the CPU, which gives the
+ * same bytes; a warning says so once. Rejects with MissingDependencyError when there is no adapter or no `webgpu` package.
+ */
+export async function createWebgpuDevice(options: WebgpuDeviceOptions = {}): Promise<WebgpuDevice> {
+  const where = 'createWebgpuDevice'
+  checkOptions(where, options, OPTIONS)
+  const checked: BackendOptions = {
+    adapter: options.adapter,
+    poolBytes: number(where, 'poolBytes', options.poolBytes, { integer: true, min: 0 }, 512 * 2 ** 20),
+    frameBytes: number(where, 'frameBytes', options.frameBytes, { integer: true, min: 1 }, 64 * 2 ** 20),
+    bindingBytes: number(where, 'bindingBytes', options.bindingBytes, { integer: true, min: 4096 }, 2 ** 32),
+    workgroupSize: number(where, 'workgroupSize', options.workgroupSize, { integer: true, min: 16, max: 256 }, 256),
+    idleMs: number(where, 'idleMs', options.idleMs, { min: 0 }, 2_000),
+    canary: choice(where, 'canary', options.canary, ['check', 'skip'] as const, 'check') === 'check',
+    known: await options.verdicts?.read() ?? {},
+  }
+  if (!Number.isInteger(Math.log2(checked.workgroupSize))) throw new TypeError(`${where}: workgroupSize must be a power of two, not ${checked.workgroupSize}`)
+  const thread = choice(where, 'thread', options.thread, ['worker', 'main'] as const, 'worker')
+  const backend = thread === 'worker' ? await RemoteBackend.open(checked) : await LocalBackend.open(checked)
+  return new Webgpu(backend, checked.canary, options.verdicts)
+}
+
+/** @internal Joins a backend with the CPU that stands in for it. */
+export class Webgpu implements WebgpuDevice {
+  readonly kind = 'webgpu'
+  readonly identity: DeviceIdentity
+  readonly exact: boolean
+  readonly adapter: AdapterFacts
+  readonly #backend: Backend
+  readonly #verdicts: VerdictStore | undefined
+  readonly #cpu: Device
+  readonly #warned = new Set<string>()
+  #programs = 0
+
+  constructor(backend: Backend, exact: boolean, verdicts: VerdictStore | undefined) {
+    this.#backend = backend
+    this.#verdicts = verdicts
+    this.#cpu = createCpuDevice()
+    this.adapter = backend.facts
+    this.identity = { kind: 'webgpu', name: backend.facts.name, driver: backend.facts.driver }
+    this.exact = exact
+  }
+
+  async prepare(program: Program): Promise<PreparedProgram> {
+    const id = this.#programs++
+    let cpu: Promise<PreparedProgram> | undefined
+    const onCpu = async (batch: ProgramBatch): Promise<readonly Fault[]> => (await (cpu ??= this.#cpu.prepare(program))).run(batch)
+    const usable = await this.#usable(id, program)
+    // Whoever forgets the program need not tell: the thread forgets it too.
+    const prepared: PreparedProgram = {
+      program,
+      scratchBytes: 0,
+      run: async (batch) => {
+        if (!usable) return onCpu(batch)
+        try {
+          return await this.#backend.run(id, batch.count, batch.inputs, batch.outputs)
+        } catch (error) {
+          this.#warn(error)
+          return onCpu(batch)
+        }
+      },
+    }
+    if (usable) released.register(prepared, () => this.#backend.release(id))
+    return prepared
+  }
+
+  async close(): Promise<void> {
+    await this.#backend.close()
+    await this.#cpu.close()
+  }
+
+  async #usable(id: number, program: Program): Promise<boolean> {
+    try {
+      const { failed, learned } = await this.#backend.prepare(id, program)
+      if (Object.keys(learned).length > 0) await this.#verdicts?.write(learned)
+      if (failed.length === 0) return true
+      this.#say(failed.join(), `${this.identity.name} computes ${failed.join(', ')} otherwise than the reference; the CPU computes instead`)
+    } catch (error) {
+      this.#warn(error)
+    }
+    return false
+  }
+
+  #warn(error: unknown): void {
+    if (!(error instanceof GpuError)) throw error
+    // What does not fit is no defect: the next items may.
+    this.#say(error.reason, `${this.identity.name}: ${error.message}; the CPU computes what is concerned`)
+  }
+
+  #say(kind: string, message: string): void {
+    if (this.#warned.has(kind)) return
+    this.#warned.add(kind)
+    process.emitWarning(`tensorcache: ${message}, with the same bytes`, { code: 'TENSORCACHE_DEVICE' })
+  }
+}
+
+const released = new FinalizationRegistry<() => void>((release) => release())

@@ -1,0 +1,33 @@
+import type { Program } from '../../ops/program.js'
+import type { TypedArray } from '../../core/dtype.js'
+import type { Fault } from '../device.js'
+import type { Verdicts } from './canary.js'
+import type { AdapterFacts } from './dawn.js'
+import type { EngineOptions } from './engine.js'
+
+export interface BackendOptions extends EngineOptions {
+  /** A part of the adapter's name; the best one when left out. */
+  readonly adapter: string | undefined
+  /** False: nothing is checked, and nothing is promised. */
+  readonly canary: boolean
+  /** Verdicts of earlier runs. */
+  readonly known: Verdicts
+}
+
+export interface Preparation {
+  /** Kernels of the program that the device fails, or why it cannot run it at all. */
+  readonly failed: readonly string[]
+  /** Verdicts that were not known before. */
+  readonly learned: Verdicts
+}
+
+/** The GPU as a device sees it, on whatever thread it lives. Rejects with GpuError, after which the device may be asked again. */
+export interface Backend {
+  readonly facts: AdapterFacts
+  /** Compiles what the program needs and checks the device with it. `id` is how `run` names the program. */
+  prepare(id: number, program: Program): Promise<Preparation>
+  run(id: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]>
+  /** Forgets a program. */
+  release(id: number): void
+  close(): Promise<void>
+}

@@ -1,0 +1,104 @@
+import { MissingDependencyError } from '../../core/errors.js'
+
+/** What is known of an adapter without opening a device on it. */
+export interface AdapterFacts {
+  /** As the driver calls it, `NVIDIA H200` or `llvmpipe (LLVM 15.0.6, 256 bits)`; an adapter is asked for by a part of it. */
+  readonly name: string
+  readonly vendor: string
+  readonly architecture: string
+  /** Driver and its version, as far as Dawn tells. */
+  readonly driver: string
+  /** True when a processor emulates it. */
+  readonly software: boolean
+  readonly features: readonly string[]
+  readonly limits: Readonly<Record<string, number>>
+}
+
+export interface FoundAdapter {
+  readonly adapter: GPUAdapter
+  readonly facts: AdapterFacts
+}
+
+/** The limits that kernels profit from; everything else stays at WebGPU's defaults. */
+const LIMITS = [
+  'maxBufferSize', 'maxStorageBufferBindingSize', 'maxComputeWorkgroupsPerDimension', 'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX', 'maxComputeWorkgroupStorageSize', 'minStorageBufferOffsetAlignment',
+] as const
+
+/** All adapters that Dawn finds here, as the drivers list them. Rejects with MissingDependencyError when the package is not installed. */
+export async function findAdapters(): Promise<FoundAdapter[]> {
+  const found: FoundAdapter[] = []
+  for (const name of await adapterNames()) {
+    const adapter = await (await instanceFor(name)).requestAdapter()
+    if (adapter !== null) found.push({ adapter, facts: factsOf(name, adapter) })
+  }
+  return found
+}
+
+/** The adapter whose name contains `name`; without one, a real GPU before a software adapter. */
+export async function chooseAdapter(name: string | undefined): Promise<FoundAdapter | undefined> {
+  const found = await findAdapters()
+  if (name === undefined) return found.find(({ facts }) => !facts.software) ?? found[0]
+  return found.find(({ facts }) => facts.name.toLowerCase().includes(name.toLowerCase()))
+}
+
+/** A device with the adapter's own limits, which are far above WebGPU's defaults. */
+export function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+  return adapter.requestDevice({ requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])) })
+}
+
+interface Dawn {
+  create(flags: string[]): GPU
+}
+
+let loading: Promise<Dawn> | undefined
+
+/**
+ * Dawn instances by adapter name, for as long as the thread lives: when an instance was collected while a device of its own was in use, the process
+ * crashed or hung.
+ */
+const instances = new Map<string, GPU>()
+
+/** Dawn, loaded on first use. WebGPU's constants become globals of the thread, as the package asks for. */
+function dawn(): Promise<Dawn> {
+  loading ??= (async () => {
+    try {
+      const { create, globals } = await import('webgpu')
+      Object.assign(globalThis, globals)
+      return { create }
+    } catch (cause) {
+      throw new MissingDependencyError('device "webgpu" needs the package webgpu: npm install webgpu', { cause })
+    }
+  })()
+  return loading
+}
+
+async function instanceFor(name: string): Promise<GPU> {
+  let instance = instances.get(name)
+  if (instance === undefined) {
+    instance = (await dawn()).create([`adapter=${name}`])
+    instances.set(name, instance)
+  }
+  return instance
+}
+
+async function adapterNames(): Promise<string[]> {
+  try {
+    // There is no call that lists adapters, but a name that cannot be is answered with those that are.
+    await (await instanceFor('\u0001')).requestAdapter()
+    return []
+  } catch (error) {
+    if (error instanceof MissingDependencyError) throw error
+    return [...new Set(Array.from((error as Error).message.matchAll(/name: '(.*)'$/gm), (match) => match[1]!))]
+  }
+}
+
+function factsOf(name: string, adapter: GPUAdapter): AdapterFacts {
+  const { vendor, architecture, description, isFallbackAdapter } = adapter.info
+  return {
+    name, vendor, architecture, driver: description,
+    software: isFallbackAdapter === true || /llvmpipe|lavapipe|swiftshader|basic render/i.test(name),
+    features: [...adapter.features].sort(),
+    limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])),
+  }
+}

@@ -1,0 +1,199 @@
+import { DTYPES } from '../../core/dtype.js'
+import { elementCount } from '../../core/tensor.js'
+import type { Program } from '../../ops/program.js'
+import type { Fault } from '../device.js'
+import type { FoundAdapter } from './dawn.js'
+import { GpuError } from './errors.js'
+import { Frame, type FrameWork } from './frame.js'
+import { Gate } from './gate.js'
+import { Session, type Variant } from './session.js'
+import { encodeStep, judges, variantsOf, type Work } from './steps.js'
+
+export interface EngineOptions {
+  /** Bytes on the device that work under way, and buffers kept for the next, may each take. */
+  readonly poolBytes: number
+  /** Bytes of all values of the items that are computed together. */
+  readonly frameBytes: number
+  /** Bytes of one binding at most; the adapter's own limit when that is less. */
+  readonly bindingBytes: number
+  readonly workgroupSize: number
+  /** The device is destroyed after so long without work, and opened again when there is some. */
+  readonly idleMs: number
+}
+
+/** Items, one after the other in each array. */
+export interface EngineBatch {
+  readonly count: number
+  readonly inputs: readonly Uint8Array[]
+  readonly outputs: readonly Uint8Array[]
+}
+
+/** Frames under way: one is uploaded, one computed, one read back. */
+const FRAMES = 3
+
+/** Runs programs on one adapter. A device is opened when there is work and destroyed when there was none for a while. Rejects with GpuError. */
+export class Engine {
+  readonly #adapter: GPUAdapter
+  readonly #options: EngineOptions
+  readonly #gate: Gate
+  #session: Promise<Session> | undefined
+  #running = 0
+  #idle: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor({ adapter }: FoundAdapter, options: EngineOptions) {
+    this.#adapter = adapter
+    this.#options = options
+    this.#gate = new Gate(FRAMES, options.poolBytes)
+  }
+
+  /** Compiles what the program needs. */
+  async prepare(program: Program): Promise<void> {
+    await this.#withSession((session) => compile(session, program))
+  }
+
+  async run(program: Program, { count, inputs, outputs }: EngineBatch): Promise<Fault[]> {
+    return this.#withSession(async (session) => {
+      await compile(session, program)
+      const perItem = program.values.map(({ dtype, shape }) => elementCount(shape)! * DTYPES[dtype].size)
+      const itemBytes = Math.max(1, perItem.reduce((a, b) => a + b, 0))
+      const bindingBytes = Math.floor(Math.min(this.#options.bindingBytes, session.device.limits.maxStorageBufferBindingSize, BINDING_BYTES_MAX) / 256) * 256
+      const fitting = Math.min(Math.floor(this.#options.frameBytes / itemBytes), Math.floor(bindingBytes / Math.max(1, ...perItem)))
+      let items = Math.max(1, Math.min(fitting, ITEMS_MAX, count))
+      const faults: Fault[] = []
+      const range = async (start: number, stop: number): Promise<void> => {
+        const cut = (arrays: readonly Uint8Array[], ports: readonly { readonly value: number }[]): Uint8Array[] =>
+          arrays.map((bytes, k) => bytes.subarray(start * perItem[ports[k]!.value]!, stop * perItem[ports[k]!.value]!))
+        const found = await this.#gate.run((stop - start) * itemBytes, () => runFrame(session, program, bindingBytes, { count: stop - start, inputs: cut(inputs, program.inputs), outputs: cut(outputs, program.outputs) }))
+        for (const fault of found) faults.push({ ...fault, item: fault.item + start })
+      }
+      for (let start = 0; start < count;) {
+        const starts: number[] = []
+        for (let at = start; at < count; at += items) starts.push(at)
+        const results = await Promise.allSettled(starts.map((at) => range(at, Math.min(count, at + items))))
+        const failed = results.findIndex((result) => result.status === 'rejected')
+        if (failed < 0) break
+        const { reason } = results[failed] as PromiseRejectedResult
+        // Less at a time may fit.
+        if (!(reason instanceof GpuError) || reason.reason !== 'out-of-memory' || items === 1) throw reason
+        session.pool.trim(0)
+        items = Math.ceil(items / 2)
+        faults.length = 0
+        start = 0
+      }
+      return faults.sort((a, b) => a.item - b.item)
+    })
+  }
+
+  /** A frame of its own, for kernels that belong to no program. */
+  withFrame<T>(kernels: readonly string[], work: (frame: Frame) => Promise<T>): Promise<T> {
+    return this.#withSession(async (session) => {
+      await Promise.all(kernels.map((kernel) => session.compile({ kernel, constants: {} })))
+      return this.#gate.run(0, () => work(new Frame(session)))
+    })
+  }
+
+  /** The device that is open now, for tests. */
+  get session(): Promise<Session> | undefined {
+    return this.#session
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#end()
+  }
+
+  async #withSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new GpuError('failed', 'the device is closed')
+    clearTimeout(this.#idle)
+    this.#running++
+    try {
+      return await work(await this.#open())
+    } finally {
+      this.#running--
+      if (this.#running === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), this.#options.idleMs).unref()
+    }
+  }
+
+  async #open(): Promise<Session> {
+    const open = await this.#session?.catch(() => undefined)
+    if (open !== undefined && open.lost === undefined) return open
+    const opening = this.#session = Session.open(this.#adapter, { poolBytes: this.#options.poolBytes, workgroupSize: this.#options.workgroupSize })
+    try {
+      return await opening
+    } catch (cause) {
+      throw new GpuError('lost', `no device can be opened (${(cause as Error).message})`, { cause })
+    }
+  }
+
+  async #end(): Promise<void> {
+    clearTimeout(this.#idle)
+    const session = this.#session
+    this.#session = undefined
+    ;(await session?.catch(() => undefined))?.destroy()
+  }
+}
+
+/** Kernels count elements in 32 bits. */
+const BINDING_BYTES_MAX = 2 ** 31 - 256
+/** Bounds the tables of faults and the host's part of statistics. */
+const ITEMS_MAX = 65_536
+
+async function compile(session: Session, program: Program): Promise<void> {
+  const variants: Variant[] = program.steps.flatMap((step) => variantsOf(step, program))
+  await Promise.all(variants.map((variant) => session.compile(variant)))
+}
+
+/** Computes some items: upload, all steps, read back. */
+async function runFrame(session: Session, program: Program, bindingBytes: number, { count, inputs, outputs }: EngineBatch): Promise<Fault[]> {
+  const judging = program.steps.flatMap((step, at) => judges(step, program) ? [at] : [])
+  const faultsOf = new Map(judging.map((at, k) => [at, 2 * k * count]))
+  const faultWords = Math.max(4, 2 * judging.length * count)
+  const frame = new Frame(session)
+  const buffers: (GPUBuffer | undefined)[] = []
+  let faultBuffer: GPUBuffer | undefined
+  const found: Fault[] = []
+  const work = function * (): FrameWork {
+    const initial = new Uint32Array(faultWords)
+    for (let i = 1; i < faultWords; i += 2) initial[i] = 0xffffffff
+    faultBuffer = frame.buffer(initial.byteLength)
+    frame.upload(faultBuffer, new Uint8Array(initial.buffer))
+    program.inputs.forEach(({ value }, k) => {
+      const buffer = frame.buffer(inputs[k]!.byteLength)
+      frame.upload(buffer, inputs[k]!)
+      buffers[value] = buffer
+    })
+    const last = lastUses(program)
+    const state: Work = { frame, program, count, buffers, faults: faultBuffer, faultsOf, bindingBytes }
+    for (let at = 0; at < program.steps.length; at++) {
+      yield * encodeStep(state, at)
+      for (const value of last[at]!) {
+        frame.free(buffers[value]!)
+        buffers[value] = undefined
+      }
+    }
+  }
+  const visits = (): { buffer: GPUBuffer; bytes: number }[] => [
+    { buffer: faultBuffer!, bytes: faultWords * 4 },
+    ...program.outputs.map(({ value }, k) => ({ buffer: buffers[value]!, bytes: outputs[k]!.byteLength })),
+  ]
+  await frame.run(work(), visits, ([faults, ...made]) => {
+    const words = new Uint32Array(faults!.buffer, faults!.byteOffset, faultWords)
+    for (let item = 0; item < count; item++) {
+      const step = judging.find((at) => words[faultsOf.get(at)! + 2 * item]! > 0)
+      if (step !== undefined) found.push({ step, item, count: words[faultsOf.get(step)! + 2 * item]!, index: words[faultsOf.get(step)! + 2 * item + 1]! })
+    }
+    made.forEach((bytes, k) => outputs[k]!.set(bytes))
+  })
+  return found
+}
+
+/** For each step the values that nothing after it needs. */
+function lastUses(program: Program): number[][] {
+  const last = new Map<number, number>()
+  program.steps.forEach((step, at) => { last.set(step.in, at) })
+  for (const { value } of program.outputs) last.delete(value)
+  const ends: number[][] = program.steps.map(() => [])
+  for (const [value, at] of last) ends[at]!.push(value)
+  return ends
+}

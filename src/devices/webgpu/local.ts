@@ -1,0 +1,70 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { MissingDependencyError } from '../../core/errors.js'
+import { bytesOf } from '../../core/tensor.js'
+import type { TypedArray } from '../../core/dtype.js'
+import type { Program } from '../../ops/program.js'
+import type { Fault } from '../device.js'
+import type { Backend, BackendOptions, Preparation } from './backend.js'
+import { Canary } from './canary.js'
+import { chooseAdapter, type AdapterFacts } from './dawn.js'
+import { Engine } from './engine.js'
+import { GpuError } from './errors.js'
+import { variantsOf } from './steps.js'
+
+/** The GPU on this thread. */
+export class LocalBackend implements Backend {
+  readonly facts: AdapterFacts
+  readonly engine: Engine
+  readonly #canary: Canary | undefined
+  readonly #programs = new Map<number, Program>()
+
+  private constructor(facts: AdapterFacts, engine: Engine, canary: Canary | undefined) {
+    this.facts = facts
+    this.engine = engine
+    this.#canary = canary
+  }
+
+  /** Rejects with MissingDependencyError when there is no adapter of that name, or the package is not installed. */
+  static async open(options: BackendOptions): Promise<LocalBackend> {
+    const found = await chooseAdapter(options.adapter)
+    if (found === undefined) {
+      throw new MissingDependencyError(`device "webgpu" found no adapter${options.adapter === undefined ? '' : ` whose name contains "${options.adapter}"`}; ${HOW_TO_GET_ONE}`)
+    }
+    const engine = new Engine(found, options)
+    return new LocalBackend(found.facts, engine, options.canary ? new Canary(engine, found.facts, dawnVersion(), options.known) : undefined)
+  }
+
+  async prepare(id: number, program: Program): Promise<Preparation> {
+    const kernels = program.steps.flatMap((step) => variantsOf(step, program).map(({ kernel }) => kernel))
+    const checked = await this.#canary?.check(kernels) ?? { failed: [], learned: {} }
+    if (checked.failed.length === 0) {
+      await this.engine.prepare(program)
+      this.#programs.set(id, program)
+    }
+    return checked
+  }
+
+  async run(id: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]> {
+    const program = this.#programs.get(id)
+    if (program === undefined) throw new GpuError('failed', 'the program was not prepared')
+    return this.engine.run(program, { count, inputs: inputs.map(bytesOf), outputs: outputs.map(bytesOf) })
+  }
+
+  release(id: number): void {
+    this.#programs.delete(id)
+  }
+
+  close(): Promise<void> {
+    return this.engine.close()
+  }
+}
+
+const HOW_TO_GET_ONE = 'a GPU needs its Vulkan driver, and without a GPU a software adapter does: apt install mesa-vulkan-drivers (Mesa 24 or newer)'
+
+/** Version of the package that brings Dawn. */
+export function dawnVersion(): string {
+  const entry = createRequire(import.meta.url).resolve('webgpu')
+  return (JSON.parse(readFileSync(join(dirname(entry), 'package.json'), 'utf8')) as { version: string }).version
+}

@@ -1,0 +1,30 @@
+import type { Program } from '../../ops/program.js'
+import type { Fault } from '../device.js'
+import type { BackendOptions, Preparation } from './backend.js'
+import type { AdapterFacts } from './dawn.js'
+import type { GpuError } from './errors.js'
+
+/** What the thread that holds the device is started with. */
+export interface ThreadData {
+  readonly options: BackendOptions
+  /** Int32: set and notified when the device is gone, for a process that is exiting. */
+  readonly gone: SharedArrayBuffer
+}
+
+/** Memory of the main thread, lent until the reply. */
+export interface Lent {
+  readonly address: bigint
+  readonly bytes: number
+}
+
+export type Request =
+  | { readonly id: number; readonly kind: 'prepare'; readonly program: number; readonly steps: Program }
+  | { readonly id: number; readonly kind: 'run'; readonly program: number; readonly count: number; readonly inputs: readonly Lent[]; readonly outputs: readonly Lent[] }
+  | { readonly id: number; readonly kind: 'release'; readonly program: number }
+  | { readonly id: number; readonly kind: 'close' }
+
+export type Reply =
+  | { readonly kind: 'open'; readonly facts: AdapterFacts }
+  | { readonly kind: 'refused'; readonly missing: boolean; readonly message: string }
+  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | undefined }
+  | { readonly kind: 'failed'; readonly id: number; readonly reason: GpuError['reason']; readonly message: string }
