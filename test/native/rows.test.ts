@@ -118,6 +118,8 @@ describe('RowTable', () => {
     [1, 1, 1, 1], [10, 1, 3, 64], [100, 7, 4, 64], [100, 64, 1, 4096], [257, 513, 5, 1000],
     // Enough bytes for two threads.
     [300, 16384, 3, 65536],
+    // Whole pages, and sizes beside them.
+    [100, 8191, 2, 65536], [70, 8192, 3, 65536], [64, 16383, 3, 65536], [64, 16397, 3, 65536], [50, 32768, 2, 65536], [9, 65536, 2, 65536], [1, 1_500_001, 1, 65536],
   ])('%i rows of %i bytes in %i blobs', async (rows, rowBytes, blobs, chunk) => {
     const { row, rows: gathered } = await table(rows, rowBytes, blobs, chunk)
     const indices = Float64Array.from({ length: 2 * rows }, (_, k) => (k * 7919) % rows)
@@ -126,6 +128,21 @@ describe('RowTable', () => {
     expect(await gathered.gather(indices, room.subarray(1, -1))).toBe(-1)
     expect(Buffer.from(room.subarray(1, -1)).equals(Buffer.concat(Array.from(indices, row)))).toBe(true)
     expect([room[0], room.at(-1)]).toEqual([0xa5, 0xa5])
+  })
+
+  test('rows of whole pages are right wherever they go to in a cache line', async () => {
+    for (const rowBytes of [16384, 32768]) {
+      const { row, rows } = await table(20, rowBytes, 3, 65536)
+      const indices = Float64Array.from({ length: 40 }, (_, k) => (k * 7919) % 20)
+      const expected = Buffer.concat(Array.from(indices, row))
+      const room = new Uint8Array(expected.length + 130)
+      for (let at = 1; at <= 65; at++) {
+        room.fill(0xa5)
+        expect(await rows.gather(indices, room.subarray(at, at + expected.length))).toBe(-1)
+        expect(expected.equals(room.subarray(at, at + expected.length)), `offset ${at}`).toBe(true)
+        expect([room[at - 1], room[at + expected.length]]).toEqual([0xa5, 0xa5])
+      }
+    }
   })
 
   test('nothing is asked for, nothing is touched', async () => {
@@ -154,10 +171,10 @@ describe('RowTable', () => {
     }
   })
 
-  test('a blob that is truncated later is damage', async () => {
-    const { made, rows } = await table(40, 4096, 2, 4096)
-    const all = Float64Array.from({ length: 40 }, (_, i) => i)
-    const out = new Uint8Array(40 * 4096)
+  test.each([[40, 4096], [200, 16384]])('a blob that is truncated later is damage: %i rows of %i bytes', async (count, rowBytes) => {
+    const { made, rows } = await table(count, rowBytes, 2, 4096)
+    const all = Float64Array.from({ length: count }, (_, i) => i)
+    const out = new Uint8Array(count * rowBytes)
     expect(await rows.gather(all, out)).toBe(-1)
     truncateSync(made[1]!.path, 5000)
     expect(await rows.gather(all, out)).toBe(1)

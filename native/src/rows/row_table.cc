@@ -15,6 +15,27 @@ void announce(const RowPlace& place, uint64_t row_bytes) {
   for (uint64_t at = 0; at < std::min(row_bytes, kBytesAhead); at += 64) __builtin_prefetch(data + at);
 }
 
+#ifdef __x86_64__
+// Processors look ahead within a page and not across its end, so that a copy from one place waits for memory at each page; of four that take turns, one
+// waits. Faster than memcpy for rows of four pages, a little for eight; slower for rows that are not whole pages, and the same for longer ones.
+constexpr uint64_t kPlaces = 4;
+constexpr uint64_t kPlaceBytes = 4096;
+constexpr uint64_t kLine = 64;
+
+void copy_row(uint8_t* out, const uint8_t* from, uint64_t bytes) {
+  if (bytes != kPlaces * kPlaceBytes && bytes != 2 * kPlaces * kPlaceBytes) {
+    std::memcpy(out, from, bytes);
+    return;
+  }
+  const uint64_t piece = bytes / kPlaces;
+  for (uint64_t at = 0; at < piece; at += kLine) {
+    for (uint64_t place = 0; place < bytes; place += piece) std::memcpy(out + place + at, from + place + at, kLine);
+  }
+}
+#else
+void copy_row(uint8_t* out, const uint8_t* from, uint64_t bytes) { std::memcpy(out, from, bytes); }
+#endif
+
 }  // namespace
 
 int64_t RowTable::locate(std::span<const double> indices, RowPlace* places) const {
@@ -42,7 +63,7 @@ int64_t RowTable::copy(std::span<const RowPlace> places, uint8_t* out) const {
     if (copied + kRowsAhead < places.size()) announce(places[copied + kRowsAhead], row_bytes_);
     const auto& [blob, offset] = places[copied];
     if (!blob->is_verified(offset, row_bytes_) && blob->verify(offset, row_bytes_) >= 0) break;
-    std::memcpy(out, blob->data() + offset, row_bytes_);
+    copy_row(out, blob->data() + offset, row_bytes_);
   }
   // A page that was lost after its check was copied as zeros; the mapping was marked before they could be read.
   for (size_t k = 0; k < copied; k++) {
