@@ -20,7 +20,7 @@ async function visit(example: Example): Promise<Visit> {
   }
   const seconds = (performance.now() - began) / 1000
   const { device } = dataset.provenance
-  const result = { items: dataset.length, computed: dataset.report.computed, seconds, device: `${device.kind} (${device.name})`, digest: dataset.digest }
+  const result = { items: dataset.length, computed: dataset.report.computed, seconds, device: device === null ? '' : `${device.kind} (${device.name})`, digest: dataset.digest }
   source.close()
   await cache.close()
   return result

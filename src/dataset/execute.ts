@@ -66,15 +66,12 @@ export class Executor {
     const signature = JSON.stringify([segment.first, specs, [...finite].sort()])
     let preparing = this.#prepared.get(signature)
     if (preparing === undefined) {
-      preparing = this.#prepare(segment, specs, finite)
+      preparing = this.#prepare(segment, specs, finite, ids[0] ?? '')
       this.#prepared.set(signature, preparing)
       // Items may all be of different shapes: the oldest goes. A run that uses it holds it.
       if (this.#prepared.size > PREPARED_MAX) this.#prepared.delete(this.#prepared.keys().next().value!)
     }
-    const { compiled, program } = await preparing.catch((cause: unknown) => {
-      // What the whole dataset's check could not see: the extents of these items.
-      throw cause instanceof RecipeError ? new ItemError(ids[0] ?? '', cause.message, { cause }) : cause
-    })
+    const { compiled, program } = await preparing
     const { inputs, outputs } = compiled.program
     const made = outputs.map(({ value }) => {
       const { dtype, shape } = compiled.program.values[value]!
@@ -96,8 +93,14 @@ export class Executor {
     return { piece: { count: piece.count, fields }, finite: compiled.finite }
   }
 
-  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>): Promise<{ compiled: Compiled; program: PreparedProgram }> {
-    const compiled = compile(segment, specs, finite)
+  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+    let compiled: Compiled
+    try {
+      compiled = compile(segment, specs, finite)
+    } catch (cause) {
+      // What the whole dataset's check could not see: the extents of these items.
+      throw cause instanceof RecipeError ? new ItemError(id, cause.message, { cause }) : cause
+    }
     const device = await this.#device.open()
     this.#used = device.identity
     return { compiled, program: await device.prepare(compiled.program) }

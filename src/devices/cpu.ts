@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os'
 import { DTYPES } from '../core/dtype.js'
 import type { NativeProgram, ProgramDescription, StepDescription } from '../native/addon.js'
 import { native } from '../native/load.js'
-import type { Program, Step } from '../ops/program.js'
+import type { KernelStep, Program } from '../ops/program.js'
+import { chained } from './chain.js'
 import type { Device, PreparedProgram, ProgramBatch } from './device.js'
 
 export interface CpuDeviceOptions {
@@ -28,7 +29,8 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
     exact: true,
     async prepare(program) {
       if (closed) throw new TypeError('The device is closed')
-      return prepared(program, new addon.Program(describe(program)), threads)
+      const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
+      return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)
@@ -47,19 +49,19 @@ function prepared(program: Program, compiled: NativeProgram, threads: number): P
   }
 }
 
-/** The program in the form native code takes. */
+/** The program in the form native code takes; it has only kernels of the project. */
 export function describe(program: Program): ProgramDescription {
   return {
     values: program.values.map(({ dtype, shape }) => ({ dtype: DTYPES[dtype].code, shape: [...shape] })),
     inputs: program.inputs.map((port) => port.value),
     outputs: program.outputs.map((port) => port.value),
-    steps: program.steps.map(describeStep),
+    steps: program.steps.map((step) => describeStep(step as KernelStep)),
   }
 }
 
 const NON_FINITE = { error: 0, zero: 1, keep: 2 } as const
 
-function describeStep(step: Step): StepDescription {
+function describeStep(step: KernelStep): StepDescription {
   switch (step.kernel) {
     case 'cast': return { kernel: 'cast', in: step.in, out: step.out, nonFinite: NON_FINITE[step.nonFinite] }
     case 'gather': return { kernel: 'gather', in: step.in, out: step.out, index: [...step.index], fill: step.fill }

@@ -118,7 +118,7 @@ export class Webgpu implements WebgpuDevice {
 
   async #usable(id: number, program: Program): Promise<boolean> {
     try {
-      const { failed, learned } = await this.#backend.prepare(id, program)
+      const { failed, learned } = await this.#backend.prepare(id, plain(program))
       if (Object.keys(learned).length > 0) await this.#verdicts?.write(learned)
       if (failed.length === 0) return true
       this.#say(failed.join(), `${this.identity.name} computes ${failed.join(', ')} otherwise than the reference; the CPU computes instead`)
@@ -139,6 +139,11 @@ export class Webgpu implements WebgpuDevice {
     this.#warned.add(kind)
     process.emitWarning(`tensorcache: ${message}, with the same bytes`, { code: 'TENSORCACHE_DEVICE' })
   }
+}
+
+/** The program without functions, which do not travel to another thread: what it needs of them is known by its shapes. */
+function plain(program: Program): Program {
+  return { ...program, steps: program.steps.map((step) => step.kernel === 'wgsl' ? { ...step, twin: undefined } : step) }
 }
 
 const released = new FinalizationRegistry<() => void>((release) => release())

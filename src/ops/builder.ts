@@ -1,7 +1,7 @@
 import { isFloating, type DType } from '../core/dtype.js'
 import type { NonFinite } from '../core/tensor.js'
 import type { Finiteness } from './op.js'
-import type { AxisTable, NormalizeStep, Program, ProgramPort, ProgramValue, Step, StepOrigin } from './program.js'
+import { readsOf, writesOf, type AxisTable, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
 
 interface Current {
   readonly value: number
@@ -87,6 +87,16 @@ export class ProgramBuilder {
     this.#push(name, this.#value('float32', this.field(name).shape), 'finite', { kernel: 'normalize', ...step })
   }
 
+  /** Runs a kernel of the user's: `writes` are the new fields, `keep` those that stay as they are. */
+  wgsl(step: Pick<WgslStep, 'code' | 'params' | 'invocationsPerItem' | 'twin'>, reads: readonly { binding: string; field: string }[], writes: readonly { binding: string; field: string; dtype: DType; shape: readonly number[] }[], keep: readonly string[]): void {
+    const bound = reads.map(({ binding, field }) => ({ binding, field, value: this.#fields.get(field)!.value }))
+    const made = writes.map(({ binding, field, dtype, shape }) => ({ binding, field, value: this.#value(dtype, shape) }))
+    this.#steps.push({ ...step, kernel: 'wgsl', reads: bound, writes: made, origin: { ...this.#op, field: writes[0]?.field ?? '' } })
+    for (const name of this.#fields.keys()) if (!keep.includes(name)) this.#fields.delete(name)
+    // Nobody looked at what it made.
+    for (const { field, value } of made) this.#set(field, value, isFloating(this.#values[value]!.dtype) ? 'unchecked' : 'finite')
+  }
+
   /** Keeps the given fields only, under new names. */
   choose(names: Readonly<Record<string, string>>): void {
     const kept = Object.entries(names).map(([to, from]) => [to, this.#fields.get(from)!] as const)
@@ -110,8 +120,8 @@ export class ProgramBuilder {
     const needed = new Set(outputs.map(({ value }) => value))
     const steps: Step[] = []
     for (const step of [...this.#steps].reverse()) {
-      if (!needed.has(step.out)) continue
-      needed.add(step.in)
+      if (!writesOf(step).some((value) => needed.has(value))) continue
+      for (const value of readsOf(step)) needed.add(value)
       steps.unshift(step)
     }
     const inputs = this.#inputs.filter(({ value }) => needed.has(value))
@@ -155,7 +165,7 @@ function mayOverflow(from: DType, to: DType): boolean {
 function renumber(values: readonly ProgramValue[], inputs: readonly ProgramPort[], outputs: readonly ProgramPort[], steps: readonly Step[]): Program {
   const numbers = new Map<number, number>()
   const kept: ProgramValue[] = []
-  for (const value of [...inputs.map((port) => port.value), ...steps.map((step) => step.out)]) {
+  for (const value of [...inputs.map((port) => port.value), ...steps.flatMap(writesOf)]) {
     numbers.set(value, kept.push(values[value]!) - 1)
   }
   const port = ({ field, value }: ProgramPort): ProgramPort => ({ field, value: numbers.get(value)! })
@@ -163,6 +173,10 @@ function renumber(values: readonly ProgramValue[], inputs: readonly ProgramPort[
     values: kept,
     inputs: inputs.map(port),
     outputs: outputs.map(port),
-    steps: steps.map((step) => ({ ...step, in: numbers.get(step.in)!, out: numbers.get(step.out)! })),
+    steps: steps.map((step): Step => {
+      if (step.kernel !== 'wgsl') return { ...step, in: numbers.get(step.in)!, out: numbers.get(step.out)! }
+      const bound = (ports: WgslStep['reads']): WgslStep['reads'] => ports.map((port) => ({ ...port, value: numbers.get(port.value)! }))
+      return { ...step, reads: bound(step.reads), writes: bound(step.writes) }
+    }),
   }
 }

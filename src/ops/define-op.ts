@@ -4,7 +4,8 @@ import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import { canonicalJson } from '../core/canonical.js'
 import type { FieldSpec, FieldSpecs, Tensor } from '../core/tensor.js'
 import { describe, objectParam } from './fields.js'
-import { callOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
+import { callOf, type DatasetOp, type DeviceOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
+import { checkWgslFields, checkWgslRun, lowerWgsl, type WgslRun } from './wgsl-op.js'
 
 /** What the maker of an op says of it. `P` are its full parameters: plain data, all of them part of every key. */
 export interface OpOptions<P extends OpParams> {
@@ -21,12 +22,18 @@ export interface OpOptions<P extends OpParams> {
    * held to it: it is called again with the extents of each item.
    */
   readonly infer: (fields: FieldSpecs, params: P) => FieldSpecs
-  /** The same input gives the same bytes on every machine. Default true; a false is honest for anything that calls `Math.exp` or a model. */
+  /**
+   * The same input gives the same bytes on every machine. Default true for functions; a false is honest for anything that calls `Math.exp` or a model. Default
+   * false for WGSL: true is a promise that the shader and its `cpu` function agree to the bit, on every adapter.
+   */
   readonly exact?: boolean
   /** Results depend on the recipe's seed. Default false. */
   readonly draws?: boolean
-  /** Makes the new item (scope `item`), on the main thread. Input tensors are views: do not write to them. Only functions so far; WGSL text and module URLs are refused. */
-  readonly run?: (item: Readonly<Record<string, Tensor>>, params: P, context: RunContext) => Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
+  /**
+   * Makes the new item (scope `item`): a function, on the main thread, or a compute shader. Input tensors are views: do not write to them. The URL of a module is
+   * not possible yet.
+   */
+  readonly run?: WgslRun<P> | ((item: Readonly<Record<string, Tensor>>, params: P, context: RunContext) => Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>)
   /** Makes the new sequence (scope `dataset`), reading only what it needs. It and its items are held to `infer` as well. */
   readonly arrange?: (items: ItemSequence, params: P, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }) => Promise<ItemSequence>
 }
@@ -48,14 +55,15 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
   const scope = choice(where, 'scope', options.scope, ['item', 'dataset'] as const, 'item')
   for (const [name, needed] of [['infer', true], ['run', scope === 'item'], ['arrange', scope === 'dataset']] as const) {
     const given: unknown = options[name]
-    if (name === 'run' && (typeof given === 'string' || given instanceof URL)) throw new TypeError(`${where}: run as WGSL text or as the URL of a module is not possible in this version; give a function`)
+    if (name === 'run' && needed && isWgsl(given)) continue
+    if (name === 'run' && (typeof given === 'string' || given instanceof URL)) throw new TypeError(`${where}: run as the URL of a module is not possible in this version; give a function, or { wgsl: text }`)
     if (needed ? typeof given !== 'function' : given !== undefined) throw new TypeError(`${where}: ${name} must ${needed ? 'be a function' : `be left out with scope ${scope}`}`)
   }
   const base = {
     name: options.name,
     version: number(where, 'version', options.version, { integer: true, min: 1 }, 1),
     draws: boolean(where, 'draws', options.draws, false),
-    exact: boolean(where, 'exact', options.exact, true),
+    exact: boolean(where, 'exact', options.exact, !isWgsl(options.run)),
     params(given: unknown): OpParams {
       const plain = objectParam(options.name, given ?? {})
       const params = options.params === undefined ? plain : options.params(plain)
@@ -75,10 +83,33 @@ export function defineOp<P extends OpParams = OpParams>(options: OpOptions<P>): 
     // A function may look at everything it is given.
     needs: (fields: FieldStates) => new Set(Object.keys(fields)),
   }
-  const definition: OpDefinition = scope === 'item'
+  const definition: OpDefinition = isWgsl(options.run)
+    ? wgslDefinition(where, base, options.run as WgslRun)
+    : scope === 'item'
     ? { ...base, kind: 'host', scope, run: keeping(base.infer, options.run as unknown as HostOp['run']) }
     : { ...base, kind: 'dataset', scope, arrange: keepingSequence(base.infer, options.arrange as unknown as DatasetOp['arrange']) }
   return Object.assign((params: Record<string, unknown> = {}) => callOf(definition, params), { definition })
+}
+
+function isWgsl(run: unknown): run is WgslRun {
+  return typeof run === 'object' && run !== null && typeof (run as Partial<WgslRun>).wgsl === 'string'
+}
+
+function wgslDefinition(where: string, base: Omit<DeviceOp, 'kind' | 'scope' | 'narrow' | 'lower'>, run: WgslRun): DeviceOp {
+  const bindings = checkWgslRun(where, run)
+  if (base.exact && run.cpu === undefined) throw new TypeError(`${where}: exact says that the CPU gives the same bytes, so run needs a cpu function`)
+  const infer = (fields: FieldStates, params: OpParams, fail: Fail): FieldStates => {
+    const after = base.infer(fields, params, fail)
+    checkWgslFields(bindings, fields, after, fail)
+    return after
+  }
+  return {
+    ...base, infer, kind: 'device', scope: 'item',
+    narrow: (_fields, params) => params,
+    lower(builder, params) {
+      lowerWgsl(builder, run, bindings, infer(builder.fields(), params, (message, options) => { throw new TypeError(message, options) }), params)
+    },
+  }
 }
 
 /** What a user's `infer` returned, checked. */

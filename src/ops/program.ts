@@ -1,5 +1,5 @@
 import type { DType } from '../core/dtype.js'
-import type { NonFinite } from '../core/tensor.js'
+import type { NonFinite, Tensor } from '../core/tensor.js'
 
 /**
  * What a device executes: straight-line steps over numbered values, one tensor each per item, in C order. Ops lower to it (compile.ts), devices
@@ -131,4 +131,32 @@ export interface NormalizeStep extends StepBase {
   readonly affine: Float32Array | null
 }
 
-export type Step = CastStep | GatherStep | PermuteStep | ResampleStep | NormalizeStep
+/** One of the kernels of the project: what every device has, and what has one input and one output. */
+export type KernelStep = CastStep | GatherStep | PermuteStep | ResampleStep | NormalizeStep
+
+/** A kernel of the user's (define-op.ts): WGSL text for the GPU, and a twin for the CPU. */
+export interface WgslStep {
+  readonly kernel: 'wgsl'
+  readonly code: string
+  /** Which value each binding of the text is. */
+  readonly reads: readonly { readonly binding: string; readonly field: string; readonly value: number }[]
+  readonly writes: readonly { readonly binding: string; readonly field: string; readonly value: number }[]
+  /** Members of the uniform, but for `items`. */
+  readonly params: Readonly<Record<string, number>>
+  readonly invocationsPerItem: number
+  /** The fields of one item that are written, from those that are read; undefined when only a GPU can do it. A function, so it stays on the main thread. */
+  readonly twin: ((item: Readonly<Record<string, Tensor>>) => Promise<Readonly<Record<string, Tensor>>>) | undefined
+  readonly origin: StepOrigin
+}
+
+export type Step = KernelStep | WgslStep
+
+/** The values that a step reads. */
+export function readsOf(step: Step): readonly number[] {
+  return step.kernel === 'wgsl' ? step.reads.map(({ value }) => value) : [step.in]
+}
+
+/** The values that a step makes. */
+export function writesOf(step: Step): readonly number[] {
+  return step.kernel === 'wgsl' ? step.writes.map(({ value }) => value) : [step.out]
+}

@@ -85,7 +85,7 @@ describe('arrange is held to what infer promised', () => {
 
 describe('forms of run that are not possible yet say so', () => {
   test.each([['fn main() {}'], [new URL('file:///op.mjs')]])('%s', (form) => {
-    expect(() => defineOp({ name: 'lab.op', infer: same, run: form as never })).toThrow(/WGSL text or as the URL of a module is not possible in this version/)
+    expect(() => defineOp({ name: 'lab.op', infer: same, run: form as never })).toThrow(/run as the URL of a module is not possible in this version; give a function, or \{ wgsl: text \}/)
   })
 })
 

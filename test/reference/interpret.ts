@@ -4,7 +4,7 @@
  */
 import { DTYPES, type DType, type TypedArray } from '../../src/core/dtype.js'
 import type { Fault } from '../../src/devices/device.js'
-import type { CastStep, GatherStep, NormalizeStep, PermuteStep, Program, ResampleStep, Step } from '../../src/ops/program.js'
+import type { CastStep, GatherStep, KernelStep, NormalizeStep, PermuteStep, Program, ResampleStep } from '../../src/ops/program.js'
 import { normalizeGroup } from './normalize.js'
 import { add, bitsAt, decode, encode, guard, isNonFinite, multiply, putBits } from './numbers.js'
 
@@ -27,6 +27,7 @@ export function interpret(program: Program, count: number, inputs: readonly Type
       new Uint8Array(values[value]!.view.buffer).set(all.subarray(item * bytes, (item + 1) * bytes))
     })
     for (const [number, step] of program.steps.entries()) {
+      if (step.kernel === 'wgsl') throw new TypeError('the reference knows nothing of a user\'s kernels')
       const found = run(step, values[step.in]!, values[step.out]!)
       if (found === undefined) continue
       faults.push({ step: number, item, ...found })
@@ -40,7 +41,7 @@ export function interpret(program: Program, count: number, inputs: readonly Type
   return { outputs, faults }
 }
 
-function run(step: Step, from: Value, to: Value): Found | undefined {
+function run(step: KernelStep, from: Value, to: Value): Found | undefined {
   switch (step.kernel) {
     case 'cast': return castStep(step, from, to)
     case 'gather': return gatherStep(step, from, to)

@@ -1,6 +1,6 @@
 import { DTYPES } from '../../core/dtype.js'
 import { elementCount } from '../../core/tensor.js'
-import type { Program } from '../../ops/program.js'
+import { readsOf, writesOf, type Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
 import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
@@ -191,7 +191,7 @@ async function runFrame(session: Session, program: Program, bindingBytes: number
 /** For each step the values that nothing after it needs. */
 function lastUses(program: Program): number[][] {
   const last = new Map<number, number>()
-  program.steps.forEach((step, at) => { last.set(step.in, at) })
+  program.steps.forEach((step, at) => { for (const value of [...readsOf(step), ...writesOf(step)]) last.set(value, at) })
   for (const { value } of program.outputs) last.delete(value)
   const ends: number[][] = program.steps.map(() => [])
   for (const [value, at] of last) ends[at]!.push(value)

@@ -1,12 +1,13 @@
 import { DTYPES, isFloating, type DType } from '../../core/dtype.js'
 import { elementCount } from '../../core/tensor.js'
-import type { AxisTable, CastStep, GatherStep, NormalizeStep, PermuteStep, Program, ProgramValue, ResampleStep, Step } from '../../ops/program.js'
+import type { AxisTable, CastStep, GatherStep, NormalizeStep, PermuteStep, Program, ProgramValue, ResampleStep, Step, WgslStep } from '../../ops/program.js'
 import { GpuError } from './errors.js'
 import type { Binding, Frame, FrameWork, Visit } from './frame.js'
 import type { Variant } from './session.js'
 import {
   AFFINE_SIZE, affineFromDeviations, affineFromExtrema, affineFromIntegers, affineFromOrder, blocksPerGroup, centresFromSums, DIGIT_SHIFTS, piecesPerGroup, quantileRanks,
 } from './statistics.js'
+import { userKernel } from './wgsl.js'
 
 /** The steps of a program as dispatches of kernels. What a step is stands in ops/program.ts, how a kernel does it in kernels/. */
 
@@ -50,6 +51,7 @@ export function variantsOf(step: Step, program: Program): Variant[] {
     case 'permute': return [moveVariant(program.values[step.in]!)]
     case 'resample': return step.tables.map((table, k) => resampleVariant(table, k === step.tables.length - 1))
     case 'normalize': return [...statisticsVariants(step, program.values[step.in]!.dtype), normalizeVariant(step, program.values[step.in]!.dtype)]
+    case 'wgsl': return [{ kernel: userKernel(step.code).name, constants: {} }]
   }
 }
 
@@ -57,6 +59,7 @@ export function variantsOf(step: Step, program: Program): Variant[] {
 export function * encodeStep(work: Work, at: number): FrameWork {
   const { program, frame } = work
   const step = program.steps[at]!
+  if (step.kernel === 'wgsl') return encodeUser(work, step)
   const source = tensorOf(work, step.in, work.buffers[step.in]!)
   const { dtype, shape } = program.values[step.out]!
   const bytes = work.count * elementCount(shape)! * DTYPES[dtype].size
@@ -338,6 +341,29 @@ function pieces(work: Work, step: NormalizeStep, source: Tensor, count: number, 
     out.push({ first, stop, ...part(source, element(first), element(stop)) })
   }
   return out
+}
+
+// --- kernels of the user's ----------------------------------------------------------------------------------------------------------
+
+function encodeUser(work: Work, step: WgslStep): void {
+  const { frame, count } = work
+  const { name, layout } = userKernel(step.code)
+  const bindings: Record<string, Binding> = {}
+  for (const { binding, value } of step.reads) bindings[binding] = bounded(work, tensorOf(work, value, work.buffers[value]!))
+  for (const { binding, value } of step.writes) {
+    const { dtype, shape } = work.program.values[value]!
+    const result = tensorOf(work, value, frame.buffer(count * elementCount(shape)! * DTYPES[dtype].size))
+    work.buffers[value] = result.buffer
+    bindings[binding] = bounded(work, result)
+  }
+  const known: Readonly<Record<string, number>> = { ...step.params, items: count }
+  dispatch(work, { kernel: name, constants: {} }, bindings, Object.fromEntries(layout.params.map((param) => [param.name, known[param.name]!])), count * step.invocationsPerItem)
+}
+
+/** All of a tensor. A kernel whose text we did not write cannot be given a part. */
+function bounded({ bindingBytes }: Work, tensor: Tensor): Binding {
+  if (tensor.elements * tensor.size > bindingBytes) throw tooLarge(tensor)
+  return part(tensor, 0, tensor.elements).binding
 }
 
 // --- common -------------------------------------------------------------------------------------------------------------------------

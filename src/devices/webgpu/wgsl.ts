@@ -1,15 +1,6 @@
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-
-/** How a kernel's bind group 0 is laid out, read from its text: the WGSL file is the only place that says it. */
-export interface KernelLayout {
-  /** In the order of their numbers. */
-  readonly bindings: readonly { readonly name: string; readonly type: 'read-only-storage' | 'storage' | 'uniform' }[]
-  /** Members of the uniform `params`, in bytes from its start. */
-  readonly params: readonly { readonly name: string; readonly type: 'u32' | 'i32' | 'f32' | 'vec4u'; readonly offset: number }[]
-  readonly paramsBytes: number
-  /** Named override constants. */
-  readonly overrides: readonly string[]
-}
+import { layoutOf, type KernelLayout } from '../../ops/wgsl-layout.js'
 
 export interface Kernel {
   readonly name: string
@@ -19,51 +10,32 @@ export interface Kernel {
 
 const FOLDER = new URL('../../../kernels/', import.meta.url)
 const IMPORT = /^\/\/ import: ([a-z-]+)$/gm
+const SHARED = ['exact', 'elements', 'members']
 const kernels = new Map<string, Kernel>()
 
-/** A kernel of the folder `kernels/`, with the shared files that it names in lines `// import: <name>` before it. */
+/** A kernel of the folder `kernels/`, or one that `userKernel` has made. */
 export function kernel(name: string): Kernel {
-  let found = kernels.get(name)
-  if (found === undefined) {
-    const text = readFileSync(new URL(`${name}.wgsl`, FOLDER), 'utf8')
-    const shared = Array.from(text.matchAll(IMPORT), (match) => readFileSync(new URL(`shared/${match[1]}.wgsl`, FOLDER), 'utf8'))
-    const code = [...shared, text].join('\n')
-    found = { name, code, layout: layoutOf(code) }
-    kernels.set(name, found)
-  }
-  return found
+  return kernels.get(name) ?? remember(name, readFileSync(new URL(`${name}.wgsl`, FOLDER), 'utf8'))
 }
 
-/** Reads what the host has to know of a kernel. Throws TypeError where the text does not keep the conventions of `kernels/`. */
-export function layoutOf(code: string): KernelLayout {
-  const plain = code.replace(/\/\/.*$/gm, '').replace(/\/\*[\s\S]*?\*\//g, '')
-  const bindings = Array.from(plain.matchAll(/@group\(0\)\s*@binding\((\d+)\)\s*var<\s*(uniform|storage)\s*(?:,\s*(read|read_write)\s*)?>\s*(\w+)/g), ([, number, space, access, name]) => ({
-    number: Number(number),
-    name: name!,
-    type: space === 'uniform' ? 'uniform' as const : access === 'read_write' ? 'storage' as const : 'read-only-storage' as const,
-  })).sort((a, b) => a.number - b.number)
-  bindings.forEach(({ number, name }, k) => {
-    if (number !== k) throw new TypeError(`WGSL: the bindings of group 0 must be numbered from 0 without gaps; ${name} has ${number}, expected ${k}`)
-  })
-  const uniforms = bindings.filter(({ type }) => type === 'uniform')
-  if (uniforms.some(({ name }) => name !== 'params')) throw new TypeError('WGSL: the uniform of group 0 must be called params')
-  const body = /struct\s+Params\s*\{([^}]*)\}/.exec(plain)?.[1]
-  if (uniforms.length > 0 && body === undefined) throw new TypeError('WGSL: there is a uniform params, but no struct Params')
-  let end = 0
-  const params = uniforms.length === 0 ? [] : Array.from(body!.matchAll(/(\w+)\s*:\s*([\w<>]+)/g), ([, name, type]) => {
-    const kind = type === 'vec4<u32>' ? 'vec4u' : type
-    if (kind !== 'u32' && kind !== 'i32' && kind !== 'f32' && kind !== 'vec4u') throw new TypeError(`WGSL: Params.${name} is ${type}; u32, i32, f32 and vec4u are possible`)
-    const size = kind === 'vec4u' ? 16 : 4
-    const offset = Math.ceil(end / size) * size
-    end = offset + size
-    return { name: name!, type: kind as 'u32' | 'i32' | 'f32' | 'vec4u', offset }
-  })
-  return {
-    bindings: bindings.map(({ name, type }) => ({ name, type })),
-    params,
-    paramsBytes: Math.ceil(end / 16) * 16,
-    overrides: Array.from(plain.matchAll(/\boverride\s+(\w+)/g), (match) => match[1]!),
-  }
+/** A kernel from text that is not ours; its name begins with `user-`. */
+export function userKernel(text: string): Kernel {
+  const name = `user-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`
+  return kernels.get(name) ?? remember(name, text)
+}
+
+/** The text with the shared files that it names in lines `// import: <name>` before it. Throws TypeError for one that does not exist. */
+export function withImports(text: string): string {
+  const names = Array.from(text.matchAll(IMPORT), (match) => match[1]!)
+  for (const name of names) if (!SHARED.includes(name)) throw new TypeError(`WGSL: there is nothing to import that is called ${name}; there are ${SHARED.join(', ')}`)
+  return [...names.map((name) => readFileSync(new URL(`shared/${name}.wgsl`, FOLDER), 'utf8')), text].join('\n')
+}
+
+function remember(name: string, text: string): Kernel {
+  const code = withImports(text)
+  const found = { name, code, layout: layoutOf(code) }
+  kernels.set(name, found)
+  return found
 }
 
 /** The bytes of a kernel's uniform. Throws TypeError for a value that is missing or too much: a misspelled one would be a silent zero. */
