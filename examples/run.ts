@@ -1,26 +1,28 @@
-// `npm start`: every example built cold into an empty cache, then opened again warm, up to the first batch both times.
+// `npm start`: every example built cold into an empty cache, then opened again warm, up to the first batch both times; then built once more on every
+// other device there is, to see that the bytes are the same.
 import { rmSync } from 'node:fs'
-import { openCache } from 'tensorcache'
+import { MissingDependencyError, openCache, webgpuAdapters, type DatasetOptions } from 'tensorcache'
 import type { Example } from './example.js'
 import { patterns } from './patterns/patterns.js'
 
 const examples: readonly Example[] = [patterns]
-const dir = '.tensorcache/examples'
+const root = '.tensorcache/examples'
+const HOW = 'apt install mesa-vulkan-drivers (Mesa 24 or newer) brings one that needs no GPU'
 
 interface Visit { readonly items: number; readonly computed: number; readonly seconds: number; readonly device: string; readonly digest: string }
 
-async function visit(example: Example): Promise<Visit> {
+async function visit(example: Example, dir: string, device: DatasetOptions['device'] = 'auto'): Promise<Visit> {
   const began = performance.now()
   const cache = await openCache({ dir, minFree: 0 })
   const source = await example.source()
-  const dataset = await cache.dataset(source, example.recipe, { name: example.name, namespace: 'examples' })
+  const dataset = await cache.dataset(source, example.recipe, { name: example.name, namespace: 'examples', device })
   for await (const batch of dataset.batches({ size: 32, shuffle: true, seed: 7 })) {
     if (batch.ids.length === 0) throw new Error('an empty batch')
     break
   }
   const seconds = (performance.now() - began) / 1000
-  const { device } = dataset.provenance
-  const result = { items: dataset.length, computed: dataset.report.computed, seconds, device: device === null ? '' : `${device.kind} (${device.name})`, digest: dataset.digest }
+  const made = dataset.provenance.device
+  const result = { items: dataset.length, computed: dataset.report.computed, seconds, device: made === null ? '' : `${made.kind} (${made.name})`, digest: dataset.digest }
   source.close()
   await cache.close()
   return result
@@ -31,18 +33,42 @@ function print(rows: readonly (readonly string[])[]): void {
   for (const row of rows) console.log(row.map((cell, column) => cell.padEnd(widths[column]!)).join('   ').trimEnd())
 }
 
-rmSync(dir, { recursive: true, force: true })
+async function adapters(): Promise<{ names: string[]; note: string }> {
+  try {
+    const names = (await webgpuAdapters()).map(({ name }) => name)
+    return { names, note: `There is no WebGPU adapter here to compare with: ${HOW}.` }
+  } catch (error) {
+    if (!(error instanceof MissingDependencyError)) throw error
+    return { names: [], note: `${error.message}. ${HOW}.` }
+  }
+}
+
+rmSync(root, { recursive: true, force: true })
 const rows = [['example', 'items', 'cold', 'warm', 'speed-up', 'device', 'digest']]
+const made: Visit[] = []
 for (const example of examples) {
-  const cold = await visit(example)
-  const warm = await visit(example)
+  const cold = await visit(example, `${root}/cache`)
+  const warm = await visit(example, `${root}/cache`)
   if (cold.computed !== cold.items || warm.computed !== 0 || warm.digest !== cold.digest) throw new Error(`${example.name}: the second visit was not a hit`)
+  made.push(cold)
   rows.push([example.name, String(cold.items), seconds(cold.seconds), seconds(warm.seconds), `${(cold.seconds / warm.seconds).toFixed(0)}×`, cold.device, cold.digest.slice(0, 16)])
+}
+const { names, note } = await adapters()
+const agreement: string[] = []
+for (const [i, example] of examples.entries()) {
+  const devices = [made[i]!.device]
+  for (const device of ['cpu', ...names.map((name) => `webgpu:${name}` as const)] as const) {
+    const other = await visit(example, `${root}/${device.replaceAll(/\W+/g, '-')}`, device)
+    if (other.digest !== made[i]!.digest) throw new Error(`${example.name}: ${other.device} made ${other.digest}, ${devices[0]} made ${made[i]!.digest}`)
+    if (!devices.includes(other.device)) devices.push(other.device)
+  }
+  agreement.push(`${example.name}: digest ${made[i]!.digest.slice(0, 16)} on ${devices.join(', ')}`)
 }
 console.log('\nEach example is built into an empty cache (cold), then opened again (warm), up to its first shuffled batch.\n')
 print(rows)
 for (const example of examples) console.log(`\n${example.name}: ${example.about}`)
-console.log(`\nThe cache stays in ${dir}. Look inside: node dist/cli/main.js ls --cache-dir ${dir}`)
+console.log(names.length === 0 ? `\n${note}` : `\nThe same bytes on every device: ${agreement.join('; ')}.`)
+console.log(`\nThe cache stays in ${root}/cache. Look inside: node dist/cli/main.js ls --cache-dir ${root}/cache`)
 
 function seconds(value: number): string {
   return value < 1 ? `${(value * 1000).toFixed(1)} ms` : `${value.toFixed(2)} s`

@@ -1,7 +1,10 @@
-// pooledBuffer, lendMemory, borrowMemory: see src/native/addon.ts.
+// pooledBuffer, lendMemory, borrowMemory, captureStderr, releaseStderr: see src/native/addon.ts.
 #include <napi.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <mutex>
 #include <unordered_map>
@@ -101,9 +104,59 @@ Napi::Value borrow_memory(const Napi::CallbackInfo& info) {
   return Napi::Value(env, buffer);
 }
 
+// Standard error while somebody else's library writes to it: one capture at a time in the process.
+std::mutex stderr_mutex;
+int saved_stderr = -1;
+int captured_stderr = -1;
+
+int scratch_file() {
+#ifdef __linux__
+  return memfd_create("tensorcache-stderr", MFD_CLOEXEC);
+#else
+  FILE* file = std::tmpfile();
+  if (file == nullptr) return -1;
+  const int fd = dup(fileno(file));
+  std::fclose(file);
+  return fd;
+#endif
+}
+
+Napi::Value capture_stderr(const Napi::CallbackInfo& info) {
+  const std::lock_guard lock(stderr_mutex);
+  if (saved_stderr >= 0) return Napi::Boolean::New(info.Env(), false);
+  std::fflush(stderr);
+  captured_stderr = scratch_file();
+  if (captured_stderr < 0) return Napi::Boolean::New(info.Env(), false);
+  saved_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (saved_stderr < 0 || dup2(captured_stderr, STDERR_FILENO) < 0) {
+    if (saved_stderr >= 0) close(saved_stderr);
+    close(captured_stderr);
+    saved_stderr = captured_stderr = -1;
+    return Napi::Boolean::New(info.Env(), false);
+  }
+  return Napi::Boolean::New(info.Env(), true);
+}
+
+Napi::Value release_stderr(const Napi::CallbackInfo& info) {
+  const std::lock_guard lock(stderr_mutex);
+  if (saved_stderr < 0) return Napi::String::New(info.Env(), "");
+  std::fflush(stderr);
+  dup2(saved_stderr, STDERR_FILENO);
+  close(saved_stderr);
+  std::string text;
+  char piece[4096];
+  lseek(captured_stderr, 0, SEEK_SET);
+  for (ssize_t n; (n = read(captured_stderr, piece, sizeof piece)) > 0;) text.append(piece, size_t(n));
+  close(captured_stderr);
+  saved_stderr = captured_stderr = -1;
+  return Napi::String::New(info.Env(), text);
+}
+
 }  // namespace
 
 void init_memory(Napi::Env env, Napi::Object exports) {
+  exports.Set("captureStderr", Napi::Function::New(env, capture_stderr, "captureStderr"));
+  exports.Set("releaseStderr", Napi::Function::New(env, release_stderr, "releaseStderr"));
   exports.Set("lendMemory", Napi::Function::New(env, lend_memory, "lendMemory"));
   exports.Set("borrowMemory", Napi::Function::New(env, borrow_memory, "borrowMemory"));
   exports.Set("pooledBuffer", Napi::Function::New(env, pooled_buffer, "pooledBuffer"));

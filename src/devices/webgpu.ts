@@ -4,7 +4,7 @@ import { createCpuDevice } from './cpu.js'
 import type { Device, DeviceIdentity, Fault, PreparedProgram, ProgramBatch } from './device.js'
 import type { Backend, BackendOptions } from './webgpu/backend.js'
 import type { Verdicts } from './webgpu/canary.js'
-import type { AdapterFacts } from './webgpu/dawn.js'
+import { findAdapters, type AdapterFacts } from './webgpu/dawn.js'
 import { GpuError } from './webgpu/errors.js'
 import { LocalBackend } from './webgpu/local.js'
 import { RemoteBackend } from './webgpu/remote.js'
@@ -38,6 +38,8 @@ export interface WebgpuDeviceOptions {
 
 const OPTIONS = ['adapter', 'thread', 'poolBytes', 'frameBytes', 'bindingBytes', 'workgroupSize', 'idleMs', 'canary', 'verdicts']
 
+export type { AdapterFacts }
+
 /** A device that says what it runs on. */
 export interface WebgpuDevice extends Device {
   readonly kind: 'webgpu'
@@ -65,6 +67,11 @@ export async function createWebgpuDevice(options: WebgpuDeviceOptions = {}): Pro
   const thread = choice(where, 'thread', options.thread, ['worker', 'main'] as const, 'worker')
   const backend = thread === 'worker' ? await RemoteBackend.open(checked) : await LocalBackend.open(checked)
   return new Webgpu(backend, checked.canary, options.verdicts)
+}
+
+/** The adapters that can be asked for by name. Rejects with MissingDependencyError without the `webgpu` package. */
+export async function webgpuAdapters(): Promise<AdapterFacts[]> {
+  return (await findAdapters()).map(({ facts }) => facts)
 }
 
 /** @internal Joins a backend with the CPU that stands in for it. */

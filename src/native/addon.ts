@@ -72,6 +72,13 @@ export interface Addon {
   /** A buffer over lent memory. Not to be kept: it does not keep the memory alive. */
   borrowMemory(address: bigint, bytes: number): ArrayBuffer
 
+  /**
+   * Sends what is written to standard error to memory, until `releaseStderr` gives it back as text. For the synchronous call of a library that prints. False when
+   * it cannot be done now (another thread is at it): then nothing has changed.
+   */
+  captureStderr(): boolean
+  releaseStderr(): string
+
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
 }

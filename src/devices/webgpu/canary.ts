@@ -181,6 +181,9 @@ const GOLDEN_OF: Readonly<Record<string, string>> = {
   'normalize-select': 'normalize-quantiles', 'normalize-next-key': 'normalize-quantiles',
 }
 
+/** The kernels that have a miniature. */
+export const CHECKED_KERNELS: readonly string[] = Object.keys(GOLDEN_OF)
+
 interface Line {
   readonly input: ProgramValue
   readonly steps: readonly { readonly step: object; readonly out: ProgramValue }[]

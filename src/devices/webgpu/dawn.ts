@@ -1,4 +1,5 @@
 import { MissingDependencyError } from '../../core/errors.js'
+import { native } from '../../native/load.js'
 
 /** What is known of an adapter without opening a device on it. */
 export interface AdapterFacts {
@@ -29,7 +30,8 @@ const LIMITS = [
 export async function findAdapters(): Promise<FoundAdapter[]> {
   const found: FoundAdapter[] = []
   for (const name of await adapterNames()) {
-    const adapter = await (await instanceFor(name)).requestAdapter()
+    const instance = await instanceFor(name)
+    const adapter = await quietly(() => instance.requestAdapter())
     if (adapter !== null) found.push({ adapter, facts: factsOf(name, adapter) })
   }
   return found
@@ -76,16 +78,36 @@ function dawn(): Promise<Dawn> {
 async function instanceFor(name: string): Promise<GPU> {
   let instance = instances.get(name)
   if (instance === undefined) {
-    instance = (await dawn()).create([`adapter=${name}`])
+    const { create } = await dawn()
+    instance = quietly(() => create([`adapter=${name}`]))
     instances.set(name, instance)
   }
   return instance
 }
 
+/**
+ * Calls Dawn without its remarks on standard error about software adapters (limits too large to be true) and about missing drivers, which the caller is told of
+ * in another way. Whatever else was written meanwhile is written after.
+ */
+function quietly<T>(call: () => T): T {
+  const captured = native().captureStderr()
+  try {
+    return call()
+  } finally {
+    if (captured) {
+      const rest = native().releaseStderr().split('\n').filter((line) => !REMARKS.test(line)).join('\n')
+      if (rest !== '') process.stderr.write(rest)
+    }
+  }
+}
+
+const REMARKS = /^(Warning: (max\w+ artificially reduced|vkCreateInstance)|    at CheckVkSuccess)/
+
 async function adapterNames(): Promise<string[]> {
   try {
     // There is no call that lists adapters, but a name that cannot be is answered with those that are.
-    await (await instanceFor('\u0001')).requestAdapter()
+    const instance = await instanceFor('\u0001')
+    await quietly(() => instance.requestAdapter())
     return []
   } catch (error) {
     if (error instanceof MissingDependencyError) throw error
