@@ -10,13 +10,14 @@ import type { Context, Finding, Question, Size } from './lib/question.js'
 import { writeRecord, type Answer } from './lib/record.js'
 import { root } from './lib/root.js'
 import { printTable } from './lib/table.js'
+import { gpu } from './gpu.js'
 import { loop } from './loop.js'
 import { open } from './open.js'
 import { publish } from './publish.js'
 import { resample } from './resample.js'
 import { streaming } from './stream.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, loop]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, loop, gpu]
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))

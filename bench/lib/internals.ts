@@ -7,5 +7,7 @@ const load = <T>(path: string): Promise<T> => import(pathToFileURL(join(root, 'd
 
 export const { createCpuDevice } = await load<typeof import('../../dist/devices/cpu.js')>('devices/cpu.js')
 export const { compile, segments } = await load<typeof import('../../dist/ops/compile.js')>('ops/compile.js')
+export const { LocalBackend } = await load<typeof import('../../dist/devices/webgpu/local.js')>('devices/webgpu/local.js')
+export const { kernel: webgpuKernel, userKernel } = await load<typeof import('../../dist/devices/webgpu/wgsl.js')>('devices/webgpu/wgsl.js')
 export const { native } = await load<typeof import('../../dist/native/load.js')>('native/load.js')
 export const { encodeBlob } = await load<typeof import('../../dist/store/shard-format.js')>('store/shard-format.js')
