@@ -32,12 +32,32 @@ Napi::Value bind_sha256(const Napi::CallbackInfo& info) {
       [job](Napi::Env env) { return bytes_result(env, job->digest.data(), job->digest.size()); });
 }
 
+// Byte offsets of rows in `size` bytes, from a Float64Array: they must not go back or beyond.
+std::vector<uint64_t> offsets_argument(Napi::Env env, const Napi::Value& value, size_t rows, size_t size) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) throw_type(env, "segment offsets must be a Float64Array");
+  const auto given = value.As<Napi::Float64Array>();
+  if (given.ElementLength() < rows + 1) throw_range(env, "segment offsets must be one more than rows");
+  std::vector<uint64_t> offsets(rows + 1);
+  double before = 0;
+  for (size_t row = 0; row <= rows; row++) {
+    const double at = given[row];
+    if (!(at >= before && at <= double(size)) || at != std::floor(at)) throw_range(env, "segment offsets must be integers that do not go back or beyond the data");
+    offsets[row] = uint64_t(at);
+    before = at;
+  }
+  return offsets;
+}
+
 Napi::Value bind_sha256_rows(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   struct Segment {
     Bytes data;
     size_t stride;
     size_t length;
+    // In bytes, one more than rows; empty for a stride.
+    std::vector<uint64_t> offsets;
+    const uint8_t* at(size_t row) const { return data.data + (offsets.empty() ? row * stride : offsets[row]); }
+    size_t size(size_t row) const { return offsets.empty() ? length : offsets[row + 1] - offsets[row]; }
   };
   struct Job {
     std::vector<Segment> segments;
@@ -52,7 +72,12 @@ Napi::Value bind_sha256_rows(const Napi::CallbackInfo& info) {
     if (!list.Get(k).IsObject()) throw_type(env, "segments must be an array of objects");
     const Napi::Object each = list.Get(k).As<Napi::Object>();
     require_bytes(env, each.Get("data"), "segment data");
-    Segment segment{Bytes(each.Get("data")), 0, 0};
+    Segment segment{Bytes(each.Get("data")), 0, 0, {}};
+    if (each.Has("offsets")) {
+      segment.offsets = offsets_argument(env, each.Get("offsets"), rows, segment.data.size);
+      job->segments.push_back(std::move(segment));
+      continue;
+    }
     const double stride = each.Get("stride").IsNumber() ? each.Get("stride").As<Napi::Number>().DoubleValue() : -1;
     if (!(stride >= 0 && stride <= kMaxSafeInteger) || stride != std::floor(stride)) throw_range(env, "segment stride must be an integer from 0");
     segment.stride = static_cast<size_t>(stride);
@@ -69,24 +94,28 @@ Napi::Value bind_sha256_rows(const Napi::CallbackInfo& info) {
       env,
       [job, rows, threads] {
         size_t row_bytes = 0;
-        for (const Segment& segment : job->segments) row_bytes += segment.length;
+        for (const Segment& segment : job->segments) row_bytes += segment.offsets.empty() ? segment.length : segment.data.size / std::max<size_t>(rows, 1);
         // Starting a thread costs about as much as hashing 64 KiB.
         const size_t worth = std::max<size_t>(1, rows * row_bytes >> 18);
         parallel_for(rows, static_cast<unsigned>(std::min<size_t>(threads, worth)), [&](size_t begin, size_t end) {
           size_t row = begin;
-          for (; row + 2 <= end; row += 2) {
-            Sha256Lanes<2> hash;
-            for (const Segment& segment : job->segments) {
-              const uint8_t* first = segment.data.data + row * segment.stride;
-              hash.update({first, first + segment.stride}, segment.length);
-            }
+          // Two at a time where they are equally long in every part.
+          const auto alike = [&](size_t first) {
+            return first + 2 <= end && std::all_of(job->segments.begin(), job->segments.end(), [&](const Segment& segment) { return segment.size(first) == segment.size(first + 1); });
+          };
+          while (row < end) {
             uint8_t* digest = job->digests.data() + row * Sha256::kBytes;
-            hash.finish({digest, digest + Sha256::kBytes});
-          }
-          for (; row < end; row++) {
-            Sha256 hash;
-            for (const Segment& segment : job->segments) hash.update(segment.data.data + row * segment.stride, segment.length);
-            hash.finish(job->digests.data() + row * Sha256::kBytes);
+            if (alike(row)) {
+              Sha256Lanes<2> hash;
+              for (const Segment& segment : job->segments) hash.update({segment.at(row), segment.at(row + 1)}, segment.size(row));
+              hash.finish({digest, digest + Sha256::kBytes});
+              row += 2;
+            } else {
+              Sha256 hash;
+              for (const Segment& segment : job->segments) hash.update(segment.at(row), segment.size(row));
+              hash.finish(digest);
+              row++;
+            }
           }
         });
       },

@@ -1,7 +1,7 @@
 import { isFloating } from '../core/dtype.js'
 import { sha256 } from '../core/hash.js'
 import { frame, HASH_BYTES } from '../core/keys.js'
-import { rowOf } from '../core/rows.js'
+import { rowOf, type Rows } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import type { DeviceSource } from '../devices/device.js'
 import { inputFields, segments, type Segment } from '../ops/compile.js'
@@ -98,7 +98,7 @@ function mapped(sequence: ItemSequence, executor: Executor, before: number, reci
   }
 }
 
-function row(fields: Readonly<Record<string, Tensor>>): Record<string, Tensor> {
+function row(fields: Readonly<Record<string, Rows>>): Record<string, Tensor> {
   return Object.fromEntries(Object.entries(fields).map(([name, tensor]) => [name, rowOf(tensor, 0)]))
 }
 

@@ -4,6 +4,7 @@ import { canonicalJson } from '../core/canonical.js'
 import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
+import { isRagged, shapeOf } from '../core/rows.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
@@ -271,8 +272,9 @@ class Build {
     for (const name of new Set([...Object.keys(outputs), ...Object.keys(piece.fields)])) {
       const made = piece.fields[name]
       const promised = outputs[name]
-      const shape = made?.shape.slice(1)
-      const same = made !== undefined && promised !== undefined && made.dtype === promised.dtype && shape!.length === promised.shape.length && promised.shape.every((extent, axis) => extent === null || extent === shape![axis])
+      // Of a ragged field axis 0 is null in the promise, and the rest is the same for all items.
+      const shape = made === undefined ? undefined : shapeOf(made, 0)
+      const same = made !== undefined && promised !== undefined && made.dtype === promised.dtype && shape!.length === promised.shape.length && promised.shape.every((extent, axis) => extent === null || (extent === shape![axis] && !(axis === 0 && isRagged(made))))
       if (!same) throw new ItemError(id, `field ${name}: expected ${promised === undefined ? 'none' : `${promised.dtype} [${promised.shape.map((extent) => extent ?? '?').join(', ')}]`}, made ${made === undefined ? 'none' : `${made.dtype} [${shape!.join(', ')}]`}`)
     }
   }

@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js'
 import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { rowOf, rowsOf, stackRows } from '../core/rows.js'
+import { fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
@@ -46,9 +46,12 @@ export class Executor {
       for (const part of pieces) {
         const names = ids.slice(at, at += part.count)
         if (segment.kind === 'device') {
-          const done = await this.#runDevice(segment, part, finite, names)
-          known.push(done.finite)
-          next.push(done.piece)
+          let item = 0
+          for (const equal of equalPieces(part)) {
+            const done = await this.#runDevice(segment, equal, finite, names.slice(item, item += equal.count))
+            known.push(done.finite)
+            next.push(done.piece)
+          }
         } else if (segment.kind === 'host') {
           next.push(...await this.#runHost(segment.op, part, names, signal))
         } else {
@@ -61,7 +64,7 @@ export class Executor {
     return pieces
   }
 
-  async #runDevice(segment: DeviceSegment, piece: Piece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
+  async #runDevice(segment: DeviceSegment, piece: EqualPiece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
     const specs = specsOf(piece)
     const signature = JSON.stringify([segment.first, specs, [...finite].sort()])
     let preparing = this.#prepared.get(signature)
@@ -107,7 +110,7 @@ export class Executor {
   }
 
   async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
-    const made: Piece[] = []
+    const made: EqualPiece[] = []
     for (let i = 0; i < piece.count; i++) {
       const item: Record<string, Tensor> = {}
       for (const [name, tensor] of Object.entries(piece.fields)) item[name] = rowOf(tensor, i)
@@ -134,7 +137,26 @@ type DeviceSegment = Extract<Segment, { kind: 'device' }>
 type HostSegment = Extract<Segment, { kind: 'host' }>
 type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>
 
-function specsOf(piece: Piece): ConcreteSpecs {
+/** Items of equal shapes: what a program runs on. */
+interface EqualPiece {
+  readonly count: number
+  readonly fields: Readonly<Record<string, Tensor>>
+}
+
+/** The piece cut where shapes change; whole where no field is ragged. */
+function equalPieces({ count, fields }: Piece): EqualPiece[] {
+  const ragged = Object.values(fields).filter(isRagged)
+  const parts: EqualPiece[] = []
+  for (let start = 0; start < count;) {
+    let stop = ragged.length === 0 ? count : start + 1
+    while (stop < count && ragged.every((rows) => shapeOf(rows, stop)[0] === shapeOf(rows, start)[0])) stop++
+    parts.push({ count: stop - start, fields: Object.fromEntries(Object.entries(fields).map(([name, rows]) => [name, fixedRows(rows, start, stop)])) })
+    start = stop
+  }
+  return parts
+}
+
+function specsOf(piece: EqualPiece): ConcreteSpecs {
   return Object.fromEntries(Object.entries(piece.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape: shape.slice(1) }]))
 }
 
@@ -145,9 +167,9 @@ export function slicePiece(piece: Piece, start: number, stop: number): Piece {
 }
 
 // Single-item pieces of equal fields become one, so that what follows runs in batches.
-function mergeEqual(pieces: readonly Piece[]): Piece[] {
+function mergeEqual(pieces: readonly EqualPiece[]): Piece[] {
   const merged: Piece[] = []
-  const signature = (piece: Piece): string => JSON.stringify(specsOf(piece))
+  const signature = (piece: EqualPiece): string => JSON.stringify(specsOf(piece))
   for (let from = 0; from < pieces.length;) {
     let to = from + 1
     while (to < pieces.length && signature(pieces[to]!) === signature(pieces[from]!)) to++
@@ -157,7 +179,7 @@ function mergeEqual(pieces: readonly Piece[]): Piece[] {
   return merged
 }
 
-function concatenate(pieces: readonly Piece[]): Piece {
+function concatenate(pieces: readonly EqualPiece[]): Piece {
   const names = Object.keys(pieces[0]!.fields)
   return { count: pieces.length, fields: Object.fromEntries(names.map((name) => [name, stackRows(pieces.map((piece) => rowOf(piece.fields[name]!, 0)))])) }
 }

@@ -1,5 +1,7 @@
 import { fieldFrame, HASH_BYTES, identityFrame } from '../core/keys.js'
-import { bytesOf, type Tensor } from '../core/tensor.js'
+import { dataOf, isRagged, shapeOf, type Rows } from '../core/rows.js'
+import { bytesOf } from '../core/tensor.js'
+import type { RowSegment } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { DeviceSource } from '../devices/device.js'
 import { recipeKeyData, type Recipe } from '../ops/recipe.js'
@@ -17,10 +19,9 @@ export async function recipeDataOn(device: DeviceSource, recipe: Recipe): Promis
  */
 export async function identitiesOf(piece: Piece, fields: readonly string[], reader: { name: string; version: number }, threads: number): Promise<Uint8Array> {
   const names = [...fields].sort()
-  const specs = Object.fromEntries(names.map((name) => [name, { dtype: piece.fields[name]!.dtype, shape: piece.fields[name]!.shape.slice(1) }]))
-  const hashes = await Promise.all(names.map((name) => native().sha256Rows(piece.count, [rowSegment(piece.fields[name]!)], threads)))
-  const segments = [{ data: identityFrame(reader, specs), stride: 0 }, ...hashes.map((data) => ({ data, stride: HASH_BYTES }))]
-  return native().sha256Rows(piece.count, segments, threads)
+  const frame = framesOf(piece, names, (row) => identityFrame(reader, Object.fromEntries(names.map((name) => [name, { dtype: piece.fields[name]!.dtype, shape: shapeOf(piece.fields[name]!, row) }]))))
+  const hashes = await Promise.all(names.map((name) => native().sha256Rows(piece.count, [segmentOf(piece.fields[name]!)], threads)))
+  return native().sha256Rows(piece.count, [frame, ...hashes.map((data) => ({ data, stride: HASH_BYTES }))], threads)
 }
 
 /** Item keys, 32 bytes each. */
@@ -31,14 +32,36 @@ export function keysOf(recipe: Uint8Array, identities: Uint8Array): Promise<Uint
 /** Item digests of finished items, 32 bytes each. */
 export function digestsOf(piece: Piece, threads: number): Promise<Uint8Array> {
   const segments = Object.keys(piece.fields).sort().flatMap((name) => {
-    const tensor = piece.fields[name]!
-    return [{ data: fieldFrame(name, tensor.dtype, tensor.shape.slice(1)) as Uint8Array, stride: 0 }, rowSegment(tensor)]
+    const rows = piece.fields[name]!
+    return [framesOf(piece, [name], (row) => fieldFrame(name, rows.dtype, shapeOf(rows, row))), segmentOf(rows)]
   })
   return native().sha256Rows(piece.count, segments, threads)
 }
 
-function rowSegment(tensor: Tensor): { data: Uint8Array; stride: number } {
-  const data = bytesOf(tensor.data)
+function segmentOf(rows: Rows): RowSegment {
+  const data = bytesOf(dataOf(rows))
+  if (isRagged(rows)) {
+    const first = rows.offsets[0]!
+    const count = rows.offsets.at(-1)! - first
+    const perRow = count === 0 ? 0 : data.byteLength / count
+    return { data, offsets: rows.offsets.map((offset) => (offset - first) * perRow) }
+  }
   // An empty row adds nothing, like an empty constant; stride 0 would otherwise mean "shared by all rows".
-  return { data, stride: tensor.shape[0] === 0 ? 0 : data.byteLength / tensor.shape[0]! }
+  return { data, stride: rows.shape[0] === 0 ? 0 : data.byteLength / rows.shape[0]! }
+}
+
+/** What stands before each row: the same for all, or, where shapes differ, one after the other. */
+function framesOf(piece: Piece, names: readonly string[], frame: (row: number) => Buffer): RowSegment {
+  const ragged = names.map((name) => piece.fields[name]!).filter(isRagged)
+  if (ragged.length === 0 || piece.count === 0) return { data: frame(0), stride: 0 }
+  const made = new Map<string, Buffer>()
+  const offsets = new Float64Array(piece.count + 1)
+  const frames = Array.from({ length: piece.count }, (_, row) => {
+    const key = ragged.map(({ offsets: at }) => at[row + 1]! - at[row]!).join()
+    let bytes = made.get(key)
+    if (bytes === undefined) made.set(key, bytes = frame(row))
+    offsets[row + 1] = offsets[row]! + bytes.length
+    return bytes
+  })
+  return { data: Buffer.concat(frames), offsets }
 }

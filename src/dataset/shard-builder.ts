@@ -1,12 +1,11 @@
 import type { TypedArray } from '../core/dtype.js'
-import type { Tensor } from '../core/tensor.js'
+import { dataOf, isRagged, shapeOf, type Rows } from '../core/rows.js'
 import { chunkBytesFor, OWN, type BlobTensor } from '../store/shard-format.js'
 
-/** Consecutive items whose fields have equal shapes; a field's data holds `count` of them one after the other. */
+/** Consecutive items: each field is a tensor [count, …item shape] where all have one shape, ragged where they differ in axis 0. */
 export interface Piece {
   readonly count: number
-  /** Tensors [count, …item shape]. */
-  readonly fields: Readonly<Record<string, Tensor>>
+  readonly fields: Readonly<Record<string, Rows>>
 }
 
 /**
@@ -29,7 +28,7 @@ export class ShardBuilder {
     this.#digests.push(digests)
     for (const id of ids) this.#ids.push(id)
     this.rows += piece.count
-    for (const { data } of Object.values(piece.fields)) this.bytes += data.byteLength
+    for (const rows of Object.values(piece.fields)) this.bytes += dataOf(rows).byteLength
   }
 
   /** Item keys, 32 bytes per row. */
@@ -63,32 +62,29 @@ export function textTensors(name: string, texts: readonly string[]): BlobTensor[
 }
 
 function fieldTensors(name: string, pieces: readonly Piece[]): BlobTensor[] {
-  const first = pieces[0]!.fields[name]!
-  const shapes = pieces.map((piece) => piece.fields[name]!.shape.slice(1))
-  const data: TypedArray[] = pieces.map((piece) => piece.fields[name]!.data)
-  const rows = pieces.reduce((sum, piece) => sum + piece.count, 0)
-  const [shape] = shapes as [number[], ...number[][]]
-  if (shapes.every((other) => equal(other, shape))) return [{ name, dtype: first.dtype, shape: [rows, ...shape], data }]
-  const ragged = shapes.every((other) => other.length === shape.length && other.length > 0 && equal(other.slice(1), shape.slice(1)))
-  const offsets = new BigInt64Array(rows + 1)
-  const sizeOf = (of: readonly number[]): number => ragged ? of[0]! : of.reduce((product, extent) => product * extent, 1)
+  const all = pieces.map((piece) => ({ rows: piece.fields[name]!, count: piece.count }))
+  const { dtype } = all[0]!.rows
+  const data: TypedArray[] = all.map(({ rows }) => dataOf(rows))
+  const count = all.reduce((sum, piece) => sum + piece.count, 0)
+  const shape = shapeOf(all[0]!.rows, 0)
+  const fixed = all.every(({ rows }) => !isRagged(rows) && equal(shapeOf(rows, 0), shape))
+  if (fixed) return [{ name, dtype, shape: [count, ...shape], data }]
+  const rank = shape.length
+  for (const { rows } of all) if (shapeOf(rows, 0).length !== rank) throw new RangeError(`${name}: items of rank ${rank} and ${shapeOf(rows, 0).length} cannot share a shard`)
+  const ragged = rank > 0 && all.every(({ rows }) => equal(shapeOf(rows, 0).slice(1), shape.slice(1)))
+  const offsets = new BigInt64Array(count + 1)
+  const shapes = new BigInt64Array(ragged ? 0 : count * rank)
   let row = 0
-  pieces.forEach((piece, p) => {
-    for (let i = 0; i < piece.count; i++, row++) offsets[row + 1] = offsets[row]! + BigInt(sizeOf(shapes[p]!))
-  })
-  const offsetTensor: BlobTensor = { name: `${name}.offsets`, dtype: 'int64', shape: [rows + 1], data: [offsets] }
-  if (ragged) return [{ name, dtype: first.dtype, shape: [Number(offsets[rows]), ...shape.slice(1)], data }, offsetTensor]
-  return [{ name, dtype: first.dtype, shape: [Number(offsets[rows])], data }, offsetTensor, shapeTensor(name, pieces, shapes)]
-}
-
-function shapeTensor(name: string, pieces: readonly Piece[], shapes: readonly number[][]): BlobTensor {
-  const rank = shapes[0]!.length
-  const list: bigint[] = []
-  pieces.forEach((piece, p) => {
-    if (shapes[p]!.length !== rank) throw new RangeError(`${name}: items of rank ${rank} and ${shapes[p]!.length} cannot share a shard`)
-    for (let i = 0; i < piece.count; i++) list.push(...shapes[p]!.map(BigInt))
-  })
-  return { name: `${name}.shape`, dtype: 'int64', shape: [list.length / Math.max(rank, 1), rank], data: [BigInt64Array.from(list)] }
+  for (const { rows, count: items } of all) {
+    for (let i = 0; i < items; i++, row++) {
+      const of = shapeOf(rows, i)
+      offsets[row + 1] = offsets[row]! + BigInt(ragged ? of[0]! : of.reduce((product, extent) => product * extent, 1))
+      if (!ragged) of.forEach((extent, axis) => { shapes[row * rank + axis] = BigInt(extent) })
+    }
+  }
+  const offsetTensor: BlobTensor = { name: `${name}.offsets`, dtype: 'int64', shape: [count + 1], data: [offsets] }
+  if (ragged) return [{ name, dtype, shape: [Number(offsets[count]), ...shape.slice(1)], data }, offsetTensor]
+  return [{ name, dtype, shape: [Number(offsets[count])], data }, offsetTensor, { name: `${name}.shape`, dtype: 'int64', shape: [count, rank], data: [shapes] }]
 }
 
 function equal(a: readonly number[], b: readonly number[]): boolean {

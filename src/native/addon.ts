@@ -29,8 +29,11 @@ export interface Addon {
 
   // --- hashes -------------------------------------------------------------------------------------------------------
   sha256(data: Uint8Array): Promise<Uint8Array>
-  /** One SHA-256 per row over the concatenation of the segments; `stride` 0 marks a constant that every row shares. Returns rows × 32 bytes. */
-  sha256Rows(rows: number, segments: readonly { data: Uint8Array; stride: number }[], threads: number): Promise<Uint8Array>
+  /**
+   * One SHA-256 per row over the concatenation of the segments. Rows of a segment are `stride` bytes each, 0 marking a constant that every row shares, or lie
+   * between byte offsets, of which there is one more than rows. Returns rows × 32 bytes.
+   */
+  sha256Rows(rows: number, segments: readonly RowSegment[], threads: number): Promise<Uint8Array>
   Sha256: new() => Sha256
   /** XXH64 (seed 0) of each `chunkBytes` of data, little-endian, 8 bytes each. */
   xxh64Chunks(data: Uint8Array, chunkBytes: number): Promise<Uint8Array>
@@ -82,6 +85,8 @@ export interface Addon {
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
 }
+
+export type RowSegment = { data: Uint8Array; stride: number } | { data: Uint8Array; offsets: Float64Array }
 
 /**
  * A file mapped copy-on-write and without reserving memory, whole, however large. A write to a view changes this process's

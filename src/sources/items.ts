@@ -1,6 +1,6 @@
 import { DTYPES, isDType, type DType, type TypedArray } from '../core/dtype.js'
 import { checkOptions, show } from '../core/options.js'
-import { stackRows } from '../core/rows.js'
+import { concatRows, stackRows, type Rows } from '../core/rows.js'
 import { byteCount, elementCount, type FieldSpec, type FieldSpecs, type LazyTensor, type Tensor } from '../core/tensor.js'
 import { MemoryTensor } from './memory.js'
 import { checkFieldName, checkFields, checkRange } from './names.js'
@@ -98,7 +98,7 @@ class ItemsSource implements Source {
       options.signal?.throwIfAborted()
       const count = this.#runLength(at, stop, options.fields)
       const rows = this.#rows.slice(at, at + count)
-      yield { start: at, count, fields: Object.fromEntries(options.fields.map((name) => [name, stacked(rows.map((row) => row[name]!))])) }
+      yield { start: at, count, fields: Object.fromEntries(options.fields.map((name) => [name, together(rows.map((row) => row[name]!))])) }
       at += count
       // Stacking is this thread's work; let others in between.
       await new Promise((resolve) => { setImmediate(resolve) })
@@ -113,13 +113,17 @@ class ItemsSource implements Source {
     this.#rows = []
   }
 
+  /** Items that can be given together: of shapes that differ in axis 0 at most. */
   #runLength(start: number, stop: number, fields: readonly string[]): number {
     const first = this.#rows[start]
     if (first === undefined) throw new TypeError('read: the source has been closed')
-    const bytes = fields.reduce((sum, name) => sum + first[name]!.data.byteLength, 0)
-    const most = Math.min(stop, start + Math.max(1, Math.floor(RUN_BYTES / Math.max(1, bytes))))
-    let at = start + 1
-    while (at < most && fields.every((name) => sameShape(first[name]!, this.#rows[at]![name]!))) at++
+    let bytes = 0
+    let at = start
+    while (at < stop && fields.every((name) => sameTail(first[name]!, this.#rows[at]![name]!))) {
+      bytes += fields.reduce((sum, name) => sum + this.#rows[at]![name]!.data.byteLength, 0)
+      if (at > start && bytes > RUN_BYTES) break
+      at++
+    }
     return at - start
   }
 }
@@ -173,12 +177,13 @@ function merge(specs: Readonly<Record<string, FieldSpec>>, row: Readonly<Record<
   }))
 }
 
-function sameShape(a: Tensor, b: Tensor): boolean {
-  return a.shape.every((extent, axis) => extent === b.shape[axis])
+function sameTail(a: Tensor, b: Tensor): boolean {
+  return a.shape.every((extent, axis) => axis === 0 || extent === b.shape[axis])
 }
 
 // One item needs no copy.
-function stacked(tensors: readonly Tensor[]): Tensor {
+function together(tensors: readonly Tensor[]): Rows {
   const [first] = tensors as [Tensor, ...Tensor[]]
-  return tensors.length === 1 ? { ...first, shape: [1, ...first.shape] } : stackRows(tensors)
+  if (tensors.length === 1) return { ...first, shape: [1, ...first.shape] }
+  return tensors.every(({ shape }) => shape[0] === first.shape[0]) ? stackRows(tensors) : concatRows(tensors)
 }

@@ -1,4 +1,5 @@
-import type { FieldSpecs, LazyTensor, Tensor } from '../core/tensor.js'
+import type { Rows } from '../core/rows.js'
+import type { FieldSpecs, LazyTensor } from '../core/tensor.js'
 
 /**
  * Files of one format seen as a sequence of items. Opening reads headers only. A source never sees a device or a store.
@@ -23,8 +24,8 @@ export interface Source {
   /** Human name of item `index`. */
   id(index: number): string
   /**
-   * Items `start … stop` in order, as runs of items whose fields have equal dtypes and shapes: a field of a run is one tensor
-   * [count, …item shape], C order, a view of mapped memory where the file allows it.
+   * Items `start … stop` in order, as runs: a field of a run is one tensor [count, …item shape], C order, a view of mapped memory where the file allows it,
+   * or ragged, when the run's items differ in axis 0.
    */
   read(start: number, stop: number, options: ReadOptions): AsyncIterable<ItemRun>
   /** Tells that the items up to `stop` are not needed again soon: resident pages may go. */
@@ -43,7 +44,7 @@ export interface ReadOptions {
 export interface ItemRun {
   readonly start: number
   readonly count: number
-  readonly fields: Readonly<Record<string, Tensor>>
+  readonly fields: Readonly<Record<string, Rows>>
 }
 
 export interface SourceFile {

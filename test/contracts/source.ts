@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { copyFileSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { createHash } from 'node:crypto'
-import { sizeOf } from '../../src/core/dtype.js'
+import { rowOf } from '../../src/core/rows.js'
 import { SourceChangedError } from '../../src/core/errors.js'
 import { bytesOf, type Tensor } from '../../src/core/tensor.js'
 import type { ItemRun, Source } from '../../src/sources/source.js'
@@ -160,11 +160,10 @@ async function expectItems(source: Source, items: readonly ContractItem[], start
     expect(Object.keys(run.fields).sort()).toEqual([...fields].sort())
     for (let k = 0; k < run.count; k++) {
       for (const field of fields) {
-        const { dtype, shape, data } = run.fields[field]!
+        const { dtype, shape, data } = rowOf(run.fields[field]!, k)
         const expected = items[run.start + k]!.fields[field]!
-        expect({ dtype, shape }).toEqual({ dtype: expected.dtype, shape: [run.count, ...expected.shape] })
-        const rowBytes = expected.shape.reduce((product, extent) => product * extent, sizeOf(dtype))
-        expect(Buffer.compare(bytesOf(data).subarray(k * rowBytes, (k + 1) * rowBytes), bytesOf(expected.data)), `item ${run.start + k}, ${field}`).toBe(0)
+        expect({ dtype, shape }).toEqual({ dtype: expected.dtype, shape: expected.shape })
+        expect(Buffer.compare(bytesOf(data), bytesOf(expected.data)), `item ${run.start + k}, ${field}`).toBe(0)
       }
     }
     next += run.count

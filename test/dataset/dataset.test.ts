@@ -250,6 +250,22 @@ describe('a dataset', () => {
     await cache.close()
   })
 
+  test('an item has one key and one digest, alone or among others of other lengths', async () => {
+    const cache = await smallCache(join(tempDir(), 'cache'))
+    const rows = range(0, 40).map((i) => ({ id: `${i}`, fields: { v: Float64Array.from({ length: i * 7 % 11 }, (_, k) => i + k / 8), w: Int32Array.of(i) } }))
+    const recipeOf = recipe([cast({ dtype: 'float32', fields: ['v'] })])
+    const some = await cache.dataset(await itemsSource(rows.filter((_, i) => i % 3 === 1)), recipeOf)
+    expect(some.report.computed).toBe(13)
+    const all = await cache.dataset(await itemsSource(rows.toReversed()), recipeOf)
+    expect(all.report).toMatchObject({ hits: 13, computed: 27 })
+    const fresh = await smallCache(join(tempDir(), 'cache'))
+    expect((await fresh.dataset(await itemsSource(rows.toReversed()), recipeOf)).digest).toBe(all.digest)
+    const one = await cache.dataset(await itemsSource([rows[5]!]), recipeOf)
+    expect(one.report.computed).toBe(0)
+    await fresh.close()
+    await cache.close()
+  })
+
   test('an item of a shape that an op cannot take is named', async () => {
     const cache = await smallCache(join(tempDir(), 'cache'))
     const source = await itemsSource([4, 9, 2].map((extent, i) => ({ id: `item ${i}`, fields: { x: new Float32Array(extent) } })))
