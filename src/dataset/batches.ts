@@ -4,7 +4,8 @@ import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import { pad, stack, type CollateFunction, type Item } from './collate.js'
 import type { Dataset } from './dataset.js'
-import type { Shards } from './shards.js'
+import { consecutiveGraphs, gatheredGraphs, graphFields, type GraphFields } from './graphs.js'
+import type { Shards, Span } from './shards.js'
 
 export interface BatchOptions {
   /** Items per batch. */
@@ -21,9 +22,12 @@ export interface BatchOptions {
   readonly prefetch?: number
   /**
    * How items become a batch: `stack` (default; equal shapes), `pad` (zeros at the end of each axis, true shapes in `<field>_shape`), `list`
-   * (arrays of tensors), or a function from the items to the batch's fields.
+   * (arrays of tensors), `graph` (as PyTorch Geometric: fields that differ in length are concatenated, `edge_index` int32 [2, edges] with the nodes of the graphs before
+   * added, `batch` int32 [nodes], `ptr` int32 [graphs + 1]), or a function from the items to the batch's fields.
    */
-  readonly collate?: 'stack' | 'pad' | 'list' | CollateFunction
+  readonly collate?: 'stack' | 'pad' | 'list' | 'graph' | CollateFunction
+  /** For `graph`: the field with one row per node; default `numbers`. */
+  readonly nodeField?: string
   /** Fields to read; default all. */
   readonly fields?: readonly string[]
   /** Recycles a batch's memory at the next step: faster, and only for consumers that keep nothing. Default false. */
@@ -41,13 +45,14 @@ interface Checked {
   readonly epoch: number
   readonly dropLast: boolean
   readonly prefetch: number
-  readonly collate: 'stack' | 'pad' | 'list' | CollateFunction
+  readonly collate: 'stack' | 'pad' | 'list' | 'graph' | CollateFunction
+  readonly graph: GraphFields | undefined
   readonly fields: readonly string[]
   readonly reuse: boolean
   readonly signal: AbortSignal | undefined
 }
 
-const OPTIONS = ['size', 'shuffle', 'seed', 'epoch', 'dropLast', 'prefetch', 'collate', 'fields', 'reuse', 'signal']
+const OPTIONS = ['size', 'shuffle', 'seed', 'epoch', 'dropLast', 'prefetch', 'collate', 'nodeField', 'fields', 'reuse', 'signal']
 
 export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Checked {
   const where = 'batches'
@@ -55,8 +60,8 @@ export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Check
   const shuffle = boolean(where, 'shuffle', given.shuffle, false)
   if (shuffle && given.seed === undefined) throw new TypeError('batches: shuffle needs a seed, so that the order can be had again')
   const collate = given.collate ?? 'stack'
-  if (typeof collate !== 'function' && !['stack', 'pad', 'list'].includes(collate)) {
-    throw new TypeError(`batches: collate must be stack, pad, list or a function, not ${show(collate)}`)
+  if (typeof collate !== 'function' && !['stack', 'pad', 'list', 'graph'].includes(collate)) {
+    throw new TypeError(`batches: collate must be stack, pad, list, graph or a function, not ${show(collate)}`)
   }
   const fields = given.fields ?? Object.keys(specs)
   for (const field of fields) {
@@ -80,6 +85,7 @@ export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Check
     dropLast: boolean(where, 'dropLast', given.dropLast, false),
     prefetch: number(where, 'prefetch', given.prefetch, { integer: true, min: 0, max: 1024 }, 2),
     collate,
+    graph: collate === 'graph' ? graphFields(specs, fields, given.nodeField ?? 'numbers') : undefined,
     fields,
     reuse: boolean(where, 'reuse', given.reuse, false),
     signal: given.signal,
@@ -106,12 +112,12 @@ const GATHERS_AHEAD = 6
 
 /** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
 export async function * batches(dataset: Dataset, options: Checked): AsyncGenerator<Batch, void, undefined> {
-  const { size, dropLast, prefetch, signal } = options
+  const { size, dropLast, prefetch, signal, fields } = options
   const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
   const stackable = options.collate === 'stack'
   const group = options.shuffle && stackable && prefetch > 0 ? Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / Math.max(1, batchBytes(dataset, options))))) : 1
   const ahead = group === 1 ? prefetch : Math.max(GATHERS_AHEAD, Math.ceil(prefetch / group))
-  const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : new ItemMaker(dataset, options)
+  const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : options.graph === undefined ? new ItemMaker(dataset, options) : new GraphMaker(dataset, options.graph, fields)
   const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0
   const fill = (length: number): void => {
@@ -220,6 +226,55 @@ class StackMaker implements Maker {
 /** Fields begin on cache lines. */
 function align(bytes: number): number {
   return Math.ceil(bytes / 64) * 64
+}
+
+/** Graphs: items that follow one another in a shard are views, and only what numbers their nodes is made; others are copied. */
+class GraphMaker implements Maker {
+  readonly #dataset: Dataset
+  readonly #graph: GraphFields
+  readonly #fields: readonly string[]
+
+  constructor(dataset: Dataset, graph: GraphFields, fields: readonly string[]) {
+    this.#dataset = dataset
+    this.#graph = graph
+    this.#fields = fields
+  }
+
+  ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
+    const { ragged, fixed } = this.#graph
+    const [first, count] = [indices[0]!, indices.length]
+    if (!shards.consecutive(indices)) return undefined
+    const spans = new Map<string, Span>()
+    const views = new Map<string, Tensor>()
+    for (const field of ragged) {
+      const span = shards.readySpan(field, first, count)
+      if (span === undefined) return undefined
+      spans.set(field, span)
+    }
+    for (const field of fixed) {
+      const view = shards.readyView(field, first, count)
+      if (view === undefined) return undefined
+      views.set(field, view)
+    }
+    return [this.#consecutive(indices, spans, views)]
+  }
+
+  async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
+    if (shards.consecutive(indices)) {
+      const read = async <T>(fields: readonly string[], one: (field: string) => Promise<T>): Promise<Map<string, T>> => new Map(await Promise.all(fields.map(async (field) => [field, await one(field)] as const)))
+      const spans = await read(this.#graph.ragged, (field) => shards.span(field, indices[0]!, indices.length))
+      return [this.#consecutive(indices, spans, await read(this.#graph.fixed, (field) => shards.view(field, indices[0]!, indices.length)))]
+    }
+    const batch = newBatch(this.#dataset, indices)
+    gatheredGraphs(batch, this.#graph, await Promise.all(Array.from(indices, (index) => shards.item(index, this.#fields))))
+    return [batch as Batch]
+  }
+
+  #consecutive(indices: Float64Array, spans: ReadonlyMap<string, Span>, views: ReadonlyMap<string, Tensor>): Batch {
+    const batch = newBatch(this.#dataset, indices)
+    consecutiveGraphs(batch, this.#graph, indices.length, (field) => spans.get(field)!, (field) => views.get(field)!)
+    return batch as Batch
+  }
 }
 
 /** Everything else: items are read one by one, as views, and put together in JavaScript. */

@@ -52,6 +52,8 @@ export class Executor {
             known.push(done.finite)
             next.push(done.piece)
           }
+        } else if (segment.kind === 'batch') {
+          next.push(await this.#runBatch(segment, part, names))
         } else if (segment.kind === 'host') {
           next.push(...await this.#runHost(segment.op, part, names, signal))
         } else {
@@ -109,6 +111,15 @@ export class Executor {
     return { compiled, program: await device.prepare(compiled.program) }
   }
 
+  async #runBatch({ op, first }: BatchSegment, piece: Piece, ids: readonly string[]): Promise<Piece> {
+    const step = op.definition.step(op.params)
+    const device = await this.#device.open()
+    this.#used = device.identity
+    const { fields, faults: [fault] } = await device.batch(step, { count: piece.count, fields: Object.fromEntries(step.reads.map((name) => [name, piece.fields[name]!])) })
+    if (fault !== undefined) throw new ItemError(ids[fault.item] ?? '', `op ${first} (${op.name}): ${fault.message}`)
+    return { count: piece.count, fields: { ...piece.fields, ...fields } }
+  }
+
   async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
     const made: EqualPiece[] = []
     for (let i = 0; i < piece.count; i++) {
@@ -134,6 +145,7 @@ export class Executor {
 }
 
 type DeviceSegment = Extract<Segment, { kind: 'device' }>
+type BatchSegment = Extract<Segment, { kind: 'batch' }>
 type HostSegment = Extract<Segment, { kind: 'host' }>
 type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>
 

@@ -14,7 +14,7 @@ const OPEN_AT_ONCE = 16
 
 interface OpenShard {
   readonly blob: OpenBlob
-  readonly fields: ReadonlyMap<string, ShardField>
+  readonly fields: Map<string, ShardField>
 }
 
 /**
@@ -74,6 +74,22 @@ export class Shards {
     return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
   }
 
+  /** Items `index … index + count` of a field that is ragged, or varies in length from shard to shard, when nothing has to be opened or checked. They must be consecutive. */
+  readySpan(field: string, index: number, count: number): Span | undefined {
+    const shard = this.#open[this.manifest.rows.blobOf[index]!]
+    if (shard === undefined) return undefined
+    const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
+    return shard.blob.isVerified(offset, rows * layout.rowBytes) ? spanIn(shard.blob, layout, first, count, rows, offset) : undefined
+  }
+
+  /** The same, opened and checked. */
+  async span(field: string, index: number, count: number): Promise<Span> {
+    const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
+    const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
+    await this.#watched(shard.blob, () => shard.blob.ensure(offset, rows * layout.rowBytes))
+    return spanIn(shard.blob, layout, first, count, rows, offset)
+  }
+
   /** Copies rows of a fixed-shape field, in the order of `indices`, to `memory` from byte `offset` on. */
   async gather(field: string, indices: Float64Array, memory: ArrayBuffer, offset: number): Promise<Tensor> {
     const { dtype, shape } = this.manifest.facts.fields[field]!
@@ -109,6 +125,13 @@ export class Shards {
     return { layout, offset: layout.offset + this.manifest.rows.rowOf[index]! * layout.rowBytes }
   }
 
+  #spanOf(shard: OpenShard, field: string, index: number, count: number): { layout: SpanField; first: number; rows: number; offset: number } {
+    const layout = spanField(shard, field)
+    const first = this.manifest.rows.rowOf[index]!
+    const start = Number(layout.offsets[first])
+    return { layout, first, rows: Number(layout.offsets[first + count]) - start, offset: layout.offset + start * layout.rowBytes }
+  }
+
   async #shard(number: number): Promise<OpenShard> {
     const open = this.#open[number]
     if (open !== undefined) return open
@@ -138,6 +161,33 @@ export class Shards {
       throw error
     }
   }
+}
+
+/** Consecutive items of a field of any length: all their rows as one tensor, and how many rows stand before each of them. */
+export interface Span {
+  readonly tensor: Tensor
+  readonly offsets: Float64Array
+}
+
+type SpanField = Extract<ShardField, { layout: 'ragged' }>
+
+/** A ragged field may happen to be of one shape in a shard: then its rows are counted instead of looked up. */
+function spanField({ blob, fields }: OpenShard, field: string): SpanField {
+  const layout = fields.get(field)!
+  if (layout.layout === 'ragged') return layout
+  if (layout.layout === 'varied') throw new IntegrityError(blob.path, `field ${field} differs in more than its length`)
+  const [rows, ...tail] = layout.shape as [number, ...number[]]
+  const items = blob.tensors.get(field)!.shape[0]!
+  const counted: SpanField = { layout: 'ragged', dtype: layout.dtype, offset: layout.offset, tail, rowBytes: byteCount(layout.dtype, tail), offsets: BigInt64Array.from({ length: items + 1 }, (_, i) => BigInt(i * rows)) }
+  fields.set(field, counted)
+  return counted
+}
+
+function spanIn(blob: OpenBlob, { dtype, tail, offsets: all }: SpanField, first: number, count: number, rows: number, offset: number): Span {
+  const before = Number(all[first])
+  const offsets = new Float64Array(count + 1)
+  for (let i = 0; i <= count; i++) offsets[i] = Number(all[first + i]) - before
+  return { tensor: blob.view(dtype, [rows, ...tail], offset), offsets }
 }
 
 type FixedField = Extract<ShardField, { layout: 'fixed' }>

@@ -32,6 +32,9 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
       const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
       return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
+    async batch(step) {
+      throw new TypeError(`kernel ${step.kernel} is not part of this version`)
+    },
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)
       closed = true

@@ -1,4 +1,5 @@
 import type { TypedArray } from '../core/dtype.js'
+import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import type { Program } from '../ops/program.js'
 
 /**
@@ -12,6 +13,8 @@ export interface Device {
   /** False when nobody checked that it gives the same bytes; then its identity is part of every key. */
   readonly exact: boolean
   prepare(program: Program): Promise<PreparedProgram>
+  /** Runs a batch step. The given arrays are only read. */
+  batch(step: BatchStep, batch: Batch): Promise<BatchResult>
   close(): Promise<void>
 }
 

@@ -1,4 +1,5 @@
 import { checkOptions, choice, number } from '../core/options.js'
+import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import type { Program } from '../ops/program.js'
 import { createCpuDevice } from './cpu.js'
 import type { Device, DeviceIdentity, Fault, PreparedProgram, ProgramBatch } from './device.js'
@@ -116,6 +117,11 @@ export class Webgpu implements WebgpuDevice {
     }
     if (usable) released.register(prepared, () => this.#backend.release(id))
     return prepared
+  }
+
+  /** Batch steps run on the CPU; the bytes are the same. */
+  batch(step: BatchStep, batch: Batch): Promise<BatchResult> {
+    return this.#cpu.batch(step, batch)
   }
 
   async close(): Promise<void> {

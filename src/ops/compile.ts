@@ -2,13 +2,14 @@ import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
 import type { FieldSpecs } from '../core/tensor.js'
 import { ProgramBuilder, type ConcreteField } from './builder.js'
-import type { DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
+import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
 import type { Program } from './program.js'
 import type { Recipe } from './recipe.js'
 
-/** Consecutive device ops run as one program; host and dataset ops stand alone. `first` is the place of the first op in the recipe. */
+/** Consecutive device ops run as one program; all others stand alone. `first` is the place of the first op in the recipe. */
 export type Segment =
   | { readonly kind: 'device'; readonly first: number; readonly ops: readonly OpCall[] }
+  | { readonly kind: 'batch'; readonly first: number; readonly op: OpCall & { readonly definition: BatchOp } }
   | { readonly kind: 'host'; readonly first: number; readonly op: OpCall & { readonly definition: HostOp } }
   | { readonly kind: 'dataset'; readonly first: number; readonly op: OpCall & { readonly definition: DatasetOp } }
 
@@ -51,7 +52,8 @@ export function segments(recipe: Recipe): Segment[] {
       return
     }
     close(i)
-    if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
+    if (definition.kind === 'batch') found.push({ kind: 'batch', first: i, op: { ...op, definition } })
+    else if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
     else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })
   })
   close(recipe.ops.length)

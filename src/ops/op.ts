@@ -1,4 +1,5 @@
 import type { FieldSpec, Tensor } from '../core/tensor.js'
+import type { BatchStep } from './batch.js'
 import type { ProgramBuilder } from './builder.js'
 
 /**
@@ -54,6 +55,13 @@ export interface DeviceOp extends OpBase {
   lower(builder: ProgramBuilder, params: OpParams): void
 }
 
+/** Native work on many items at once, whose outputs may differ in length from item to item. */
+export interface BatchOp extends OpBase {
+  readonly kind: 'batch'
+  readonly scope: 'item'
+  step(params: OpParams): BatchStep
+}
+
 /** A function on one item, on the main thread. */
 export interface HostOp extends OpBase {
   readonly kind: 'host'
@@ -77,7 +85,7 @@ export interface DatasetOp extends OpBase {
   arrange(items: ItemSequence, params: OpParams, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }): Promise<ItemSequence>
 }
 
-export type OpDefinition = DeviceOp | HostOp | DatasetOp
+export type OpDefinition = DeviceOp | BatchOp | HostOp | DatasetOp
 
 /** One op of a recipe with its parameters: plain data, and the definition that gives it meaning. */
 export interface OpCall {
