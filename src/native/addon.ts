@@ -81,6 +81,8 @@ export interface Addon {
    */
   captureStderr(): boolean
   releaseStderr(): string
+  /** Ends the process at once, without tearing down threads and libraries: the last resort of an exit handler. */
+  exitNow(code: number): never
 
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram

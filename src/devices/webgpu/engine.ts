@@ -37,7 +37,7 @@ export class Engine {
   readonly #options: EngineOptions
   readonly #gate: Gate
   #session: Promise<Session> | undefined
-  #running = 0
+  readonly #active = new Set<Promise<unknown>>()
   #idle: NodeJS.Timeout | undefined
   #closed = false
 
@@ -98,20 +98,28 @@ export class Engine {
     return this.#session
   }
 
+  /** Destroys the device; what is under way rejects, and is waited for. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#end()
+    await Promise.allSettled(this.#active)
+  }
+
+  /** True while the device works: a process that tears it down then is aborted by Dawn. */
+  get busy(): boolean {
+    return this.#active.size > 0
   }
 
   async #withSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#closed) throw new GpuError('failed', 'the device is closed')
     clearTimeout(this.#idle)
-    this.#running++
+    const working = this.#open().then(work)
+    this.#active.add(working)
     try {
-      return await work(await this.#open())
+      return await working
     } finally {
-      this.#running--
-      if (this.#running === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), this.#options.idleMs).unref()
+      this.#active.delete(working)
+      if (this.#active.size === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), this.#options.idleMs).unref()
     }
   }
 

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { MissingDependencyError } from '../../core/errors.js'
 import { bytesOf } from '../../core/tensor.js'
 import type { TypedArray } from '../../core/dtype.js'
+import { native } from '../../native/load.js'
 import type { Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
 import type { Backend, BackendOptions, Preparation } from './backend.js'
@@ -24,6 +26,8 @@ export class LocalBackend implements Backend {
     this.facts = facts
     this.engine = engine
     this.#canary = canary
+    // The thread of a device has an exit of its own (thread.ts).
+    if (isMainThread) process.on('exit', this.#leave)
   }
 
   /** Rejects with MissingDependencyError when there is no adapter of that name, or the package is not installed. */
@@ -56,8 +60,14 @@ export class LocalBackend implements Backend {
     this.#programs.delete(id)
   }
 
-  close(): Promise<void> {
-    return this.engine.close()
+  async close(): Promise<void> {
+    await this.engine.close()
+    process.off('exit', this.#leave)
+  }
+
+  /** Nothing can be awaited any more: while a map is pending, tearing down the thread would abort the process or crash it. */
+  readonly #leave = (code: number): void => {
+    if (this.engine.busy) native().exitNow(code)
   }
 }
 

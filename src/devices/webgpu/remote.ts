@@ -12,8 +12,8 @@ import type { AdapterFacts } from './dawn.js'
 import { GpuError } from './errors.js'
 import type { Lent, Reply, Request, ThreadData } from './protocol.js'
 
-/** How long an exiting process waits for the device to go. A device that is torn down while it maps aborts the process. */
-const EXIT_WAIT_MS = 3_000
+/** How long an exiting process waits for the device to go; one that is torn down while it maps aborts the process. After that the process ends without tearing down. */
+const EXIT_WAIT_MS = 5_000
 
 interface Waiting {
   resolve(value: unknown): void
@@ -27,7 +27,7 @@ export class RemoteBackend implements Backend {
   readonly facts: AdapterFacts
   readonly #worker: Worker
   readonly #waiting: Map<number, Waiting>
-  readonly #leave: () => void
+  readonly #leave: (code: number) => void
   #next = 0
   #ended: Promise<void>
 
@@ -36,9 +36,9 @@ export class RemoteBackend implements Backend {
     this.#worker = worker
     this.#waiting = new Map()
     worker.on('message', (message: Reply) => this.#settle(message))
-    this.#leave = () => {
+    this.#leave = (code) => {
       worker.postMessage({ id: -1, kind: 'close' } satisfies Request)
-      Atomics.wait(new Int32Array(gone), 0, 0, EXIT_WAIT_MS)
+      if (Atomics.wait(new Int32Array(gone), 0, 0, EXIT_WAIT_MS) === 'timed-out') native().exitNow(code)
     }
     process.on('exit', this.#leave)
     this.#ended = new Promise((resolve) => {
