@@ -1,7 +1,11 @@
+import { setTimeout } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { ARITHMETIC, Canary, MINIATURES } from '../../src/devices/webgpu/canary.js'
+import { DTYPES } from '../../src/core/dtype.js'
+import { elementCount } from '../../src/core/tensor.js'
+import { ARITHMETIC, Canary, MINIATURES, digestOf } from '../../src/devices/webgpu/canary.js'
+import { GOLDEN } from '../../src/devices/webgpu/golden.js'
 import { dawnVersion } from '../../src/devices/webgpu/local.js'
-import { engines } from '../support/gpu.js'
+import { engines, withEngine } from '../support/gpu.js'
 
 const REQUIRED = process.env.TENSORCACHE_REQUIRE_WEBGPU === '1'
 const found = await engines()
@@ -18,5 +22,19 @@ describe('WebGPU', () => {
     expect(failed).toEqual([])
     expect(Object.keys(learned)).toHaveLength(kernels.length + 1)
     expect(Object.keys(MINIATURES).length).toBeGreaterThan(5)
+  })
+
+  test.each(found.map((one) => [one.name, one] as const))('%s is opened again after it was idle', async (_name, one) => {
+    await withEngine(one, { idleMs: 1 }, async (engine) => {
+      const { program, count, inputs } = MINIATURES.move!()
+      const run = async (): Promise<string> => {
+        const outputs = program.outputs.map(({ value }) => new Uint8Array(count * elementCount(program.values[value]!.shape)! * DTYPES[program.values[value]!.dtype].size))
+        await engine.run(program, { count, inputs, outputs })
+        return digestOf(outputs)
+      }
+      expect(await run()).toBe(GOLDEN.move)
+      while (engine.session !== undefined) await setTimeout(5)
+      expect(await run()).toBe(GOLDEN.move)
+    })
   })
 })

@@ -3,10 +3,12 @@ import { DTYPES, type TypedArray } from '../../src/core/dtype.js'
 import { bytesOf, elementCount } from '../../src/core/tensor.js'
 import { createCpuDevice } from '../../src/devices/cpu.js'
 import type { Fault } from '../../src/devices/device.js'
+import type { Engine } from '../../src/devices/webgpu/engine.js'
 import { native } from '../../src/native/load.js'
 import type { Program } from '../../src/ops/program.js'
 import { interpret } from '../reference/interpret.js'
-import { engines } from '../support/gpu.js'
+import { engines, type TestEngine } from '../support/gpu.js'
+import { bitsApart, kernelsBehind, tally } from './tally.js'
 
 /** More and larger cases. */
 export const LONG = process.env.TENSORCACHE_LONG === '1'
@@ -80,8 +82,35 @@ export function difference(program: Program, count: number, actual: Result, expe
   return undefined
 }
 
-/** Every device gives the bytes of the reference: the addon at every instruction set, with one and two threads, and WebGPU on every adapter. */
-export async function expectExact(name: string, program: Program, count: number, inputs: readonly TypedArray[]): Promise<Result> {
+/** Runs an engine; outputs begin as sentinels, so that what was not written shows. */
+export async function runGpu(engine: Engine, program: Program, count: number, inputs: readonly TypedArray[]): Promise<Result> {
+  const outputs = program.outputs.map(({ value }) => {
+    const { dtype, shape } = program.values[value]!
+    const bytes = new Uint8Array(count * elementCount(shape)! * DTYPES[dtype].size).fill(SENTINEL)
+    return new DTYPES[dtype].array(bytes.buffer)
+  })
+  const faults = await engine.run(program, { count, inputs: inputs.map(bytesOf), outputs: outputs.map(bytesOf) })
+  return { outputs, faults }
+}
+
+/** One adapter gives what is expected. */
+export async function expectOnGpu(name: string, { name: adapter, engine }: Pick<TestEngine, 'name' | 'engine'>, program: Program, count: number, inputs: readonly TypedArray[], expected: Result): Promise<void> {
+  const actual = await runGpu(engine, program, count, inputs)
+  const found = difference(program, count, actual, expected)
+  const faulty = expected.faults.length
+  kernelsBehind(program).forEach((kernels, k) => {
+    const { dtype, shape } = program.values[program.outputs[k]!.value]!
+    const bits = found === undefined ? 0 : bitsApart(bytesOf(actual.outputs[k]!), bytesOf(expected.outputs[k]!))
+    tally(adapter, kernels, (count - faulty) * elementCount(shape)! * (DTYPES[dtype].kind === 'complex' ? 2 : 1), bits)
+  })
+  if (found !== undefined) throw new Error(`${name} (${adapter}): ${found}`)
+}
+
+/**
+ * Every device gives the bytes of the reference: the addon at every instruction set, with one and two threads, and WebGPU on every adapter that `on`
+ * takes.
+ */
+export async function expectExact(name: string, program: Program, count: number, inputs: readonly TypedArray[], on: (one: TestEngine) => boolean = () => true): Promise<Result> {
   const expected = interpret(program, count, [...inputs])
   for (const isa of native().isaAvailable()) {
     for (const threads of [1, 2]) {
@@ -90,14 +119,6 @@ export async function expectExact(name: string, program: Program, count: number,
       if (found !== undefined) throw new Error(`${name} (${isa}, ${threads} threads): ${found}`)
     }
   }
-  for (const { name: adapter, engine } of await engines()) {
-    const outputs = program.outputs.map(({ value }) => {
-      const { dtype, shape } = program.values[value]!
-      return new DTYPES[dtype].array(new ArrayBuffer(count * elementCount(shape)! * DTYPES[dtype].size))
-    })
-    const faults = await engine.run(program, { count, inputs: inputs.map(bytesOf), outputs: outputs.map(bytesOf) })
-    const found = difference(program, count, { outputs, faults }, expected)
-    if (found !== undefined) throw new Error(`${name} (${adapter}): ${found}`)
-  }
+  for (const one of await engines()) if (on(one)) await expectOnGpu(name, one, program, count, inputs, expected)
   return expected
 }

@@ -1,5 +1,5 @@
 import { afterAll } from 'vitest'
-import { findAdapters, type AdapterFacts } from '../../src/devices/webgpu/dawn.js'
+import { findAdapters, type AdapterFacts, type FoundAdapter } from '../../src/devices/webgpu/dawn.js'
 import { Engine, type EngineOptions } from '../../src/devices/webgpu/engine.js'
 
 export const ENGINE: EngineOptions = { poolBytes: 256 * 2 ** 20, frameBytes: 64 * 2 ** 20, bindingBytes: 2 ** 31, workgroupSize: 256, idleMs: 60_000 }
@@ -10,12 +10,32 @@ export interface TestEngine {
   readonly facts: AdapterFacts
 }
 
+let adapters: Promise<FoundAdapter[]> | undefined
 let opened: Promise<TestEngine[]> | undefined
 
 /** One engine per adapter that Dawn finds, on this thread. */
 export function engines(): Promise<TestEngine[]> {
-  opened ??= findAdapters().then((found) => found.map((adapter) => ({ name: adapter.facts.name, facts: adapter.facts, engine: new Engine(adapter, ENGINE) })))
+  opened ??= (adapters ??= findAdapters()).then((found) => found.map((adapter) => ({ name: adapter.facts.name, facts: adapter.facts, engine: new Engine(adapter, ENGINE) })))
   return opened
+}
+
+/** Other engines on the same adapters, each with a device of its own, closed when the work is done. */
+export async function withEngine<T>({ facts }: Pick<TestEngine, 'facts'>, options: Partial<EngineOptions>, work: (engine: Engine) => Promise<T>): Promise<T> {
+  const adapter = (await (adapters ??= findAdapters())).find((found) => found.facts.name === facts.name)!
+  const engine = new Engine(adapter, { ...ENGINE, ...options })
+  try {
+    return await work(engine)
+  } finally {
+    await engine.close()
+  }
+}
+
+/**
+ * SwiftShader takes up to a second for a pipeline where others take milliseconds. Short forms give it a part of what the others get, and say so in
+ * their names.
+ */
+export function compilesSlowly({ name }: Pick<TestEngine, 'name'>): boolean {
+  return /swiftshader/i.test(name)
 }
 
 afterAll(async () => {

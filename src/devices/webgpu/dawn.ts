@@ -16,8 +16,9 @@ export interface AdapterFacts {
 }
 
 export interface FoundAdapter {
-  readonly adapter: GPUAdapter
   readonly facts: AdapterFacts
+  /** A new device, any number of times. */
+  open(): Promise<GPUDevice>
 }
 
 /** The limits that kernels profit from; everything else stays at WebGPU's defaults. */
@@ -32,7 +33,7 @@ export async function findAdapters(): Promise<FoundAdapter[]> {
   for (const name of await adapterNames()) {
     const instance = await instanceFor(name)
     const adapter = await quietly(() => instance.requestAdapter())
-    if (adapter !== null) found.push({ adapter, facts: factsOf(name, adapter) })
+    if (adapter !== null) found.push({ facts: factsOf(name, adapter), open: () => openDevice(name) })
   }
   return found
 }
@@ -45,7 +46,11 @@ export async function chooseAdapter(name: string | undefined): Promise<FoundAdap
 }
 
 /** A device with the adapter's own limits, which are far above WebGPU's defaults. */
-export function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
+async function openDevice(name: string): Promise<GPUDevice> {
+  // One that has made a device is spent.
+  const instance = await instanceFor(name)
+  const adapter = await quietly(() => instance.requestAdapter())
+  if (adapter === null) throw new Error(`${name} is gone`)
   return adapter.requestDevice({ requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])) })
 }
 

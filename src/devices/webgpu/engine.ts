@@ -6,17 +6,15 @@ import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
 import { Frame, type FrameWork } from './frame.js'
 import { Gate } from './gate.js'
-import { Session, type Variant } from './session.js'
+import { Session, type SessionOptions, type Variant } from './session.js'
 import { encodeStep, judges, variantsOf, type Work } from './steps.js'
 
-export interface EngineOptions {
-  /** Bytes on the device that work under way, and buffers kept for the next, may each take. */
-  readonly poolBytes: number
+/** `poolBytes` bounds the work under way, too. */
+export interface EngineOptions extends SessionOptions {
   /** Bytes of all values of the items that are computed together. */
   readonly frameBytes: number
   /** Bytes of one binding at most; the adapter's own limit when that is less. */
   readonly bindingBytes: number
-  readonly workgroupSize: number
   /** The device is destroyed after so long without work, and opened again when there is some. */
   readonly idleMs: number
 }
@@ -33,7 +31,7 @@ const FRAMES = 3
 
 /** Runs programs on one adapter. A device is opened when there is work and destroyed when there was none for a while. Rejects with GpuError. */
 export class Engine {
-  readonly #adapter: GPUAdapter
+  readonly #adapter: FoundAdapter
   readonly #options: EngineOptions
   readonly #gate: Gate
   #session: Promise<Session> | undefined
@@ -41,7 +39,7 @@ export class Engine {
   #idle: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor({ adapter }: FoundAdapter, options: EngineOptions) {
+  constructor(adapter: FoundAdapter, options: EngineOptions) {
     this.#adapter = adapter
     this.#options = options
     this.#gate = new Gate(FRAMES, options.poolBytes)
@@ -126,7 +124,7 @@ export class Engine {
   async #open(): Promise<Session> {
     const open = await this.#session?.catch(() => undefined)
     if (open !== undefined && open.lost === undefined) return open
-    const opening = this.#session = Session.open(this.#adapter, { poolBytes: this.#options.poolBytes, workgroupSize: this.#options.workgroupSize })
+    const opening = this.#session = Session.open(this.#adapter, this.#options)
     try {
       return await opening
     } catch (cause) {

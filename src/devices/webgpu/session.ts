@@ -1,5 +1,5 @@
 import { BufferPool } from './buffers.js'
-import { openDevice } from './dawn.js'
+import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
 import { kernel, type Kernel } from './wgsl.js'
 
@@ -8,6 +8,8 @@ export interface SessionOptions {
   readonly poolBytes: number
   /** Invocations per workgroup, a power of two from 16 to 256. Results do not depend on it. */
   readonly workgroupSize: number
+  /** Where kernels come from; the folder `kernels/` when left out. Tests give wrong ones, to see that they are noticed. */
+  readonly kernels?: (name: string) => Kernel
 }
 
 /** A kernel with its override constants: what is compiled. */
@@ -51,8 +53,8 @@ export class Session {
     this.exact = device.createBindGroup({ layout: this.#exactLayout, entries: [{ binding: 0, resource: { buffer: zero } }] })
   }
 
-  static async open(adapter: GPUAdapter, options: SessionOptions): Promise<Session> {
-    return new Session(await openDevice(adapter), options)
+  static async open(adapter: FoundAdapter, options: SessionOptions): Promise<Session> {
+    return new Session(await adapter.open(), options)
   }
 
   /** Why the device was lost; undefined while it lives. */
@@ -85,7 +87,7 @@ export class Session {
   }
 
   async #compile({ kernel: name, constants }: Variant): Promise<Pipeline> {
-    const text = kernel(name)
+    const text = (this.options.kernels ?? kernel)(name)
     const layout = this.#layoutOf(text)
     let module = this.#modules.get(name)
     if (module === undefined) {
