@@ -29,7 +29,8 @@ const common = [
   '-std=c++20', '-fPIC', '-fvisibility=hidden', '-pthread', debug ? '-O1' : '-O3', '-g1', '-Wall', '-Wextra', '-Werror',
   // Exactness: every float operation rounds once, as written. No contraction to fma, no reassociation.
   '-ffp-contract=off', '-fno-fast-math', '-fno-math-errno', '-fno-trapping-math',
-  '-DNAPI_VERSION=8', '-DNAPI_CPP_EXCEPTIONS', ...includes.map((path) => `-isystem${path}`), `-I${join(here, 'src')}`,
+  // The last: an exception that nobody can be told of, because a worker thread is being stopped in the middle of a call, does not abort the process.
+  '-DNAPI_VERSION=8', '-DNAPI_CPP_EXCEPTIONS', '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', ...includes.map((path) => `-isystem${path}`), `-I${join(here, 'src')}`,
   ...(sanitize ? ['-fsanitize=address,undefined', '-fno-omit-frame-pointer'] : []),
 ]
 // One file per instruction set in src/isa; which of them exist depends on the processor family built for.

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <thread>
 
 namespace tc {
@@ -32,6 +33,30 @@ Error system_error(int number, const std::string& what) {
     default: break;
   }
   return {name != nullptr ? name : "ERRNO_" + std::to_string(number), what + ": " + std::strerror(number)};
+}
+
+void Call::perform() noexcept {
+  try {
+    work_();
+    return;
+  } catch (const Error& error) {
+    error_ = error;
+  } catch (const std::bad_alloc&) {
+    error_ = {"ENOMEM", "out of memory"};
+  } catch (const std::exception& error) {
+    error_ = {"E_INTERNAL", error.what()};
+  }
+  failed_ = true;
+}
+
+void Call::settle(Napi::Env env) {
+  if (failed_) {
+    Napi::Error error = Napi::Error::New(env, error_.message);
+    error.Set("code", Napi::String::New(env, error_.code));
+    deferred_.Reject(error.Value());
+  } else {
+    deferred_.Resolve(done_(env));
+  }
 }
 
 void parallel_for(size_t count, unsigned threads, const std::function<void(size_t, size_t)>& body) {

@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,53 +37,47 @@ class Bytes {
   Napi::ObjectReference owner_;
 };
 
-// Runs `work` on a thread of Node's pool and settles the promise with `done(env)` on the JavaScript thread. What both lambdas share travels in a
-// std::shared_ptr that they capture; `Bytes` in it are dropped on the JavaScript thread, because the task is.
-class Task : public Napi::AsyncWorker {
+// Work on a thread and the promise that waits for it. What both lambdas share travels in a std::shared_ptr that they capture; `Bytes` in it are dropped on
+// the JavaScript thread, because the call is made, settled and destroyed there.
+class Call {
  public:
   using Work = std::function<void()>;
   using Done = std::function<Napi::Value(Napi::Env)>;
 
-  static Napi::Value run(Napi::Env env, Work work, Done done) {
-    auto* task = new Task(env, std::move(work), std::move(done));
-    Napi::Value promise = task->deferred_.Promise();
-    task->Queue();
-    return promise;
-  }
+  Call(Napi::Env env, Work work, Done done) : deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)), done_(std::move(done)) {}
+  Napi::Value promise() const { return deferred_.Promise(); }
+  // On any thread.
+  void perform() noexcept;
+  void settle(Napi::Env env);
 
  private:
-  Task(Napi::Env env, Work work, Done done)
-      : Napi::AsyncWorker(env), deferred_(Napi::Promise::Deferred::New(env)), work_(std::move(work)), done_(std::move(done)) {}
-  void Execute() override {
-    try {
-      work_();
-    } catch (const Error& error) {
-      failed_ = true;
-      error_ = error;
-    } catch (const std::bad_alloc&) {
-      failed_ = true;
-      error_ = {"ENOMEM", "out of memory"};
-    } catch (const std::exception& error) {
-      failed_ = true;
-      error_ = {"E_INTERNAL", error.what()};
-    }
-  }
-  void OnOK() override {
-    Napi::HandleScope scope(Env());
-    if (failed_) {
-      Napi::Error error = Napi::Error::New(Env(), error_.message);
-      error.Set("code", Napi::String::New(Env(), error_.code));
-      deferred_.Reject(error.Value());
-    } else {
-      deferred_.Resolve(done_(Env()));
-    }
-  }
-
   Napi::Promise::Deferred deferred_;
   Work work_;
   Done done_;
   bool failed_ = false;
   Error error_;
+};
+
+// Runs `work` on a thread of Node's pool and settles the promise with `done(env)` on the JavaScript thread.
+class Task : public Napi::AsyncWorker {
+ public:
+  static Napi::Value run(Napi::Env env, Call::Work work, Call::Done done) { return run(env, std::make_unique<Call>(env, std::move(work), std::move(done))); }
+  static Napi::Value run(Napi::Env env, std::unique_ptr<Call> call) {
+    auto* task = new Task(env, std::move(call));
+    Napi::Value promise = task->call_->promise();
+    task->Queue();
+    return promise;
+  }
+
+ private:
+  Task(Napi::Env env, std::unique_ptr<Call> call) : Napi::AsyncWorker(env), call_(std::move(call)) {}
+  void Execute() override { call_->perform(); }
+  void OnOK() override {
+    Napi::HandleScope scope(Env());
+    call_->settle(Env());
+  }
+
+  std::unique_ptr<Call> call_;
 };
 
 // Splits [0, count) into at most `threads` contiguous pieces and runs `body(begin, end)` on each, one of them on the calling thread.

@@ -9,6 +9,7 @@
 
 #include "arguments.h"
 #include "bind_mapping.h"
+#include "crew.h"
 #include "rows/row_table.h"
 #include "rows/shuffle.h"
 #include "rows/verified_blob.h"
@@ -137,7 +138,7 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
       throw_range(env, std::to_string(rows) + " rows of " + std::to_string(row_bytes) + " bytes do not fit the " + std::to_string(job->out.size) + " bytes of out");
     }
     state_->pending++;
-    return Task::run(
+    return Crew::run(
         env,
         [job] {
           struct Done {

@@ -100,24 +100,27 @@ function seed(value: number | bigint | undefined): bigint {
 }
 
 /** Bytes that one threaded copy should move: enough to hide the cost of a call, few enough to stay in a processor's cache. */
-const GATHER_BYTES = 2 ** 21
+const GATHER_BYTES = 2 ** 20
 /** Batches gathered by one copy at most. */
 const GROUP_MAX = 16
 
 /**
- * Small copies under way besides the one being consumed: with fewer, the memory bus idles while a result travels back to the event loop. Two cores,
- * rows of 16 KiB: 0.76 M rows/s with 3 and 0.88 with 6; with 10 the buffers no longer fit a cache.
+ * Copies under way besides the one being consumed, as long as they are small together: with fewer, a thread idles while a result travels back to the event
+ * loop; with many more, the buffers no longer fit a cache.
  */
 const GATHERS_AHEAD = 6
+const BYTES_AHEAD = GATHERS_AHEAD * GATHER_BYTES
 
 /** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
 export async function * batches(dataset: Dataset, options: Checked): AsyncGenerator<Batch, void, undefined> {
   const { size, dropLast, prefetch, signal, fields } = options
   const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
   const stackable = options.collate === 'stack'
-  const group = options.shuffle && stackable && prefetch > 0 ? Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / Math.max(1, batchBytes(dataset, options))))) : 1
-  const ahead = group === 1 ? prefetch : Math.max(GATHERS_AHEAD, Math.ceil(prefetch / group))
-  const maker = stackable ? new StackMaker(dataset, options, ahead + 2) : options.graph === undefined ? new ItemMaker(dataset, options) : new GraphMaker(dataset, options.graph, fields)
+  const bytes = options.shuffle && stackable && prefetch > 0 ? Math.max(1, batchBytes(dataset, options)) : Infinity
+  const group = Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / bytes)))
+  const ahead = Math.max(Math.ceil(prefetch / group), Math.min(GATHERS_AHEAD, Math.floor(BYTES_AHEAD / (group * bytes))))
+  // Those ahead and the one being consumed.
+  const maker = stackable ? new StackMaker(dataset, options, ahead + 1) : options.graph === undefined ? new ItemMaker(dataset, options) : new GraphMaker(dataset, options.graph, fields)
   const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0
   const fill = (length: number): void => {

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { npz, recipe, cast, type Batch, type Cache, type Dataset, type Tensor } from '../../src/index.js'
 import { shuffledIndex } from '../../src/core/shuffle.js'
@@ -69,6 +70,20 @@ describe('batches', () => {
     await collect({ size: 4, fields: ['x'] }, (batch) => seen.add((batch.x as Tensor).data.buffer))
     // A buffer per shard, and a copy only where a batch crosses from one shard into the next.
     expect(seen.size).toBeLessThan(15)
+  })
+
+  test.each([[1, 2], [2, 1], [1, 0], [3, 40]])('a recycled batch keeps its bytes until the next one is asked for: size %i, prefetch %i', async (size, prefetch) => {
+    const expected = new Map<number, Float32Array>()
+    for await (const batch of dataset.batches({ size: 1 })) expected.set(batch.indices[0]!, (batch.x as Tensor<'float32'>).data.slice())
+    const memory = new Set<unknown>()
+    for await (const batch of dataset.batches({ size, prefetch, shuffle: true, seed: 5, reuse: true })) {
+      const x = (batch.x as Tensor<'float32'>).data
+      memory.add(x.buffer)
+      // Whatever is under way would have come to its end.
+      await sleep(1)
+      for (const [k, index] of batch.indices.entries()) expect(Buffer.from(x.buffer, x.byteOffset + k * 16384, 16384).compare(Buffer.from(expected.get(index)!.buffer))).toBe(0)
+    }
+    expect(memory.size).toBeLessThan(ITEMS / size / 2)
   })
 
   test('without reuse a batch keeps its bytes', async () => {

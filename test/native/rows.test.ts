@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RowTable, VerifiedBlob } from '../../src/native/addon.js'
 import { native } from '../../src/native/load.js'
@@ -227,5 +229,63 @@ describe('RowTable', () => {
       expect(await done).toBe(-1)
       expect(Buffer.from(out).equals(Buffer.concat(Array.from(indices, row)))).toBe(true)
     }
+  })
+
+  test('calls of very different length, each with its own result, from several tables and while others fail', async () => {
+    const tables = await Promise.all([table(500, 4096, 3, 4096), table(300, 16384, 2, 65536), table(2000, 33, 5, 512)])
+    const order: number[] = []
+    const calls = Array.from({ length: 300 }, (_, call) => {
+      const { row, rows } = tables[call % 3]!
+      // Now and then one that is long enough to be overtaken.
+      const indices = Float64Array.from({ length: call % 10 === 0 ? 250 : 1 + call % 5 }, (__, k) => (k * 31 + call * 7) % 300)
+      const wrong = call % 7 === 3
+      if (wrong) indices[indices.length - 1] = -1
+      const out = new Uint8Array(indices.length * row(0).length)
+      const done = rows.gather(indices, out).then((damaged) => ({ damaged }), ({ code }: { code: string }) => ({ code })).finally(() => order.push(call))
+      return { row, indices, wrong, out, done }
+    })
+    for (const { row, indices, wrong, out, done } of calls) {
+      expect(await done).toEqual(wrong ? { code: 'ERR_OUT_OF_RANGE' } : { damaged: -1 })
+      if (!wrong) expect(Buffer.from(out).equals(Buffer.concat(Array.from(indices, row)))).toBe(true)
+    }
+    expect(order.toSorted((a, b) => a - b)).toEqual(calls.map((_, call) => call))
+  })
+
+  test('a call may follow another from its promise, many times over', async () => {
+    const { row, rows } = await table(50, 100, 2, 64)
+    await Promise.all(Array.from({ length: 8 }, async (_, chain) => {
+      const out = new Uint8Array(100)
+      for (let k = 0; k < 300; k++) {
+        const index = (k * 7 + chain) % 50
+        expect(await rows.gather(new Float64Array([index]), out)).toBe(-1)
+        expect(Buffer.compare(out, row(index))).toBe(0)
+      }
+    }))
+  })
+
+  describe('in a process of its own', () => {
+    const child = fileURLToPath(new URL('./rows.child.cjs', import.meta.url))
+    let path: string
+    beforeAll(() => {
+      path = join(dir, 'scene')
+      writeFileSync(path, randomBytes(1024 * 4096))
+    })
+    const scene = (name: string, ...before: string[]): { status: number | null; signal: string | null; stdout: string; stderr: string } => {
+      const [command, ...args] = [...before, process.execPath, child, name, path]
+      return spawnSync(command!, args, { encoding: 'utf8', timeout: 30_000 })
+    }
+
+    test.each(['worker', 'workers'])('threads that are stopped in the middle of gathers: %s', (name) => {
+      expect(scene(name)).toMatchObject({ status: 0, signal: null, stdout: 'alive\n', stderr: '' })
+    })
+
+    test('the process exits in the middle of gathers', () => {
+      for (let k = 0; k < 5; k++) expect(scene('exit')).toMatchObject({ status: 7, signal: null, stdout: '', stderr: '' })
+      expect(scene('exception')).toMatchObject({ status: 1, signal: null, stderr: expect.stringContaining('thrown on purpose') })
+    })
+
+    test('gathers keep the process alive, and nothing does when they are done', () => {
+      expect(scene('idle')).toMatchObject({ status: 0, signal: null, stdout: '50\n50\n', stderr: '' })
+    })
   })
 })

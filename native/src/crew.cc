@@ -1,0 +1,194 @@
+#include "crew.h"
+
+#include <algorithm>
+#include <exception>
+#include <new>
+#include <utility>
+
+namespace tc {
+namespace {
+
+constexpr unsigned kThreadsMax = 4;
+
+}  // namespace
+
+struct Crew::Job {
+  std::unique_ptr<Call> call;
+  Lane* lane = nullptr;
+  Job* next = nullptr;
+};
+
+void Crew::Jobs::add(Job* job) {
+  job->next = nullptr;
+  (first == nullptr ? first : last->next) = job;
+  last = job;
+}
+
+Crew::Job* Crew::Jobs::take() {
+  Job* job = first;
+  if (job != nullptr) first = job->next;
+  return job;
+}
+
+// What one environment has under way, and the way of its results to its JavaScript thread. It ends with the environment.
+class Crew::Lane {
+ public:
+  // nullptr where the environment or the system refuses.
+  static Lane* of(Napi::Env env) {
+    void* known = nullptr;
+    if (napi_get_instance_data(env, &known) != napi_ok || known != nullptr) return static_cast<Lane*>(known);
+    std::unique_ptr<Lane> lane(new (std::nothrow) Lane);
+    if (lane == nullptr || (lane->crew_ = shared()) == nullptr) return nullptr;
+    if (napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "tensorcache"), 0, 1, nullptr, nullptr, lane.get(), settle, &lane->results_) != napi_ok) return nullptr;
+    // An idle lane does not keep the process alive. The hook is added after Node's own for the function, and so runs before it.
+    if (napi_unref_threadsafe_function(env, lane->results_) != napi_ok || napi_add_env_cleanup_hook(env, leave, lane.get()) != napi_ok) {
+      napi_release_threadsafe_function(lane->results_, napi_tsfn_abort);
+      return nullptr;
+    }
+    // From here on the lane is the hook's.
+    Lane* kept = lane.release();
+    return napi_set_instance_data(env, kept, nullptr, nullptr) == napi_ok ? kept : nullptr;
+  }
+
+  // False, and the call is as it was, where there is no memory.
+  bool add(Napi::Env env, std::unique_ptr<Call>& call) {
+    auto* job = new (std::nothrow) Job;
+    if (job == nullptr) return false;
+    job->call = std::move(call);
+    job->lane = this;
+    if (under_way_++ == 0) napi_ref_threadsafe_function(env, results_);
+    crew_->add(job);
+    return true;
+  }
+
+  // On the thread that did it.
+  void hand_over(Job* job) {
+    bool waking;
+    {
+      const std::lock_guard lock(mutex_);
+      waking = finished_.first == nullptr;
+      finished_.add(job);
+    }
+    // One message for all that finish until it is read; the queue of messages has no limit.
+    if (waking) napi_call_threadsafe_function(results_, nullptr, napi_tsfn_nonblocking);
+  }
+
+  // Guarded by the crew's mutex.
+  unsigned running = 0;
+
+ private:
+  // `env` is null when the environment has gone meanwhile; the lane has then gone before it.
+  static void settle(napi_env env, napi_value, void* context, void*) {
+    if (env == nullptr) return;
+    auto* lane = static_cast<Lane*>(context);
+    Jobs finished;
+    {
+      const std::lock_guard lock(lane->mutex_);
+      std::swap(finished, lane->finished_);
+    }
+    while (Job* job = finished.take()) {
+      const std::unique_ptr<Job> owned(job);
+      try {
+        const Napi::HandleScope scope(env);
+        job->call->settle(env);
+      } catch (const Napi::Error&) {
+        // Only an environment that is being stopped refuses; nobody is left to be told.
+      }
+      if (--lane->under_way_ == 0) napi_unref_threadsafe_function(env, lane->results_);
+    }
+  }
+
+  static void leave(void* hint) {
+    const std::unique_ptr<Lane> lane(static_cast<Lane*>(hint));
+    Jobs rest = lane->crew_->withdraw(*lane);
+    while (Job* job = rest.take()) delete job;
+    while (Job* job = lane->finished_.take()) delete job;
+    napi_release_threadsafe_function(lane->results_, napi_tsfn_abort);
+  }
+
+  std::shared_ptr<Crew> crew_;
+  napi_threadsafe_function results_ = nullptr;
+  // Of the JavaScript thread.
+  size_t under_way_ = 0;
+  std::mutex mutex_;
+  Jobs finished_;
+};
+
+Napi::Value Crew::run(Napi::Env env, Call::Work work, Call::Done done) {
+  auto call = std::make_unique<Call>(env, std::move(work), std::move(done));
+  const Napi::Value promise = call->promise();
+  Lane* lane = Lane::of(env);
+  return lane != nullptr && lane->add(env, call) ? promise : Task::run(env, std::move(call));
+}
+
+std::shared_ptr<Crew> Crew::shared() {
+  static std::mutex mutex;
+  static std::weak_ptr<Crew> current;
+  const std::lock_guard lock(mutex);
+  auto crew = current.lock();
+  if (crew == nullptr) {
+    try {
+      crew = std::make_shared<Crew>();
+    } catch (const std::exception&) {
+      return nullptr;
+    }
+    current = crew;
+  }
+  return crew;
+}
+
+Crew::Crew() {
+  const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kThreadsMax);
+  threads_.reserve(count);
+  try {
+    while (threads_.size() < count) threads_.emplace_back([this] { work(); });
+  } catch (const std::exception&) {
+    // Fewer do as well.
+    if (threads_.empty()) throw;
+  }
+}
+
+Crew::~Crew() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  something_to_do_.notify_all();
+  for (auto& thread : threads_) thread.join();
+}
+
+void Crew::add(Job* job) {
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.add(job);
+  }
+  something_to_do_.notify_one();
+}
+
+Crew::Jobs Crew::withdraw(const Lane& lane) {
+  std::unique_lock lock(mutex_);
+  Jobs theirs;
+  Jobs others;
+  while (Job* job = queue_.take()) (job->lane == &lane ? theirs : others).add(job);
+  queue_ = others;
+  lane_is_idle_.wait(lock, [&] { return lane.running == 0; });
+  return theirs;
+}
+
+void Crew::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    something_to_do_.wait(lock, [this] { return stopping_ || queue_.first != nullptr; });
+    if (stopping_) return;
+    Job* job = queue_.take();
+    Lane& lane = *job->lane;
+    lane.running++;
+    lock.unlock();
+    job->call->perform();
+    lane.hand_over(job);
+    lock.lock();
+    if (--lane.running == 0) lane_is_idle_.notify_all();
+  }
+}
+
+}  // namespace tc
