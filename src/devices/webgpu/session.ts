@@ -38,13 +38,15 @@ export class Session {
   readonly #compiled = new Map<string, Pipeline>()
   readonly #layouts = new Map<string, GPUBindGroupLayout>()
   readonly #modules = new Map<string, GPUShaderModule>()
-  #lost: string | undefined
+  readonly #state: { lost: string | undefined } = { lost: undefined }
 
   private constructor(device: GPUDevice, options: SessionOptions) {
     this.device = device
     this.options = options
     this.pool = new BufferPool(device, options.poolBytes)
-    void device.lost.then(({ message, reason }) => { this.#lost = message || reason })
+    // The binding keeps the promise of a device alive, and with it what is remembered here: it must not be the session, or no device would ever be collected.
+    const state = this.#state
+    void device.lost.then(({ message, reason }) => { state.lost ??= message || reason })
     // What nobody asked about would otherwise be printed.
     device.addEventListener('uncapturederror', (event) => event.preventDefault())
     this.#exactLayout = device.createBindGroupLayout({ entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }] })
@@ -59,7 +61,7 @@ export class Session {
 
   /** Why the device was lost; undefined while it lives. */
   get lost(): string | undefined {
-    return this.#lost
+    return this.#state.lost
   }
 
   /** Compiles a kernel, once. */
@@ -82,7 +84,7 @@ export class Session {
   }
 
   destroy(): void {
-    this.#lost ??= 'closed'
+    this.#state.lost ??= 'closed'
     this.device.destroy()
   }
 
