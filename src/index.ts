@@ -12,7 +12,7 @@ export {
   SourceChangedError, StoreError, TensorCacheError, UnsupportedError,
 } from './core/errors.js'
 export type { Device, DeviceIdentity } from './devices/device.js'
-export { createWebgpuDevice, webgpuAdapters, type AdapterFacts, type WebgpuDevice, type WebgpuDeviceOptions } from './devices/webgpu.js'
+export { createWebgpuDevice, webgpuAdapters, type AdapterFacts, type GpuLease, type WebgpuDevice, type WebgpuDeviceOptions } from './devices/webgpu.js'
 export type { Source } from './sources/source.js'
 export { recipe, parseRecipe, type Recipe, type RecipeData } from './ops/recipe.js'
 export { cast, type CastOptions } from './ops/cast.js'

@@ -45,6 +45,17 @@ export type { AdapterFacts }
 export interface WebgpuDevice extends Device {
   readonly kind: 'webgpu'
   readonly adapter: AdapterFacts
+  /**
+   * With `thread: 'main'`: the GPUDevice on which programs run, kept open until `release()`, so that a training loop can share its queue and buffers. It must
+   * not be destroyed; it may be lost, as any. Throws TypeError on a device that lives in a worker, which no other thread can use.
+   */
+  lease(): Promise<GpuLease>
+}
+
+export interface GpuLease {
+  /** A GPUDevice, as @webgpu/types describes it. */
+  readonly device: object
+  release(): void
 }
 
 /**
@@ -94,6 +105,11 @@ export class Webgpu implements WebgpuDevice {
     this.adapter = backend.facts
     this.identity = { kind: 'webgpu', name: backend.facts.name, driver: backend.facts.driver }
     this.exact = exact
+  }
+
+  async lease(): Promise<GpuLease> {
+    if (!(this.#backend instanceof LocalBackend)) throw new TypeError("lease: this device lives in a worker; make it with createWebgpuDevice({ thread: 'main' })")
+    return this.#backend.engine.lease()
   }
 
   async prepare(program: Program): Promise<PreparedProgram> {

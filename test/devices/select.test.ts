@@ -91,6 +91,24 @@ describe.runIf(adapters.length > 0)('a dataset on a GPU', () => {
     await onCpu.close()
   })
 
+  test('on this thread its GPUDevice can be shared', async () => {
+    const device = await createWebgpuDevice({ adapter: adapters[0]!.name, thread: 'main', idleMs: 0 })
+    const { device: shared, release } = await device.lease()
+    const gpu = shared as GPUDevice
+    // It outlives the idle time, and is the one that programs run on.
+    await new Promise((resolve) => { setTimeout(resolve, 50) })
+    const buffer = gpu.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
+    gpu.queue.writeBuffer(buffer, 0, Uint32Array.of(1, 2, 3, 4))
+    await buffer.mapAsync(GPUMapMode.READ)
+    expect([...new Uint32Array(buffer.getMappedRange())]).toEqual([1, 2, 3, 4])
+    buffer.unmap()
+    release()
+    await device.close()
+    const remote = await createWebgpuDevice({ adapter: adapters[0]!.name })
+    await expect(remote.lease()).rejects.toThrow(/lives in a worker/)
+    await remote.close()
+  })
+
   test('without the canary its results are keyed by the device', async () => {
     const cache = await openCache({ dir: join(tempDir(), 'cache'), minFree: 0 })
     const trusted = await cache.dataset(await items(rows), steps, { device: chosen })

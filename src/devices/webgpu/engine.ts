@@ -83,6 +83,18 @@ export class Engine {
     })
   }
 
+  /** The device itself, kept open until it is released: for those who share its buffers. It may be lost at any time, as every device. */
+  async lease(): Promise<{ device: GPUDevice; release(): void }> {
+    let release!: () => void
+    const held = new Promise<void>((resolve) => { release = resolve })
+    return new Promise((resolve, reject) => {
+      this.#withSession((session) => {
+        resolve({ device: session.device, release })
+        return held
+      }).catch(reject)
+    })
+  }
+
   /** A frame of its own, for kernels that belong to no program. */
   withFrame<T>(kernels: readonly string[], work: (frame: Frame) => Promise<T>): Promise<T> {
     return this.#withSession(async (session) => {
