@@ -1,5 +1,5 @@
 import { DTYPES, type DType } from '../../src/core/dtype.js'
-import type { AxisTable, CastStep, NormalizeStep, Program, ProgramValue, Step } from '../../src/ops/program.js'
+import type { AxisTable, CastStep, NormalizeStep, Program, ProgramPort, ProgramValue, Step } from '../../src/ops/program.js'
 import type { Random } from './values.js'
 
 const origin = { op: 0, opName: 'test', field: 'x' }
@@ -12,6 +12,20 @@ export function chain(input: ProgramValue, ...steps: readonly { step: Omit<Step,
     outputs: [{ field: 'x', value: steps.length }],
     steps: steps.map(({ step }, k) => ({ ...step, in: k, out: k + 1, origin }) as Step),
   }
+}
+
+/** Programs side by side as one, each with its own fields. */
+export function together(...programs: readonly Program[]): Program {
+  const all = { values: [] as ProgramValue[], inputs: [] as ProgramPort[], outputs: [] as ProgramPort[], steps: [] as Step[] }
+  programs.forEach(({ values, inputs, outputs, steps }, k) => {
+    const base = all.values.length
+    const ports = (list: readonly ProgramPort[]): ProgramPort[] => list.map(({ field, value }) => ({ field: `${field}${k}`, value: base + value }))
+    all.inputs.push(...ports(inputs))
+    all.outputs.push(...ports(outputs))
+    all.steps.push(...steps.map((step) => ({ ...step, in: base + step.in, out: base + step.out })))
+    all.values.push(...values)
+  })
+  return all
 }
 
 export function castTo(dtype: DType, shape: readonly number[], nonFinite: CastStep['nonFinite'] = 'error') {

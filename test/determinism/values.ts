@@ -33,7 +33,8 @@ export function floats(n: number, random: Random, flavour: Flavour): Float32Arra
   for (let i = 0; i < n; i++) {
     const ordinary = (random.unit() - 0.5) * 2 ** (random.below(24) - 8)
     if (flavour === 'plain') out[i] = ordinary
-    else if (flavour === 'cancel') out[i] = i % 2 === 0 ? big + (random.unit() - 0.5) * 64 : -big + (random.unit() - 0.5) * 64
+    // Of different sizes: if all were alike, sums would lose every bit that tells one order from another.
+    else if (flavour === 'cancel') out[i] = i % 2 === 0 ? big * (random.unit() - 0.5) : (random.unit() - 0.5) * 64 - out[i - 1]!
     else out[i] = random.below(3) === 0 ? random.pick(EDGES) : random.below(2) === 0 ? random.pick(EDGES) * 2 ** (random.below(5) - 2) : ordinary * 2 ** -random.below(130)
   }
   return out

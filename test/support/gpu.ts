@@ -19,12 +19,16 @@ export function engines(): Promise<TestEngine[]> {
   return opened
 }
 
-/** Other engines on the same adapters, each with a device of its own, closed when the work is done. */
-export async function withEngine<T>({ facts }: Pick<TestEngine, 'facts'>, options: Partial<EngineOptions>, work: (engine: Engine) => Promise<T>): Promise<T> {
+/**
+ * Another engine on the same adapter, with a device of its own, closed when the work is done. `limits` may be changed between runs, which saves compiling
+ * everything for another engine.
+ */
+export async function withEngine<T>({ facts }: Pick<TestEngine, 'facts'>, options: Partial<EngineOptions>, work: (engine: Engine, limits: { frameBytes: number; bindingBytes: number }) => Promise<T>): Promise<T> {
   const adapter = (await (adapters ??= findAdapters())).find((found) => found.facts.name === facts.name)!
-  const engine = new Engine(adapter, { ...ENGINE, ...options })
+  const limits = { ...ENGINE, ...options }
+  const engine = new Engine(adapter, limits)
   try {
-    return await work(engine)
+    return await work(engine, limits)
   } finally {
     await engine.close()
   }

@@ -73,7 +73,7 @@ export class Engine {
         if (failed < 0) break
         const { reason } = results[failed] as PromiseRejectedResult
         // Less at a time may fit.
-        if (!(reason instanceof GpuError) || reason.reason !== 'out-of-memory' || items === 1) throw reason
+        if (!(reason instanceof GpuError) || (reason.reason !== 'out-of-memory' && reason.reason !== 'too-large') || items === 1) throw reason
         session.pool.trim(0)
         items = Math.ceil(items / 2)
         faults.length = 0

@@ -1,0 +1,75 @@
+import { describe, expect, test } from 'vitest'
+import type { DType } from '../../src/core/dtype.js'
+import type { NormalizeStep } from '../../src/ops/program.js'
+import { engines } from '../support/gpu.js'
+import { plainSums, sumsOnDevice } from './blocks.js'
+import { LONG, expectExact } from './compare.js'
+import { castTo, chain, gathered, linearTable, normalized, permuted, resampled, wildTable } from './programs.js'
+import { bitsApart, tally } from './tally.js'
+import { Random, anyBits, floats } from './values.js'
+
+// A million values through every kernel, on every device. The other files are about awkward cases; this one is about many.
+
+const FLAVOURS = ['plain', 'edges', 'cancel'] as const
+const MILLION = LONG ? 1_000_003 : 20_011
+/** Rows of 64 that make up as much. */
+const ROWS = Math.ceil(MILLION / 64)
+/** Groups of a block and one member more; fewer in the short form. */
+const GROUPS = Math.ceil(MILLION / 4097)
+
+describe(LONG ? 'a million values' : 'twenty thousand values', () => {
+  test.each(FLAVOURS)('resample, %s', async (flavour) => {
+    const random = new Random(181)
+    const shape = [ROWS, 64]
+    for (const table of [linearTable(1, 64, 64), wildTable(1, 64, 64, 5, random)]) {
+      await expectExact(`${table.taps} taps`, chain({ dtype: 'float32', shape }, resampled(shape, [table])), 1, [floats(ROWS * 64, random, flavour)])
+    }
+  })
+
+  test.each(FLAVOURS)('normalize with given parameters, %s', async (flavour) => {
+    const random = new Random(191)
+    const affine = Float32Array.from({ length: 6 * ROWS }, (_, i) => i % 6 < 4 ? random.pick([0, 1, -1, 2 ** -126, 2 ** -130, random.unit() - 0.5, 1e3 * random.unit()]) : i % 6 === 4 ? -20 : 20)
+    const program = chain({ dtype: 'float32', shape: [ROWS, 64] }, normalized([ROWS, 64], { groups: ROWS, statistics: 'none', affine, clip: true }))
+    await expectExact('given', program, 1, [floats(ROWS * 64, random, flavour)])
+  })
+
+  // In many groups, because a group shows its statistics through a handful of float32.
+  test.each(FLAVOURS)('statistics of float32, %s', async (flavour) => {
+    const random = new Random(193)
+    const shape = [GROUPS, 4097]
+    const modes: Partial<NormalizeStep>[] = [{}, { nonzero: true, eps: 0 }, { statistics: 'extrema' }, { statistics: 'quantiles', quantileLow: 0.013, quantileHigh: 0.9 }]
+    for (const mode of modes) await expectExact(JSON.stringify(mode), chain({ dtype: 'float32', shape }, normalized(shape, { groups: GROUPS, ...mode })), 1, [floats(GROUPS * 4097, random, flavour)])
+  })
+
+  test.each(['int16', 'uint8'] as const)('statistics of %s', async (dtype: DType) => {
+    const random = new Random(197)
+    const shape = [GROUPS, 4097]
+    for (const statistics of ['moments', 'extrema', 'quantiles'] as const) {
+      await expectExact(statistics, chain({ dtype, shape }, normalized(shape, { groups: GROUPS, statistics })), 1, [anyBits(dtype, GROUPS * 4097, random)])
+    }
+  })
+
+  test.each(['bool', 'float16', 'float32', 'complex64', 'complex128'] as const)('gather and permute of %s', async (dtype: DType) => {
+    const random = new Random(199)
+    const shape = [ROWS, 64]
+    const index = Int32Array.from({ length: 64 }, () => random.below(65) - 1)
+    await expectExact(dtype, chain({ dtype, shape }, gathered(dtype, shape, [null, index]), permuted(dtype, shape, [1, 0])), 1, [anyBits(dtype, ROWS * 64, random)])
+  })
+
+  test.each([['float32', 'float16'], ['float64', 'float32'], ['float64', 'bfloat16'], ['float32', 'uint8'], ['int64', 'float32']] as const)('cast from %s to %s', async (from: DType, to: DType) => {
+    await expectExact('cast', chain({ dtype: from, shape: [MILLION] }, castTo(to, [MILLION], 'keep')), 1, [anyBits(from, MILLION, new Random(211))])
+  })
+
+  // Outputs hardly tell whether the first pass of moments was right: the second corrects it.
+  test('the sums of blocks themselves', async () => {
+    for (const flavour of FLAVOURS) {
+      const values = floats(MILLION, new Random(223), flavour)
+      const expected = plainSums(values)
+      for (const { name, engine } of await engines()) {
+        const sums = await sumsOnDevice(engine, values)
+        tally(name, ['normalize-sums'], values.length, bitsApart(new Uint8Array(sums.buffer), new Uint8Array(expected.buffer)))
+        expect(sums, `${name}, ${flavour}`).toEqual(expected)
+      }
+    }
+  })
+})
