@@ -1,5 +1,5 @@
 import { DTYPES, type DType } from '../../src/core/dtype.js'
-import type { AxisTable, CastStep, NormalizeStep, Program, ProgramPort, ProgramValue, Step } from '../../src/ops/program.js'
+import type { AxisTable, CastStep, KernelStep, NormalizeStep, Program, ProgramPort, ProgramValue, Step } from '../../src/ops/program.js'
 import type { Random } from './values.js'
 
 const origin = { op: 0, opName: 'test', field: 'x' }
@@ -22,7 +22,7 @@ export function together(...programs: readonly Program[]): Program {
     const ports = (list: readonly ProgramPort[]): ProgramPort[] => list.map(({ field, value }) => ({ field: `${field}${k}`, value: base + value }))
     all.inputs.push(...ports(inputs))
     all.outputs.push(...ports(outputs))
-    all.steps.push(...steps.map((step) => ({ ...step, in: base + step.in, out: base + step.out })))
+    all.steps.push(...(steps as KernelStep[]).map((step) => ({ ...step, in: base + step.in, out: base + step.out })))
     all.values.push(...values)
   })
   return all
