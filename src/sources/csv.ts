@@ -4,7 +4,7 @@ import { brief } from './brief.js'
 import { OpenFile, type FileOptions } from './file.js'
 
 /** The gate of RFC 4180 text: a header, rows of as many fields, `"` around fields that hold `,`, `"` or line ends. Limits: */
-const ROW_BYTES_MAX = 64 * 2 ** 20
+const ROW_BYTES_MAX = 16 * 2 ** 20
 const COLUMNS_MAX = 10_000
 /** Bytes that are scanned in one go on the event loop: about 5 ms. */
 const STEP_BYTES = 4 * 2 ** 20
@@ -35,7 +35,7 @@ export class CsvFile {
     this.#offsets = offsets
   }
 
-  /** Rejects with FileError, and with FormatError when the file is no CSV. `visit` is called for each row, `ragged` for one with other fields than the header has. */
+  /** Rejects with FileError, and with FormatError when the file is no CSV. `ragged` is told of a row with other fields than the header has. */
   static async open(path: string | URL, options: FileOptions & { ragged: (row: number, error: FormatError) => void }): Promise<CsvFile> {
     const file = OpenFile.open(path, options)
     try {
