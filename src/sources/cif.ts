@@ -89,9 +89,11 @@ function readLoop(tokens: CifTokens, values: Map<string, string[]>): Token {
 }
 
 function wantedTag(name: string): string | undefined {
-  const tag = name.toLowerCase().replaceAll('.', '_')
-  if (WANTED.has(tag)) return tag
-  return tag.endsWith('_') && WANTED.has(tag.slice(0, -1)) ? tag.slice(0, -1) : undefined
+  if (WANTED.has(name)) return name
+  // Most tags are neither wanted nor written otherwise.
+  if (!/[A-Z.]|_$/.test(name)) return undefined
+  const tag = name.toLowerCase().replaceAll('.', '_').replace(/_$/, '')
+  return WANTED.has(tag) ? tag : undefined
 }
 
 function keep(tokens: CifTokens, values: Map<string, string[]>, tag: string): string[] {

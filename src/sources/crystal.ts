@@ -24,10 +24,15 @@ export interface CrystalOptions {
   readonly siteTolerance: number
 }
 
-const AXES = ['x', 'y', 'z'] as const
+const LENGTHS = ['_cell_length_a', '_cell_length_b', '_cell_length_c']
+const ANGLES = ['_cell_angle_alpha', '_cell_angle_beta', '_cell_angle_gamma']
+const FRACTIONS = ['_atom_site_fract_x', '_atom_site_fract_y', '_atom_site_fract_z']
+const CARTESIANS = ['_atom_site_cartn_x', '_atom_site_cartn_y', '_atom_site_cartn_z']
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:\(\d+\)?)?$/
 /** Å: ten times the longest cell known of a protein. */
 const LENGTH_MAX = 100_000
+const LENGTH = { expected: `a length above 0, up to ${LENGTH_MAX} Å`, isValid: (value: number): boolean => value > 0 && value <= LENGTH_MAX }
+const ANGLE = { expected: 'an angle between 0 and 180 degrees', isValid: (value: number): boolean => value > 0 && value < 180 }
 /** Of a fractional coordinate: larger ones have lost the digits that say where in the cell the atom is. */
 const FRACTION_MAX = 10_000
 
@@ -40,8 +45,8 @@ const FRACTION_MAX = 10_000
 export function crystalOf(block: CifBlock, options: CrystalOptions, where: Where): Crystal {
   const { values } = block
   if (values.has('_cell_modulation_dimension') && !['0', '?', '.'].includes(values.get('_cell_modulation_dimension')![0]!)) throw new UnsupportedError({ ...where, reason: 'a modulated structure has no unit cell' })
-  const lengths = ['a', 'b', 'c'].map((axis) => cellNumber(block, where, `_cell_length_${axis}`, LENGTH_MAX))
-  const angles = ['alpha', 'beta', 'gamma'].map((angle) => cellNumber(block, where, `_cell_angle_${angle}`, 180))
+  const lengths = LENGTHS.map((tag) => cellNumber(block, where, tag, LENGTH))
+  const angles = ANGLES.map((tag) => cellNumber(block, where, tag, ANGLE))
   const lattice = latticeOf(lengths, angles)
   if (lattice === undefined) throw fault(where, 'cell', 'angles of a cell with a volume', angles.join(', '))
   const operations = operationsOf(block, where)
@@ -50,11 +55,10 @@ export function crystalOf(block: CifBlock, options: CrystalOptions, where: Where
   return { ...expand(sites, operations, options.siteTolerance, where), lattice }
 }
 
-function cellNumber({ values }: CifBlock, where: Where, tag: string, max: number): number {
+function cellNumber({ values }: CifBlock, where: Where, tag: string, { expected, isValid }: typeof LENGTH): number {
   const column = values.get(tag)
   const value = column === undefined || column.length !== 1 ? NaN : numberOf(column[0]!)
-  const kind = max === 180 ? 'an angle between 0 and 180 degrees' : `a length above 0, up to ${max} Å`
-  if (!(value > 0 && (max === 180 ? value < max : value <= max))) throw fault(where, tag, kind, column === undefined ? 'none' : column.length === 1 ? brief(column[0]) : `${column.length} values`)
+  if (!isValid(value)) throw fault(where, tag, expected, column === undefined ? 'none' : column.length === 1 ? brief(column[0]) : `${column.length} values`)
   return value
 }
 
@@ -68,7 +72,7 @@ export function numberOf(text: string): number {
 function atomRows(block: CifBlock, cell: { lengths: readonly number[]; angles: readonly number[] }, where: Where): AtomRow[] {
   const { values } = block
   const cartesian = !values.has('_atom_site_fract_x')
-  const tags = AXES.map((axis) => `_atom_site_${cartesian ? 'cartn' : 'fract'}_${axis}`)
+  const tags = cartesian ? CARTESIANS : FRACTIONS
   const columns = tags.map((tag) => values.get(tag) ?? missing(where, tag))
   const labels = values.get('_atom_site_label')
   const types = values.get('_atom_site_type_symbol')
