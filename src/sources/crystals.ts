@@ -60,8 +60,7 @@ export async function crystals(paths: string | URL | readonly (string | URL)[], 
   const occupancy = choice('crystals', 'occupancy', options.occupancy, ['error', 'majority'], 'error')
   const onBadItem = choice('crystals', 'onBadItem', options.onBadItem, ['error', 'skip'], 'error')
   const siteTolerance = number('crystals', 'siteTolerance', options.siteTolerance, { min: 1e-8, max: 0.01 }, 1e-4)
-  const isCsv = isCsvOf(list)
-  for (const name of CSV_OPTIONS) if (!isCsv && options[name] !== undefined) throw new TypeError(`crystals: ${name} is for .csv files, and ${show(String(list[0]))} is none`)
+  const isCsv = isCsvOf(list, CSV_OPTIONS.find((name) => options[name] !== undefined))
 
   const reasons = new Map<number, Error>()
   const bad = (place: number, error: unknown): void => {
@@ -106,10 +105,14 @@ function propertiesOf(given: CrystalsOptions['properties'] = []): Readonly<Recor
   return properties
 }
 
-function isCsvOf(paths: readonly (string | URL)[]): boolean {
-  const csvs = paths.filter((path) => extname(String(path)).toLowerCase() === '.csv')
-  if (csvs.length > 0 && csvs.length < paths.length) throw new TypeError('crystals: .csv files and others cannot be items of one source')
-  return csvs.length > 0
+/** A file is a CSV when it is called one, or when it is not called a CIF and an option for CSVs is given. */
+function isCsvOf(paths: readonly (string | URL)[], option: string | undefined): boolean {
+  const suffixes = paths.map((path) => extname(String(path)).toLowerCase())
+  const cif = paths.find((_, k) => suffixes[k] === '.cif')
+  if (cif === undefined) return option !== undefined || suffixes.includes('.csv')
+  if (suffixes.includes('.csv')) throw new TypeError('crystals: .csv and .cif files cannot be items of one source')
+  if (option !== undefined) throw new TypeError(`crystals: ${option} is for .csv files, and ${show(String(cif))} is none`)
+  return false
 }
 
 function keptOf(length: number, reasons: ReadonlyMap<number, Error>): Uint32Array {
