@@ -11,10 +11,12 @@ import { LooseFile } from './loose-file.js'
 const FILES_LOADED = 256
 const FILES_AT_ONCE = 32
 const BYTES_LOADED = 32 * 2 ** 20
+/** Of one file. */
+const BLOCKS_MAX = 100_000
 
 interface FoundFile { readonly path: string; readonly id: string }
 
-/** Blocks of CIF files, in the order of the paths; a folder's files by name. */
+/** Blocks of CIF files, in the order of the paths; a folder's files by name, compared by code units. */
 export class CrystalFiles implements CrystalEntries {
   readonly length: number
   readonly files: readonly LooseFile[]
@@ -35,13 +37,13 @@ export class CrystalFiles implements CrystalEntries {
   /** With `everyBlock`, each block that holds atoms is a place, so each file is read; otherwise each file is one, and none is read. */
   static async open(paths: readonly (string | URL)[], everyBlock: boolean, bad: BadEntry): Promise<CrystalFiles> {
     const found: FoundFile[] = []
-    for (const path of paths) found.push(...await filesOf(path))
+    for (const path of paths) for (const one of await filesOf(path)) found.push(one)
     const repeated = new Set(found.map(({ id }) => id)).size < found.length
     const files: LooseFile[] = []
     const blocks: Block[] = []
     for (let at = 0; at < found.length; at += FILES_AT_ONCE) {
       const some = await Promise.all(found.slice(at, at + FILES_AT_ONCE).map(({ path }) => LooseFile.open(path)))
-      const blocksOf = await Promise.all(some.map((file) => everyBlock ? blocksWithAtoms(file) : [{ name: '', start: 0 }]))
+      const blocksOf = everyBlock ? await eachOf(some, blocksWithAtoms) : some.map(() => [{ name: '', start: 0 }])
       for (const [k, result] of blocksOf.entries()) {
         const id = repeated ? `${files.length}/${found[at + k]!.id}` : found[at + k]!.id
         if (result instanceof Error) {
@@ -108,20 +110,44 @@ async function filesOf(given: string | URL): Promise<FoundFile[]> {
   const path = resolve(typeof given === 'string' ? given : fileURLToPath(given))
   const stats = await stat(path).catch(() => undefined)
   if (stats?.isDirectory() !== true) return [{ path, id: withoutSuffix(basename(path)) }]
-  const names = await readdir(path, { recursive: true })
-  // Hidden files are what desktops leave beside others. Sorted by code units, the same everywhere.
-  const cifs = names.map((name) => name.replaceAll('\\', '/')).filter((name) => /\.cif$/i.test(name) && !/(?:^|\/)\./.test(name)).sort()
+  const cifs = (await namesIn(path, '')).sort()
   if (cifs.length === 0) throw new FileError(path, 'the folder holds no .cif file')
   return cifs.map((name) => ({ path: join(path, name), id: withoutSuffix(name) }))
+}
+
+/** Together, or one after the other when they are large. */
+async function eachOf<T>(files: readonly LooseFile[], use: (file: LooseFile) => Promise<T>): Promise<T[]> {
+  if (files.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOADED) return Promise.all(files.map(use))
+  const results: T[] = []
+  for (const file of files) results.push(await use(file))
+  return results
+}
+
+/** The .cif files below a folder. Node's recursive `readdir` asks for the status of each file, on the event loop: 0.3 s for 100,000. */
+async function namesIn(folder: string, prefix: string): Promise<string[]> {
+  const names: string[] = []
+  for (const entry of await readdir(join(folder, prefix), { withFileTypes: true })) {
+    // Hidden files are what desktops leave beside others.
+    if (entry.name.startsWith('.')) continue
+    if (entry.isDirectory()) for (const name of await namesIn(folder, `${prefix}${entry.name}/`)) names.push(name)
+    else if (/\.cif$/i.test(entry.name)) names.push(`${prefix}${entry.name}`)
+  }
+  return names
 }
 
 async function blocksWithAtoms(file: LooseFile): Promise<{ name: string; start: number }[] | Error> {
   const text = await file.text(CIF_BYTES_MAX).catch(contentError)
   // The usual file has one block, which needs not be looked into here.
-  if (text instanceof Error || (text.match(/(?:^|\s)data_/gi)?.length ?? 0) <= 1) return text instanceof Error ? text : [{ name: '', start: 0 }]
+  if (text instanceof Error) return text
+  const header = /(?:^|\s)data_/gi
+  if (!header.test(text) || !header.test(text)) return [{ name: '', start: 0 }]
   try {
     const blocks: { name: string; start: number }[] = []
-    for (const block of cifBlocks(text, { file: file.path, place: 'file' })) if (holdsAtoms(block)) blocks.push({ name: block.name, start: block.start })
+    for (const block of cifBlocks(text, { file: file.path, place: 'file' })) {
+      if (!holdsAtoms(block)) continue
+      if (blocks.length === BLOCKS_MAX) throw new FormatError({ file: file.path, place: 'file', expected: `at most ${BLOCKS_MAX} data blocks with atoms`, found: 'more' })
+      blocks.push({ name: block.name, start: block.start })
+    }
     return blocks.length > 0 ? blocks : new FormatError({ file: file.path, place: 'file', expected: 'a data block with atoms', found: 'none' })
   } catch (error) {
     return contentError(error)

@@ -1,4 +1,5 @@
-import { closeSync, ftruncateSync, openSync } from 'node:fs'
+import * as fc from 'fast-check'
+import { closeSync, ftruncateSync, openSync, writeFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { FormatError, UnsupportedError } from '../../src/core/errors.js'
 import { crystals, type CrystalsOptions } from '../../src/sources/crystals.js'
@@ -68,6 +69,17 @@ describe('.cif: text', () => {
   test('a row that is cut short', () => refusedCif(cif(['C1 0 0 0', 'C2 0 0']), /values for all 4 tags/))
   test('a save frame', () => refusedCif('data_x\nsave_y\n', /expected a CIF/))
   test('a value of a megabyte', () => refusedCif(cif([`C1 ${'0'.repeat(1_000_000)} 0 0`]), /at most 1000 characters/))
+  test('a hundred thousand blocks and one', () => refusedCif('data_a _atom_site_fract_x 0\n'.repeat(100_001), /at most 100000 data blocks/))
+  test('characters that are changed, left out, or put in give a crystal or an error that says where', async () => {
+    const text = `${cif(['C1 0 0.25 0 1 ', '\'N 1\' 0.5(3) 0 0 .'], 'label fract_x fract_y fract_z occupancy')}loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z '-x, y+1/2, -z'\n_about\n;\nx\n;\n`
+    const path = file('x.csv', Buffer.from(''))
+    await fc.assert(fc.asyncProperty(fc.array(fc.tuple(fc.nat(text.length), fc.nat(3), fc.string({ unit: fc.constantFrom(...'\n\r\t ;\'"#_,?.()+-*/09eExXdD\0é') , maxLength: 3 })), { minLength: 1, maxLength: 4 }), async (edits) => {
+      const hostile = edits.reduce((made, [at, cut, put]) => made.slice(0, at) + put + made.slice(at + cut), text)
+      writeFileSync(path, `cif\n"${hostile.replaceAll('"', '""')}"\n`)
+      const error = await use(path).then(() => undefined, (error: unknown) => error)
+      if (error !== undefined && !(error instanceof FormatError || error instanceof UnsupportedError)) throw error
+    }), { numRuns: 500 })
+  })
   test('a file of a gigabyte', () => {
     const path = file('large.cif', Buffer.from(cif()))
     const handle = openSync(path, 'r+')
