@@ -75,6 +75,13 @@ export function concatRows(tensors: readonly Tensor[]): Ragged {
   return { dtype, tail, offsets, data }
 }
 
+/** Tensors of several items as one field: stacked where they have one shape, ragged where they differ in axis 0. One item is not copied. */
+export function joinRows(tensors: readonly Tensor[]): Rows {
+  const [first] = tensors as [Tensor, ...Tensor[]]
+  if (tensors.length === 1) return { ...first, shape: [1, ...first.shape] }
+  return tensors.every(({ shape }) => shape[0] === first.shape[0]) ? stackRows(tensors) : concatRows(tensors)
+}
+
 function elementsOf({ dtype, tail, data }: Ragged, start: number, stop: number): TypedArray {
   // Complex numbers are two elements of the array.
   const perRow = tail.reduce((product, extent) => product * extent, dtype === 'complex64' || dtype === 'complex128' ? 2 : 1)

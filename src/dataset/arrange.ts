@@ -104,7 +104,7 @@ function row(fields: Readonly<Record<string, Rows>>): Record<string, Tensor> {
 
 function sourceOf(sequence: ItemSequence, base: Source): Source {
   return {
-    reader: base.reader, constants: base.constants, description: base.description, selection: base.selection, files: base.files,
+    reader: base.reader, constants: base.constants, description: base.description, selection: base.selection, files: base.files, skipped: base.skipped ?? [],
     length: sequence.length,
     fields: Object.fromEntries(Object.entries(sequence.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape }])),
     id: (index) => sequence.id(index),

@@ -54,6 +54,8 @@ export interface BuildReport {
   /** Items that were in the cache before. */
   readonly hits: number
   readonly computed: number
+  /** What the source left out, because it could not be read and the caller asked for that: see `source.skipped`. */
+  readonly skipped: number
   readonly seconds: number
   /** Bytes of new shards. */
   readonly bytes: number
@@ -81,7 +83,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const asked = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
-  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, seconds: (performance.now() - began) / 1000, bytes: 0 } }
+  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, seconds: (performance.now() - began) / 1000, bytes: 0 } }
   const arranged = await arrange(source, recipe, device, signal)
   return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
 }
@@ -382,7 +384,7 @@ class Build {
 
   #report(): BuildReport {
     const items = this.#source.length
-    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
+    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, skipped: this.#source.skipped?.length ?? 0, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
   }
 
   #tell(): void {

@@ -28,12 +28,15 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
     let digest = store.fileDigest(stat)
     if (digest === undefined) {
       digest = await file.digest(signal)
-      source.assertUnchanged()
       if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > SETTLED_NS) learned.push({ stat, digest: fromHex(digest) })
     }
     names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
   }
-  if (learned.length > 0) await store.remember({ files: learned })
+  if (learned.length > 0) {
+    // Once for all: a source may have 100,000 files.
+    source.assertUnchanged()
+    await store.remember({ files: learned })
+  }
   return requestKey(recipe, source, names)
 }
 

@@ -1,6 +1,6 @@
 import { DTYPES, isDType, type DType, type TypedArray } from '../core/dtype.js'
 import { checkOptions, show } from '../core/options.js'
-import { concatRows, stackRows, type Rows } from '../core/rows.js'
+import { joinRows } from '../core/rows.js'
 import { byteCount, elementCount, type FieldSpec, type FieldSpecs, type LazyTensor, type Tensor } from '../core/tensor.js'
 import { MemoryTensor } from './memory.js'
 import { checkFieldName, checkFields, checkRange } from './names.js'
@@ -98,7 +98,7 @@ class ItemsSource implements Source {
       options.signal?.throwIfAborted()
       const count = this.#runLength(at, stop, options.fields)
       const rows = this.#rows.slice(at, at + count)
-      yield { start: at, count, fields: Object.fromEntries(options.fields.map((name) => [name, together(rows.map((row) => row[name]!))])) }
+      yield { start: at, count, fields: Object.fromEntries(options.fields.map((name) => [name, joinRows(rows.map((row) => row[name]!))])) }
       at += count
       // Stacking is this thread's work; let others in between.
       await new Promise((resolve) => { setImmediate(resolve) })
@@ -179,11 +179,4 @@ function merge(specs: Readonly<Record<string, FieldSpec>>, row: Readonly<Record<
 
 function sameTail(a: Tensor, b: Tensor): boolean {
   return a.shape.every((extent, axis) => axis === 0 || extent === b.shape[axis])
-}
-
-// One item needs no copy.
-function together(tensors: readonly Tensor[]): Rows {
-  const [first] = tensors as [Tensor, ...Tensor[]]
-  if (tensors.length === 1) return { ...first, shape: [1, ...first.shape] }
-  return tensors.every(({ shape }) => shape[0] === first.shape[0]) ? stackRows(tensors) : concatRows(tensors)
 }

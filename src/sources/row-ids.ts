@@ -1,3 +1,4 @@
+import { basename, extname } from 'node:path'
 import { DTYPES } from '../core/dtype.js'
 import { FormatError, UnsupportedError } from '../core/errors.js'
 import { emptyTensor } from '../core/tensor.js'
@@ -18,9 +19,7 @@ export async function idsOf(files: readonly { stem: string; length: number }[], 
     return [file, index - firsts[file]!]
   }
   if (arrays === undefined) {
-    // Files of one name in several folders are told apart by their position.
-    const repeated = new Set(files.map(({ stem }) => stem)).size < files.length
-    const prefixes = files.map(({ stem }, k) => repeated ? `${k}/${stem}` : stem)
+    const prefixes = distinct(files.map(({ stem }) => stem))
     return { id: (index) => { const [file, row] = place(index); return `${prefixes[file]}/${row}` } }
   }
   const values: IdArray[] = []
@@ -51,4 +50,14 @@ function requireDistinct(values: readonly IdArray[], arrays: readonly StoredArra
   if (repeated === undefined) return
   const file = values.findLastIndex((ids) => (ids as Int32Array).includes(repeated))
   throw new FormatError({ file: arrays[file]!.bytes.file.path, place: arrays[file]!.layout.place, expected: 'each id once', found: `${repeated} more than once` })
+}
+
+/** File names without suffix, different for each file. */
+export function stemsOf(paths: readonly string[]): string[] {
+  return distinct(paths.map((path) => basename(path, extname(path))))
+}
+
+/** Files of one name in several folders are told apart by their position. */
+function distinct(stems: readonly string[]): string[] {
+  return new Set(stems).size < stems.length ? stems.map((stem, k) => `${k}/${stem}`) : [...stems]
 }

@@ -21,6 +21,8 @@ export interface Source {
   readonly selection: unknown
   /** The files it reads, in order; empty when the items come from the caller. */
   readonly files: readonly SourceFile[]
+  /** What was left out while opening, because it could not be read and the caller asked for that; absent from sources that never leave anything out. */
+  readonly skipped?: readonly SkippedItem[]
   /** Human name of item `index`. */
   id(index: number): string
   /**
@@ -39,6 +41,15 @@ export interface ReadOptions {
   /** Fields to read; others are not touched. */
   readonly fields: readonly string[]
   readonly signal?: AbortSignal | undefined
+}
+
+export interface SkippedItem {
+  readonly id: string
+  readonly file: string
+  /** Row of a table, from 0. */
+  readonly row?: number
+  /** The message of the error that reading it gave. */
+  readonly reason: string
 }
 
 export interface ItemRun {

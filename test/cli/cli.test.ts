@@ -30,6 +30,8 @@ const json = (...args: string[]): Record<string, unknown> => {
   return JSON.parse(stdout) as Record<string, unknown>
 }
 
+const cif = (a: number, name = 'x'): string => `data_${name}\n${['a', 'b', 'c'].map((axis) => `_cell_length_${axis} ${a}\n`).join('')}${['alpha', 'beta', 'gamma'].map((angle) => `_cell_angle_${angle} 90\n`).join('')}loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nC1 0 0 0\nC2 .5 .5 .5\n`
+
 beforeAll(() => expect(existsSync(main), 'npm run build first').toBe(true))
 beforeEach(() => {
   dir = tempDir()
@@ -74,6 +76,35 @@ describe('build', () => {
   })
 })
 
+describe('build of crystals', () => {
+  const config = (more: string): string => `cache: { dir: cache, minFree: 0, memoryBudget: 6MiB }\ndatasets: { c: { source: { type: crystals, path: c.csv, idColumn: id, properties: [energy]${more} } } }`
+  const rows = (list: readonly (readonly [id: string, a: number])[]): void => writeFileSync(join(dir, 'c.csv'), `id,energy,cif\n${list.map(([id, a]) => `${id},${a / 4},"${cif(a)}"\n`).join('')}`)
+
+  test('only rows that are new are computed, whatever their order', () => {
+    writeFileSync(join(dir, 'tensorcache.yaml'), config(''))
+    rows([['a', 3], ['b', 4]])
+    expect(json('build')).toMatchObject({ items: 2, computed: 2, skipped: 0 })
+    rows([['c', 5], ['b', 4], ['a', 3]])
+    const added = json('build')
+    expect(added).toMatchObject({ items: 3, computed: 1 })
+    expect(json('build')).toMatchObject({ key: added.key, items: 3, computed: 0 })
+    expect(json('info', added.key as string)).toMatchObject({ fields: { numbers: { dtype: 'int32', shape: [null] }, frac_coords: { dtype: 'float64', shape: [null, 3] }, lattice: { dtype: 'float64', shape: [3, 3] }, energy: { dtype: 'float32', shape: [] } } })
+  })
+
+  test('bad rows end it, or are listed at its end', () => {
+    writeFileSync(join(dir, 'tensorcache.yaml'), config(''))
+    rows([['a', 3], ['b', -1], ['c', 5]])
+    const failed = run('build')
+    expect([failed.status, failed.stderr]).toEqual([1, expect.stringContaining('c.csv: row 1 ("b"): _cell_length_a: expected a length')])
+    writeFileSync(join(dir, 'tensorcache.yaml'), config(', onBadItem: skip'))
+    const { status, stdout, stderr } = run('build', '--format', 'json')
+    expect(status).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ items: 2, skipped: 1 })
+    expect(stderr).toContain('skipped b: ')
+    expect(run('build').stdout).toContain('2 items, 2 hits, 0 computed, 1 skipped')
+  })
+})
+
 describe('looking', () => {
   test('ls, info and inspect', () => {
     const { key, digest } = json('build')
@@ -85,6 +116,15 @@ describe('looking', () => {
     }
     expect(run('info', 'train').stdout).toContain('normalize (version 1)')
     expect(json('inspect', 'a.npz')).toMatchObject({ format: 'npz', arrays: [{ name: 'x', dtype: 'float64', shape: [60, 4096], compressed: false }, { name: 'y', dtype: 'int32', shape: [60] }] })
+  })
+
+  test('inspect shows the blocks of a .cif and the columns of a .csv', () => {
+    writeFileSync(join(dir, 'a.cif'), `data_about\n_x 1\n${cif(4, 'one')}${cif(-1, 'two')}`)
+    expect(json('inspect', 'a.cif')).toMatchObject({ format: 'cif', blocks: [{ name: 'one', formula: 'C2', atoms: 2 }, { name: 'two', unusable: 'block two: _cell_length_a: expected a length above 0, up to 100000 Å, found "-1"' }] })
+    expect(run('inspect', 'a.cif').stdout).toMatch(/one +2 +4\.0000 4\.0000 4\.0000 +C2/)
+    writeFileSync(join(dir, 'a.csv'), `id,cif\na,"${cif(4)}"\nb\n`)
+    expect(json('inspect', 'a.csv')).toMatchObject({ format: 'csv', rows: 2, columns: ['id', 'cif'], raggedRows: 1 })
+    expect(run('inspect', 'a.csv').stdout).toContain('2 rows, 1 of which')
   })
 
   test('doctor says what there is', () => {

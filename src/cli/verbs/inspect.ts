@@ -1,27 +1,44 @@
-import { inspectArrays } from '../../sources/arrays.js'
+import { extname } from 'node:path'
+import { inspectArrays, type FileInfo } from '../../sources/arrays.js'
+import { inspectCif, inspectCsv, type CifInfo, type CsvInfo } from '../../sources/crystal-inspect.js'
 import { humanBytes, shapeText, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 export const inspect: Verb = {
   name: 'inspect',
-  summary: 'Shows the header of a .npy, .npz or .safetensors file: arrays, dtypes, shapes, how they are stored.',
+  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv.',
   usage: '<file>',
   example: 'tensorcache inspect train.npz',
   options: {},
   positionals: [1, 1],
   async run(context) {
-    const file = await inspectArrays(context.positionals[0]!)
+    const path = context.positionals[0]!
+    const suffix = extname(path).toLowerCase()
+    const info = suffix === '.cif' ? await inspectCif(path) : suffix === '.csv' ? await inspectCsv(path) : await inspectArrays(path)
     if (context.json) {
-      context.print(JSON.stringify({ ...file, arrays: file.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) }))
+      context.print(JSON.stringify('arrays' in info ? { ...info, arrays: info.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) } : info))
       return 0
     }
-    context.print(`${file.path}: ${file.format}, ${humanBytes(file.bytes)}`)
-    const rows = file.arrays.map((array) => [
-      array.name, array.dtype ?? array.type, array.shape === undefined ? '-' : shapeText(array.shape), humanBytes(array.storedBytes),
-      array.unusable ?? [array.compressed ? 'compressed' : array.mappable ? 'mapped' : 'stored', ...(array.order === 'Fortran' ? ['Fortran order'] : []), ...(array.byteOrder === 'big' ? ['big-endian'] : [])].join(', '),
-    ])
-    for (const line of table([['array', 'dtype', 'shape', 'stored', ''], ...rows], [3])) context.print(line)
-    for (const [key, value] of Object.entries(file.metadata)) context.print(`${key}: ${value.length > 200 ? `${value.slice(0, 200)}…` : value}`)
+    context.print(`${info.path}: ${info.format}, ${humanBytes(info.bytes)}`)
+    for (const line of 'arrays' in info ? arrayLines(info) : info.format === 'cif' ? blockLines(info) : columnLines(info)) context.print(line)
     return 0
   },
+}
+
+function arrayLines(file: FileInfo): string[] {
+  const rows = file.arrays.map((array) => [
+    array.name, array.dtype ?? array.type, array.shape === undefined ? '-' : shapeText(array.shape), humanBytes(array.storedBytes),
+    array.unusable ?? [array.compressed ? 'compressed' : array.mappable ? 'mapped' : 'stored', ...(array.order === 'Fortran' ? ['Fortran order'] : []), ...(array.byteOrder === 'big' ? ['big-endian'] : [])].join(', '),
+  ])
+  return [...table([['array', 'dtype', 'shape', 'stored', ''], ...rows], [3]), ...Object.entries(file.metadata).map(([key, value]) => `${key}: ${value.length > 200 ? `${value.slice(0, 200)}…` : value}`)]
+}
+
+function blockLines({ blocks }: CifInfo): string[] {
+  const lengths = (lattice: readonly number[]): string => [0, 3, 6].map((row) => Math.hypot(...lattice.slice(row, row + 3)).toFixed(4)).join(' ')
+  const rows = blocks.map(({ name, formula, atoms, lattice, unusable }) => unusable === undefined ? [name, `${atoms}`, lengths(lattice!), formula!] : [name, '-', '-', unusable])
+  return table([['block', 'atoms', 'a b c (Å)', 'unit cell'], ...rows], [1])
+}
+
+function columnLines({ rows, columns, raggedRows }: CsvInfo): string[] {
+  return [`${rows} rows${raggedRows === 0 ? '' : `, ${raggedRows} of which have other fields than the header`}`, `columns: ${columns.map((name) => JSON.stringify(name)).join(', ')}`]
 }

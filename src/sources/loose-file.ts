@@ -1,0 +1,100 @@
+import { createHash } from 'node:crypto'
+import { statSync, type BigIntStats } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+import { FileError, FormatError, SourceChangedError } from '../core/errors.js'
+import type { SourceFile } from './source.js'
+
+const PIECE_BYTES = 2 ** 20
+
+/**
+ * One of many small source files: read when it is needed and watched by its status, but neither open nor mapped in between, because a process may have
+ * some thousands of open files and 65,530 mappings.
+ */
+export class LooseFile implements SourceFile {
+  readonly path: string
+  readonly size: number
+  readonly dev: bigint
+  readonly ino: bigint
+  readonly mtimeNs: bigint
+  readonly ctimeNs: bigint
+
+  private constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: BigIntStats) {
+    this.path = path
+    this.size = Number(size)
+    this.dev = dev
+    this.ino = ino
+    this.mtimeNs = mtimeNs
+    this.ctimeNs = ctimeNs
+  }
+
+  /** Rejects with FileError when the file is not there. */
+  static async open(path: string): Promise<LooseFile> {
+    const stats = await stat(path, { bigint: true }).catch((cause: unknown) => { throw fileError(path, cause) })
+    if (!stats.isFile()) throw new FileError(path, 'is not a file')
+    return new LooseFile(path, stats)
+  }
+
+  /** Its text. Rejects with FormatError when it has more than `bytesMax`, with SourceChangedError when it is no longer what it was. */
+  async text(bytesMax: number): Promise<string> {
+    if (this.size > bytesMax) throw new FormatError({ file: this.path, place: 'file', expected: `at most ${bytesMax} bytes`, found: `${this.size}` })
+    return await this.#reading(async (handle) => {
+      const bytes = Buffer.allocUnsafe(this.size)
+      let at = 0
+      while (at < this.size) {
+        const { bytesRead } = await handle.read(bytes, at, this.size - at, at)
+        if (bytesRead === 0) break
+        at += bytesRead
+      }
+      return bytes.toString('utf8', 0, at)
+    })
+  }
+
+  async digest(signal?: AbortSignal): Promise<string> {
+    return await this.#reading(async (handle) => {
+      const hash = createHash('sha256')
+      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, this.size))
+      for (let at = 0; at < this.size;) {
+        signal?.throwIfAborted()
+        const { bytesRead } = await handle.read(piece, 0, Math.min(piece.length, this.size - at), at)
+        if (bytesRead === 0) break
+        hash.update(piece.subarray(0, bytesRead))
+        at += bytesRead
+      }
+      signal?.throwIfAborted()
+      return hash.digest('hex')
+    })
+  }
+
+  /** Throws SourceChangedError when the file is no longer the one that was opened. */
+  assertUnchanged(): void {
+    let now: BigIntStats
+    try {
+      now = statSync(this.path, { bigint: true })
+    } catch (cause) {
+      throw new SourceChangedError(this.path, 'it can no longer be read', { cause })
+    }
+    this.#compare(now)
+  }
+
+  #compare(now: BigIntStats): void {
+    if (Number(now.size) !== this.size) throw new SourceChangedError(this.path, `it had ${this.size} bytes, now it has ${now.size}`)
+    if (now.mtimeNs !== this.mtimeNs || now.ctimeNs !== this.ctimeNs || now.ino !== this.ino || now.dev !== this.dev) throw new SourceChangedError(this.path, 'it was written or replaced')
+  }
+
+  async #reading<T>(use: (handle: FileHandle) => Promise<T>): Promise<T> {
+    const handle = await open(this.path).catch((cause: unknown) => { throw new SourceChangedError(this.path, 'it can no longer be read', { cause }) })
+    try {
+      this.#compare(await handle.stat({ bigint: true }))
+      const result = await use(handle)
+      this.#compare(await handle.stat({ bigint: true }))
+      return result
+    } finally {
+      await handle.close()
+    }
+  }
+}
+
+function fileError(path: string, cause: unknown): FileError {
+  const { code, message } = cause as { code?: string; message: string }
+  return new FileError(path, code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code ?? message})`, { cause })
+}
