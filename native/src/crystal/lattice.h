@@ -24,7 +24,7 @@ Parameters parameters_of(const Lattice& rows);
 // c along z, a in the xz plane: the orientation of pymatgen's Lattice.from_parameters.
 Lattice standard_lattice(const Vector& lengths, const Vector& cosines);
 
-// The angle in degrees, within 2 units in the last place; cosines beyond ±1 count as ±1.
+// The angle in degrees, within 5 units in the last place; cosines beyond ±1 count as ±1.
 double degrees_of_cosine(double cosine);
 
 // Throws CrystalError for a lattice that is not finite, longer than 2^20 Å, or flat: |a||b||c| exceeds its volume 2^30 times.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "lattice.h"
 
@@ -15,13 +16,14 @@ struct Lines {
   Lattice dual;
   // Half widths of the intervals.
   Vector half;
-  // Radius within which points are found.
-  double radius;
+  // No point on the way is farther from the origin than this, and no index of a level larger.
+  double farthest;
+  double index_bound;
 
-  // `error` is the relative error of products with `dual` (for other arithmetic than float64); `offset` the largest distance of a starting point.
-  static Lines of(const Lattice& rows, double radius, double offset, double error = 0) {
+  // Around the origin, or between any two atoms of the cell. `error` is the relative error of products with `dual`, for other arithmetic than float64.
+  static Lines of(const Lattice& rows, double radius, bool pairs, double error = 0) {
     Lines lines;
-    lines.radius = radius;
+    lines.index_bound = 0;
     const double lengths[3] = {length(rows[0]), length(rows[1]), length(rows[2])};
     const double volume = std::abs(determinant(rows));
     const Vector normal = cross(rows[1], rows[2]);
@@ -38,12 +40,19 @@ struct Lines {
     }
     // Rounding of the duals grows with the skew of the cell.
     const double relative = error + 0x1p-44 * (lengths[0] * lengths[1] * lengths[2] / volume);
-    double reached = offset;
+    // Two atoms of the cell are up to one cell apart along each vector.
+    double reached = pairs ? lengths[0] + lengths[1] + lengths[2] : 0;
+    double index[3];
     for (int level = 0; level < 3; level++) {
       const double size = length(lines.dual[level]);
       lines.half[level] = radius * size * (1 + relative) + relative * (1 + size * reached) + 0x1p-30;
-      reached += (size * reached + lines.half[level] + 1) * lengths[level];
+      double center = 0;
+      for (int m = 0; m < 3; m++) center += std::abs(dot(rows[m], lines.dual[level])) * ((m < level ? index[m] : 0) + (pairs ? 1 : 0));
+      index[level] = center * (1 + relative) + lines.half[level] + 1;
+      lines.index_bound = std::max(lines.index_bound, index[level]);
+      reached += index[level] * lengths[level];
     }
+    lines.farthest = reached;
     return lines;
   }
 };

@@ -87,7 +87,8 @@ struct Metric {
     transform = product;
   }
 
-  // One pass; true when nothing was left to do. Sizes are compared as pymatgen does, sizes taken before A1 still serving A2 to A4.
+  // One pass; true when nothing was left to do. As in pymatgen, what was taken before A1 still serves A2 to A4: where A1 swapped two vectors, A3 and A4 can turn the wrong
+  // one round, and a cell of three acute angles comes out with one acute and two obtuse.
   bool step(double e) {
     double A = g[0][0], B = g[1][1], C = g[2][2], xi = 2 * g[1][2], eta = 2 * g[0][2], zeta = 2 * g[0][1];
     if (A > B + e || (std::abs(A - B) < e && std::abs(xi) > std::abs(eta) + e)) apply({{0, -1, 0}, {-1, 0, 0}, {0, 0, -1}});
@@ -143,7 +144,7 @@ bool first_match(const Lattice& rows, const Vector& lengths, const Vector& angle
   const double radius = std::max({lengths[0], lengths[1], lengths[2]}) * (1 + e);
   const double volume = std::abs(determinant(rows));
   if (!(4.2 * radius * radius * radius < kPointsMax * volume)) return false;
-  const Lines lines = Lines::of(rows, radius + 1e-6, 0);
+  const Lines lines = Lines::of(rows, radius + 1e-6, false);
   std::vector<Point> points[3];
   const auto visit = [&](int64_t i, int64_t j, int64_t k, const Vector& at) {
     const double d2 = dot(at, at);
