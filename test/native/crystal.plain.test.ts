@@ -14,7 +14,7 @@ test('Niggli reduction and neighbour lists keep their properties, and read and w
     const program = join(dir, 'plain')
     const files = ['lattice', 'niggli', 'exact', 'candidates', 'neighbors'].map((name) => join(source, 'crystal', `${name}.cc`))
     execFileSync(process.env.CXX ?? 'c++', ['-std=c++20', '-O1', '-g1', '-ffp-contract=off', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', `-I${source}`, join(here, 'crystal.plain.cc'), ...files, '-o', program])
-    expect(Number(execFileSync(program, { encoding: 'utf8' }))).toBeGreaterThan(200_000)
+    expect(Number(execFileSync(program, { encoding: 'utf8' }))).toBeGreaterThan(150_000)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
