@@ -122,7 +122,7 @@ describe('neighbors on every adapter', () => {
 
   const controls: readonly { what: string; kernel: keyof Kernels; from: string; to: string }[] = [
     { what: 'a root rounded down', kernel: 'fill', from: 'return bits;', to: 'return bits - 1u;' },
-    { what: 'midpoints rounded up', kernel: 'fill', from: 'above == 0 && (bits & 1u) == 0u', to: 'false' },
+    { what: 'ties to odd', kernel: 'fill', from: '(bits & 1u) == 0u', to: '(bits & 1u) == 1u' },
     { what: 'components rounded down', kernel: 'fill', from: 'select(0u, 1u, up)', to: '0u' },
     { what: 'a cutoff in float32', kernel: 'count', from: 'is_less64((*walk).limit, key)', to: 'false' },
     { what: 'intervals that are too narrow', kernel: 'count', from: 'ceil(center - half)', to: 'ceil(center - 0.99 * half)' },
@@ -132,7 +132,7 @@ describe('neighbors on every adapter', () => {
     const names: Kernels = { count: 'neighbors-count', fill: 'neighbors-fill' }
     const { code } = kernel(names[which])
     expect(code).toContain(from)
-    const wrong = { ...names, [which]: userKernel(code.replace(from, to).replaceAll(/^\/\/ import: .*$/gm, '')).name }
+    const wrong = { ...names, [which]: userKernel(code.replaceAll(from, to).replaceAll(/^\/\/ import: .*$/gm, '')).name }
     const [first] = await engines()
     if (first === undefined) return
     const { engine } = first
