@@ -29,11 +29,11 @@ describe('casts are exact', () => {
     }
   })
 
-  test('at every length up to twice a register, several items', async () => {
+  test(`at every length up to twice a register, several items${LONG ? '' : '; on GPUs at some'}`, async () => {
     const random = new Random(5)
     for (const [from, to] of [['float64', 'float32'], ['float32', 'float16'], ['float16', 'float32'], ['int16', 'float32'], ['float32', 'uint8'], ['int64', 'bfloat16'], ['float64', 'float16']] as const) {
       for (let n = 0; n <= 65; n++) {
-        await expectExact(`${from} to ${to}, ${n}`, chain({ dtype: from, shape: [n] }, castTo(to, [n], 'zero')), 2, [anyBits(from, 2 * n, random)])
+        await expectExact(`${from} to ${to}, ${n}`, chain({ dtype: from, shape: [n] }, castTo(to, [n], 'zero')), 2, [anyBits(from, 2 * n, random)], () => LONG || n < 10 || n % 16 < 2)
       }
     }
   })

@@ -32,12 +32,14 @@ describe('normalisation is exact', () => {
     }
   })
 
-  test('groups, items, and members of length 0 to 35', async () => {
+  test(`groups, items, and members of length 0 to 35${LONG ? '' : '; on GPUs some of them'}`, async () => {
     const random = new Random(71)
     for (let members = 0; members <= 35; members++) {
       for (const mode of MODES) {
         const shape = [3, members]
-        await expectExact(`3 × ${members} ${name(mode)}`, chain({ dtype: 'float32', shape }, normalized(shape, { groups: 3, members, ...mode })), 2, [floats(6 * members, random, 'edges')])
+        // A kernel knows no registers; what matters to it is a block.
+        const onGpu = LONG || members % 7 < 2
+        await expectExact(`3 × ${members} ${name(mode)}`, chain({ dtype: 'float32', shape }, normalized(shape, { groups: 3, members, ...mode })), 2, [floats(6 * members, random, 'edges')], () => onGpu)
       }
     }
   })
