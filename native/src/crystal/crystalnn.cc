@@ -16,7 +16,7 @@ namespace {
 // the porous adjustment would divide nothing by nothing.
 constexpr double kNoFacet = 1e-9;
 // The first shell around a site is made to hold about this many points: enough to close most cells.
-constexpr double kFirstPoints = 45;
+constexpr double kFirstPoints = 35;
 // Half the cube a cell is cut from, in cutoffs. The next one is tried when the cell reaches the cube, which most often means that it is open.
 constexpr double kCubes[] = {4, 256, 16384};
 constexpr double kLargestDifference = 3.3;  // of electronegativities, between two elements
