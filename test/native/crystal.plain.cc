@@ -189,6 +189,7 @@ int main() {
   EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {0}}) == Failure::element);
   EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {110}}, {}) == Failure::element);
   EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {6}}, {.cation_anion = true}) == Failure::no_targets);
+  EXPECT(failure({{1e-6, 0, 0, 0, 1e4, 0, 0, 0, 1e4}, {0, 0, 0}, {6}}) == Failure::too_many);
   EXPECT(failure(cubic(3, {0, 0, 0}), {.search_cutoff = -1}) == Failure::bad_option);
   EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {}, {}}) == Failure::none);
 

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 namespace tc::crystal {
 namespace {
 
 // Beyond these an answer would not fit into memory, or indices would lose their meaning in float64.
-constexpr double kMaxPoints = 2e7;
+constexpr double kMaxPoints = 4e6;
 constexpr double kMaxWraps = 1e9;
 // Atoms this near are one atom given twice.
 constexpr double kCoincident2 = 1e-12;
@@ -140,8 +139,11 @@ Status Periodic::prepare(const Structure& structure) {
 Status Periodic::shell(size_t site, double inner2, double outer2, std::vector<Neighbour>& out) const {
   const double reach2 = outer2 * (1 + 1e-9) + 1e-9;
   const double reach = std::sqrt(reach2);
-  if (!(4.0 / 3 * std::numbers::pi * reach2 * reach * static_cast<double>(sites()) < kMaxPoints * volume_)) {
-    return {Failure::too_many, "More than 2e7 atoms lie within " + std::to_string(std::sqrt(outer2)) + " Å of a site."};
+  // Of the box that is gone through, which in a cell much shorter one way than the others holds far more than density times volume.
+  double most = static_cast<double>(sites());
+  for (const double length : length_) most *= 2 * reach / length + 1;
+  if (!(most < kMaxPoints)) {
+    return {Failure::too_many, "More than 4e6 atoms may lie within " + std::to_string(std::sqrt(outer2)) + " Å of a site."};
   }
   const double* from = &wrapped_[site * 3];
   const double *a = reduced_[0], *b = reduced_[1], *c = reduced_[2];
