@@ -12,6 +12,9 @@ const textOf = (name: string): string => readFileSync(join(folder, `${name}.wgsl
 /** Lines without comments, at their numbers. */
 const plain = (text: string): string[] => text.split('\n').map((line) => line.replace(/\/\/.*$/, '').trimEnd())
 
+/** Floats only guess in these, with margins; integers decide, so that a rounding changes no result. */
+const GUESSES = ['neighbors-fill', 'shared/neighbors.wgsl']
+
 // --- order ---------------------------------------------------------------------------------------------------------------------------
 
 /** Sections that stand where they should not: header comment, overrides, structs, bindings, what is private to the kernel, main. */
@@ -127,9 +130,9 @@ describe('kernels', () => {
     expect(disorder(textOf(name))).toEqual([])
   })
 
-  test.each(all)('%s has nothing that devices do differently', (_name, text) => {
+  test.each(all)('%s has nothing that devices do differently', (name, text) => {
     expect(plain(text).filter((line) => BANNED.test(line))).toEqual([])
-    expect(unguarded(text)).toEqual([])
+    if (!GUESSES.includes(name)) expect(unguarded(text)).toEqual([])
     expect(uninitialised(text)).toEqual([])
     expect(knowsWorkgroup(text)).toEqual([])
   })
