@@ -15,8 +15,9 @@ export interface AdapterFacts {
 }
 
 export interface FoundAdapter {
-  readonly adapter: GPUAdapter
   readonly facts: AdapterFacts
+  /** A new device with the adapter's own limits, which are far above WebGPU's defaults. */
+  openDevice(): Promise<GPUDevice>
 }
 
 /** The limits that kernels profit from; everything else stays at WebGPU's defaults. */
@@ -29,22 +30,44 @@ const LIMITS = [
 export async function findAdapters(): Promise<FoundAdapter[]> {
   const found: FoundAdapter[] = []
   for (const name of await adapterNames()) {
-    const adapter = await (await instanceFor(name)).requestAdapter()
-    if (adapter !== null) found.push({ adapter, facts: factsOf(name, adapter) })
+    const adapter = await findAdapter(name)
+    if (adapter !== undefined) found.push(adapter)
   }
   return found
 }
 
 /** The adapter whose name contains `name`; without one, a real GPU before a software adapter. */
 export async function chooseAdapter(name: string | undefined): Promise<FoundAdapter | undefined> {
-  const found = await findAdapters()
-  if (name === undefined) return found.find(({ facts }) => !facts.software) ?? found[0]
-  return found.find(({ facts }) => facts.name.toLowerCase().includes(name.toLowerCase()))
+  const names = (await adapterNames()).filter((one) => name === undefined || one.toLowerCase().includes(name.toLowerCase()))
+  // By name, which tells most software adapters: to ask for one adapter lists them all again, and software adapters print warnings when they are listed.
+  if (name === undefined) names.sort((a, b) => Number(SOFTWARE.test(a)) - Number(SOFTWARE.test(b)))
+  let software: FoundAdapter | undefined
+  for (const one of names) {
+    // What remains are software adapters, and one is found already.
+    if (software !== undefined && SOFTWARE.test(one)) break
+    const adapter = await findAdapter(one)
+    if (adapter !== undefined && (name !== undefined || !adapter.facts.software)) return adapter
+    software ??= adapter
+  }
+  return software
 }
 
-/** A device with the adapter's own limits, which are far above WebGPU's defaults. */
-export function openDevice(adapter: GPUAdapter): Promise<GPUDevice> {
-  return adapter.requestDevice({ requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])) })
+async function findAdapter(name: string): Promise<FoundAdapter | undefined> {
+  const instance = await instanceFor(name)
+  const adapter = await instance.requestAdapter()
+  if (adapter === null) return undefined
+  const facts = factsOf(name, adapter)
+  let unused: GPUAdapter | null = adapter
+  return {
+    facts,
+    async openDevice() {
+      // An adapter opens one device in its life.
+      const next = unused ?? await instance.requestAdapter()
+      unused = null
+      if (next === null) throw new Error(`the adapter ${name} is gone`)
+      return next.requestDevice({ requiredLimits: facts.limits })
+    },
+  }
 }
 
 interface Dawn {
@@ -67,7 +90,9 @@ function dawn(): Promise<Dawn> {
       Object.assign(globalThis, globals)
       return { create }
     } catch (cause) {
-      throw new MissingDependencyError('device "webgpu" needs the package webgpu: npm install webgpu', { cause })
+      const missing = (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND'
+      const reason = missing ? 'needs the package webgpu' : `cannot load the package webgpu (${(cause as Error).message})`
+      throw new MissingDependencyError(`device "webgpu" ${reason}: npm install webgpu`, { cause })
     }
   })()
   return loading
@@ -93,11 +118,13 @@ async function adapterNames(): Promise<string[]> {
   }
 }
 
+const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render/i
+
 function factsOf(name: string, adapter: GPUAdapter): AdapterFacts {
   const { vendor, architecture, description, isFallbackAdapter } = adapter.info
   return {
     name, vendor, architecture, driver: description,
-    software: isFallbackAdapter === true || /llvmpipe|lavapipe|swiftshader|basic render/i.test(name),
+    software: isFallbackAdapter === true || SOFTWARE.test(name),
     features: [...adapter.features].sort(),
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])),
   }

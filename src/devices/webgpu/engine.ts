@@ -33,15 +33,15 @@ const FRAMES = 3
 
 /** Runs programs on one adapter. A device is opened when there is work and destroyed when there was none for a while. Rejects with GpuError. */
 export class Engine {
-  readonly #adapter: GPUAdapter
+  readonly #adapter: FoundAdapter
   readonly #options: EngineOptions
   readonly #gate: Gate
   #session: Promise<Session> | undefined
-  #running = 0
+  readonly #work = new Set<Promise<unknown>>()
   #idle: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor({ adapter }: FoundAdapter, options: EngineOptions) {
+  constructor(adapter: FoundAdapter, options: EngineOptions) {
     this.#adapter = adapter
     this.#options = options
     this.#gate = new Gate(FRAMES, options.poolBytes)
@@ -71,11 +71,10 @@ export class Engine {
         const starts: number[] = []
         for (let at = start; at < count; at += items) starts.push(at)
         const results = await Promise.allSettled(starts.map((at) => range(at, Math.min(count, at + items))))
-        const failed = results.findIndex((result) => result.status === 'rejected')
-        if (failed < 0) break
-        const { reason } = results[failed] as PromiseRejectedResult
+        const reasons = results.flatMap((result) => result.status === 'rejected' ? [result.reason as unknown] : [])
+        if (reasons.length === 0) break
         // Less at a time may fit.
-        if (!(reason instanceof GpuError) || reason.reason !== 'out-of-memory' || items === 1) throw reason
+        if (items === 1 || session.lost !== undefined || !reasons.some((reason) => reason instanceof GpuError && reason.reason === 'out-of-memory')) throw reasons[0]
         session.pool.trim(0)
         items = Math.ceil(items / 2)
         faults.length = 0
@@ -98,32 +97,50 @@ export class Engine {
     return this.#session
   }
 
+  /** Ends what is under way, which rejects. Nothing of it is pending on the device afterwards. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#end()
+    await Promise.allSettled(this.#work)
   }
 
   async #withSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#closed) throw new GpuError('failed', 'the device is closed')
     clearTimeout(this.#idle)
-    this.#running++
+    const done = this.#doWork(work)
+    this.#work.add(done)
     try {
-      return await work(await this.#open())
+      return await done
     } finally {
-      this.#running--
-      if (this.#running === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), this.#options.idleMs).unref()
+      this.#work.delete(done)
+      if (this.#work.size === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), Math.min(this.#options.idleMs, TIMER_MAX)).unref()
     }
   }
 
-  async #open(): Promise<Session> {
-    const open = await this.#session?.catch(() => undefined)
-    if (open !== undefined && open.lost === undefined) return open
-    const opening = this.#session = Session.open(this.#adapter, { poolBytes: this.#options.poolBytes, workgroupSize: this.#options.workgroupSize })
+  async #doWork<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const session = await this.#open()
     try {
-      return await opening
+      return await work(session)
     } catch (cause) {
-      throw new GpuError('lost', `no device can be opened (${(cause as Error).message})`, { cause })
+      // The news of a loss may come after what it causes.
+      await new Promise(setImmediate)
+      if (session.lost !== undefined) throw new GpuError('lost', `the device was lost (${session.lost})`, { cause })
+      if (cause instanceof GpuError) throw cause
+      throw new GpuError('failed', (cause as Error).message, { cause })
     }
+  }
+
+  // Decides without waiting, so that all who come at the same time get the same device.
+  #open(): Promise<Session> {
+    if (this.#session !== undefined) return this.#session
+    const opening = Session.open(this.#adapter, { poolBytes: this.#options.poolBytes, workgroupSize: this.#options.workgroupSize })
+      .catch((cause: Error) => { throw new GpuError('lost', `no device can be opened (${cause.message})`, { cause }) })
+    this.#session = opening
+    const forget = (): void => {
+      if (this.#session === opening) this.#session = undefined
+    }
+    opening.then((session) => session.ended).then(forget, forget)
+    return opening
   }
 
   async #end(): Promise<void> {
@@ -134,6 +151,8 @@ export class Engine {
   }
 }
 
+/** What a timer can wait. */
+const TIMER_MAX = 2 ** 31 - 1
 /** Kernels count elements in 32 bits. */
 const BINDING_BYTES_MAX = 2 ** 31 - 256
 /** Bounds the tables of faults and the host's part of statistics. */

@@ -1,5 +1,5 @@
 import { BufferPool } from './buffers.js'
-import { openDevice } from './dawn.js'
+import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
 import { kernel, type Kernel } from './wgsl.js'
 
@@ -31,6 +31,10 @@ export class Session {
   readonly resident = new WeakMap<object, GPUBuffer>()
   /** Bind group 1 of every kernel: the zero of kernels/shared/exact.wgsl. */
   readonly exact: GPUBindGroup
+  /** Settles when the device is lost or destroyed. */
+  readonly ended: Promise<void>
+  /** How often the device had no memory left; see Frame. */
+  shortages = 0
   readonly #exactLayout: GPUBindGroupLayout
   readonly #pipelines = new Map<string, Promise<Pipeline>>()
   readonly #compiled = new Map<string, Pipeline>()
@@ -42,7 +46,11 @@ export class Session {
     this.device = device
     this.options = options
     this.pool = new BufferPool(device, options.poolBytes)
-    void device.lost.then(({ message, reason }) => { this.#lost = message || reason })
+    this.ended = device.lost.then(({ message, reason }) => {
+      this.#lost ??= message || reason
+      // Its memory is given back now, and not when the garbage collector comes by.
+      device.destroy()
+    })
     // What nobody asked about would otherwise be printed.
     device.addEventListener('uncapturederror', (event) => event.preventDefault())
     this.#exactLayout = device.createBindGroupLayout({ entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }] })
@@ -51,8 +59,8 @@ export class Session {
     this.exact = device.createBindGroup({ layout: this.#exactLayout, entries: [{ binding: 0, resource: { buffer: zero } }] })
   }
 
-  static async open(adapter: GPUAdapter, options: SessionOptions): Promise<Session> {
-    return new Session(await openDevice(adapter), options)
+  static async open(adapter: FoundAdapter, options: SessionOptions): Promise<Session> {
+    return new Session(await adapter.openDevice(), options)
   }
 
   /** Why the device was lost; undefined while it lives. */
