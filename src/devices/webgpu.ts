@@ -96,6 +96,8 @@ export class Webgpu implements WebgpuDevice {
   readonly #verdicts: VerdictStore | undefined
   readonly #cpu: Device
   readonly #warned = new Set<string>()
+  readonly #work = new Set<Promise<unknown>>()
+  #closed = false
   #programs = 0
 
   constructor(backend: Backend, exact: boolean, verdicts: VerdictStore | undefined) {
@@ -113,26 +115,31 @@ export class Webgpu implements WebgpuDevice {
   }
 
   async prepare(program: Program): Promise<PreparedProgram> {
+    this.#checkOpen()
     const id = this.#programs++
     let cpu: Promise<PreparedProgram> | undefined
     const onCpu = async (batch: ProgramBatch): Promise<readonly Fault[]> => (await (cpu ??= this.#cpu.prepare(program))).run(batch)
-    const usable = await this.#usable(id, program)
-    // Whoever forgets the program need not tell: the thread forgets it too.
-    const prepared: PreparedProgram = {
-      program,
-      scratchBytes: 0,
-      run: async (batch) => {
-        if (!usable) return onCpu(batch)
-        try {
-          return await this.#backend.run(id, batch.count, batch.inputs, batch.outputs)
-        } catch (error) {
-          this.#warn(error)
-          return onCpu(batch)
-        }
-      },
+    let usable = this.#track(this.#usable(id, program))
+    const compute = async (batch: ProgramBatch): Promise<readonly Fault[]> => {
+      const asked = usable
+      // A device that was lost while it prepared may be asked again.
+      if (await asked === undefined && usable === asked) usable = this.#usable(id, program)
+      if (!await usable) return onCpu(batch)
+      try {
+        return await this.#backend.run(id, batch.count, batch.inputs, batch.outputs)
+      } catch (error) {
+        this.#warn(error)
+        return onCpu(batch)
+      }
     }
-    if (usable) released.register(prepared, () => this.#backend.release(id))
-    return prepared
+    await usable
+    const run = async (batch: ProgramBatch): Promise<readonly Fault[]> => {
+      this.#checkOpen()
+      return this.#track(compute(batch))
+    }
+    // Whoever forgets the program need not tell: the backend forgets it too.
+    released.register(run, { backend: this.#backend, id })
+    return { program, scratchBytes: 0, run }
   }
 
   /** Batch steps run on the CPU; the bytes are the same. */
@@ -140,21 +147,40 @@ export class Webgpu implements WebgpuDevice {
     return this.#cpu.batch(step, batch)
   }
 
+  /** Waits for what is under way: its arrays belong to the device until then. */
   async close(): Promise<void> {
+    this.#closed = true
+    await Promise.allSettled(this.#work)
     await this.#backend.close()
     await this.#cpu.close()
   }
 
-  async #usable(id: number, program: Program): Promise<boolean> {
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#work.add(work)
+    try {
+      return await work
+    } finally {
+      this.#work.delete(work)
+    }
+  }
+
+  /** Whether the device computes the program; undefined when it could not be found out now. */
+  async #usable(id: number, program: Program): Promise<boolean | undefined> {
     try {
       const { failed, learned } = await this.#backend.prepare(id, plain(program))
       if (Object.keys(learned).length > 0) await this.#verdicts?.write(learned)
       if (failed.length === 0) return true
       this.#say(failed.join(), `${this.identity.name} computes ${failed.join(', ')} otherwise than the reference; the CPU computes instead`)
+      return false
     } catch (error) {
       this.#warn(error)
+      const { reason } = error as GpuError
+      return reason === 'lost' || reason === 'out-of-memory' ? undefined : false
     }
-    return false
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TypeError('The device is closed')
   }
 
   #warn(error: unknown): void {
@@ -175,4 +201,4 @@ function plain(program: Program): Program {
   return { ...program, steps: program.steps.map((step) => step.kernel === 'wgsl' ? { ...step, twin: undefined } : step) }
 }
 
-const released = new FinalizationRegistry<() => void>((release) => release())
+const released = new FinalizationRegistry<{ backend: Backend; id: number }>(({ backend, id }) => backend.release(id))

@@ -17,7 +17,7 @@ export interface AdapterFacts {
 
 export interface FoundAdapter {
   readonly facts: AdapterFacts
-  /** A new device, any number of times. */
+  /** A new device with the adapter's own limits, which are far above WebGPU's defaults; any number of times. */
   open(): Promise<GPUDevice>
 }
 
@@ -31,27 +31,44 @@ const LIMITS = [
 export async function findAdapters(): Promise<FoundAdapter[]> {
   const found: FoundAdapter[] = []
   for (const name of await adapterNames()) {
-    const instance = await instanceFor(name)
-    const adapter = await quietly(() => instance.requestAdapter())
-    if (adapter !== null) found.push({ facts: factsOf(name, adapter), open: () => openDevice(name) })
+    const adapter = await findAdapter(name)
+    if (adapter !== undefined) found.push(adapter)
   }
   return found
 }
 
 /** The adapter whose name contains `name`; without one, a real GPU before a software adapter. */
 export async function chooseAdapter(name: string | undefined): Promise<FoundAdapter | undefined> {
-  const found = await findAdapters()
-  if (name === undefined) return found.find(({ facts }) => !facts.software) ?? found[0]
-  return found.find(({ facts }) => facts.name.toLowerCase().includes(name.toLowerCase()))
+  const names = (await adapterNames()).filter((one) => name === undefined || one.toLowerCase().includes(name.toLowerCase()))
+  // By name, which tells most software adapters: to ask for one adapter lists them all again, and software adapters print warnings when they are listed.
+  if (name === undefined) names.sort((a, b) => Number(SOFTWARE.test(a)) - Number(SOFTWARE.test(b)))
+  let software: FoundAdapter | undefined
+  for (const one of names) {
+    // What remains are software adapters, and one is found already.
+    if (software !== undefined && SOFTWARE.test(one)) break
+    const adapter = await findAdapter(one)
+    if (adapter !== undefined && (name !== undefined || !adapter.facts.software)) return adapter
+    software ??= adapter
+  }
+  return software
 }
 
-/** A device with the adapter's own limits, which are far above WebGPU's defaults. */
-async function openDevice(name: string): Promise<GPUDevice> {
-  // One that has made a device is spent.
+async function findAdapter(name: string): Promise<FoundAdapter | undefined> {
   const instance = await instanceFor(name)
   const adapter = await quietly(() => instance.requestAdapter())
-  if (adapter === null) throw new Error(`${name} is gone`)
-  return adapter.requestDevice({ requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])) })
+  if (adapter === null) return undefined
+  const facts = factsOf(name, adapter)
+  let unused: GPUAdapter | null = adapter
+  return {
+    facts,
+    async open() {
+      // An adapter opens one device in its life.
+      const next = unused ?? await quietly(() => instance.requestAdapter())
+      unused = null
+      if (next === null) throw new Error(`the adapter ${name} is gone`)
+      return next.requestDevice({ requiredLimits: facts.limits })
+    },
+  }
 }
 
 interface Dawn {
@@ -74,7 +91,9 @@ function dawn(): Promise<Dawn> {
       Object.assign(globalThis, globals)
       return { create }
     } catch (cause) {
-      throw new MissingDependencyError('device "webgpu" needs the package webgpu: npm install webgpu', { cause })
+      const missing = (cause as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND'
+      const reason = missing ? 'needs the package webgpu' : `cannot load the package webgpu (${(cause as Error).message})`
+      throw new MissingDependencyError(`device "webgpu" ${reason}: npm install webgpu`, { cause })
     }
   })()
   return loading
@@ -120,11 +139,13 @@ async function adapterNames(): Promise<string[]> {
   }
 }
 
+const SOFTWARE = /llvmpipe|lavapipe|swiftshader|basic render/i
+
 function factsOf(name: string, adapter: GPUAdapter): AdapterFacts {
   const { vendor, architecture, description, isFallbackAdapter } = adapter.info
   return {
     name, vendor, architecture, driver: description,
-    software: isFallbackAdapter === true || /llvmpipe|lavapipe|swiftshader|basic render/i.test(name),
+    software: isFallbackAdapter === true || SOFTWARE.test(name),
     features: [...adapter.features].sort(),
     limits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit] as number])),
   }

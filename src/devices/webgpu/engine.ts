@@ -35,7 +35,9 @@ export class Engine {
   readonly #options: EngineOptions
   readonly #gate: Gate
   #session: Promise<Session> | undefined
-  readonly #active = new Set<Promise<unknown>>()
+  readonly #work = new Set<Promise<unknown>>()
+  /** The session, once it is open. */
+  #current: Session | undefined
   #idle: NodeJS.Timeout | undefined
   #closed = false
 
@@ -69,11 +71,10 @@ export class Engine {
         const starts: number[] = []
         for (let at = start; at < count; at += items) starts.push(at)
         const results = await Promise.allSettled(starts.map((at) => range(at, Math.min(count, at + items))))
-        const failed = results.findIndex((result) => result.status === 'rejected')
-        if (failed < 0) break
-        const { reason } = results[failed] as PromiseRejectedResult
+        const reasons = results.flatMap((result) => result.status === 'rejected' ? [result.reason as unknown] : [])
+        if (reasons.length === 0) break
         // Less at a time may fit.
-        if (!(reason instanceof GpuError) || (reason.reason !== 'out-of-memory' && reason.reason !== 'too-large') || items === 1) throw reason
+        if (items === 1 || session.lost !== undefined || !reasons.some((reason) => reason instanceof GpuError && (reason.reason === 'out-of-memory' || reason.reason === 'too-large'))) throw reasons[0]
         session.pool.trim(0)
         items = Math.ceil(items / 2)
         faults.length = 0
@@ -108,50 +109,68 @@ export class Engine {
     return this.#session
   }
 
-  /** Destroys the device; what is under way rejects, and is waited for. */
+  /** Ends what is under way, which rejects. Nothing of it is pending on the device afterwards. */
   async close(): Promise<void> {
     this.#closed = true
     await this.#end()
-    await Promise.allSettled(this.#active)
+    await Promise.allSettled(this.#work)
   }
 
   /** True while the device works: a process that tears it down then is aborted by Dawn. */
   get busy(): boolean {
-    return this.#active.size > 0
+    return this.#work.size > 0
   }
 
   async #withSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#closed) throw new GpuError('failed', 'the device is closed')
     clearTimeout(this.#idle)
-    const working = this.#open().then(work)
-    this.#active.add(working)
+    const done = this.#doWork(work)
+    this.#work.add(done)
     try {
-      return await working
+      return await done
     } finally {
-      this.#active.delete(working)
-      if (this.#active.size === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), this.#options.idleMs).unref()
+      this.#work.delete(done)
+      if (this.#work.size === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), Math.min(this.#options.idleMs, TIMER_MAX)).unref()
     }
   }
 
-  async #open(): Promise<Session> {
-    const open = await this.#session?.catch(() => undefined)
-    if (open !== undefined && open.lost === undefined) return open
-    const opening = this.#session = Session.open(this.#adapter, this.#options)
+  async #doWork<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const session = await this.#open()
     try {
-      return await opening
+      return await work(session)
     } catch (cause) {
-      throw new GpuError('lost', `no device can be opened (${(cause as Error).message})`, { cause })
+      // The news of a loss may come after what it causes.
+      await new Promise(setImmediate)
+      if (session.lost !== undefined) throw new GpuError('lost', `the device was lost (${session.lost})`, { cause })
+      if (cause instanceof GpuError) throw cause
+      throw new GpuError('failed', (cause as Error).message, { cause })
     }
+  }
+
+  // Decides without waiting, so that all who come at the same time get the same device.
+  #open(): Promise<Session> {
+    if (this.#session !== undefined && this.#current?.lost === undefined) return this.#session
+    this.#current = undefined
+    const opening = Session.open(this.#adapter, this.#options).then((session) => {
+      if (this.#session === opening) this.#current = session
+      return session
+    }, (cause: Error) => {
+      if (this.#session === opening) this.#session = undefined
+      throw new GpuError('lost', `no device can be opened (${cause.message})`, { cause })
+    })
+    return this.#session = opening
   }
 
   async #end(): Promise<void> {
     clearTimeout(this.#idle)
     const session = this.#session
-    this.#session = undefined
+    this.#session = this.#current = undefined
     ;(await session?.catch(() => undefined))?.destroy()
   }
 }
 
+/** What a timer can wait. */
+const TIMER_MAX = 2 ** 31 - 1
 /** Kernels count elements in 32 bits. */
 const BINDING_BYTES_MAX = 2 ** 31 - 256
 /** Bounds the tables of faults and the host's part of statistics. */

@@ -36,9 +36,11 @@ export class Frame {
   readonly session: Session
   #encoder: GPUCommandEncoder | undefined
   #pass: GPUComputePassEncoder | undefined
-  /** Buffers that are not needed once what is encoded has been submitted. */
-  #spent: GPUBuffer[] = []
   readonly #held = new Set<GPUBuffer>()
+  /** Those that nothing needs after what is being encoded. */
+  #spent: GPUBuffer[] = []
+  /** Owners of tables that were made while encoding, which may have failed. */
+  #made: object[] = []
   #params: { buffer: GPUBuffer; bytes: ArrayBuffer; used: number } | undefined
 
   constructor(session: Session) {
@@ -50,45 +52,32 @@ export class Frame {
     try {
       let answer = new Uint32Array()
       for (;;) {
-        const step = this.#section(() => {
+        const { staging, views, done } = await this.#section(() => {
           const { value, done } = work.next(answer)
           return this.#encodeReading(done === true ? outputs() : [value as Visit], done === true)
         })
-        const { parts, done } = await step
-        try {
-          if (done) {
-            take(parts.views)
-            return
-          }
-          const words = parts.views[0]!
-          answer = new Uint32Array(words.byteLength / 4)
-          new Uint8Array(answer.buffer).set(words)
-        } finally {
-          parts.close()
-        }
+        if (done) take(views)
+        else answer = new Uint32Array(views[0]!.slice().buffer)
+        staging.unmap()
+        this.#release(staging)
+        if (done) break
       }
-    } catch (cause) {
+      for (const buffer of this.#held) this.#release(buffer)
+    } finally {
       // After an error it is not known which buffers are sound.
       for (const buffer of this.#held) buffer.destroy()
-      this.#held.clear()
-      if (this.session.lost !== undefined) throw new GpuError('lost', `the device was lost (${this.session.lost})`, { cause })
-      throw cause
-    } finally {
-      for (const buffer of this.#held) this.session.pool.release(buffer)
       this.#held.clear()
     }
   }
 
   /** A buffer with arbitrary content for the rest of the frame. */
   buffer(bytes: number): GPUBuffer {
-    const buffer = this.session.pool.acquire(Math.ceil(bytes / 4) * 4, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST)
-    this.#held.add(buffer)
-    return buffer
+    return this.#acquire(Math.ceil(bytes / 4) * 4, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST)
   }
 
   /** Says that what comes next does not need the buffer. */
   free(buffer: GPUBuffer): void {
-    if (this.#held.delete(buffer)) this.#spent.push(buffer)
+    this.#spent.push(buffer)
   }
 
   upload(buffer: GPUBuffer, bytes: Uint8Array): void {
@@ -109,6 +98,7 @@ export class Frame {
       buffer = this.session.device.createBuffer({ size: Math.max(16, Math.ceil(bytes.byteLength / 4) * 4), usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST })
       this.upload(buffer, bytes)
       this.session.resident.set(owner, buffer)
+      this.#made.push(owner)
     }
     return buffer
   }
@@ -143,7 +133,7 @@ export class Frame {
     let params = this.#params
     if (params === undefined || params.used + bytes > PARAMS_BYTES) {
       this.#flushParams()
-      const buffer = this.session.pool.acquire(PARAMS_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST)
+      const buffer = this.#acquire(PARAMS_BYTES, GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST)
       params = this.#params = { buffer, bytes: new ArrayBuffer(PARAMS_BYTES), used: 0 }
     }
     const offset = params.used
@@ -169,8 +159,18 @@ export class Frame {
     this.#pass = undefined
   }
 
+  #acquire(bytes: number, usage: number): GPUBuffer {
+    const buffer = this.session.pool.acquire(bytes, usage)
+    this.#held.add(buffer)
+    return buffer
+  }
+
+  #release(buffer: GPUBuffer): void {
+    if (this.#held.delete(buffer)) this.session.pool.release(buffer)
+  }
+
   /** Copies to one staging buffer behind everything encoded so far, and submits. */
-  #encodeReading(visits: readonly Visit[], done: boolean): { staging: GPUBuffer; ranges: { offset: number; bytes: number }[]; done: boolean } {
+  #encodeReading(visits: readonly Visit[], done: boolean): Reading {
     this.#endPass()
     let end = 0
     const ranges = visits.map(({ bytes }) => {
@@ -178,7 +178,7 @@ export class Frame {
       end += Math.ceil(bytes / 16) * 16
       return { offset, bytes }
     })
-    const staging = this.session.pool.acquire(Math.max(16, end), GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST)
+    const staging = this.#acquire(Math.max(16, end), GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST)
     const encoder = this.#encoding()
     visits.forEach(({ buffer, bytes }, k) => {
       if (bytes > 0) encoder.copyBufferToBuffer(buffer, 0, staging, ranges[k]!.offset, Math.ceil(bytes / 4) * 4)
@@ -186,59 +186,54 @@ export class Frame {
     this.#flushParams()
     this.session.device.queue.submit([encoder.finish()])
     this.#encoder = undefined
-    for (const buffer of this.#spent) this.session.pool.release(buffer)
-    this.#spent = []
-    return { staging, ranges, done }
+    return { staging, ranges, bytes: Math.max(16, end), done }
   }
 
   /** Runs what touches the device between two looks of the host, notices its errors, and waits for what is to be read. */
-  async #section(encode: () => { staging: GPUBuffer; ranges: { offset: number; bytes: number }[]; done: boolean }): Promise<{ parts: { views: Uint8Array[]; close(): void }; done: boolean }> {
-    const { device, pool } = this.session
-    const scopes = ['validation', 'out-of-memory', 'internal'] as const
-    for (const scope of scopes) device.pushErrorScope(scope)
-    let encoded
-    let checks: Promise<(GPUError | null)[]> | undefined
+  async #section(encode: () => Reading): Promise<{ staging: GPUBuffer; views: Uint8Array[]; done: boolean }> {
+    const { session, session: { device } } = this
+    if (session.lost !== undefined) throw new GpuError('lost', session.lost)
+    const shortages = session.shortages
+    for (const scope of SCOPES) device.pushErrorScope(scope)
+    let reading: Reading | undefined
+    let thrown: unknown
     try {
-      encoded = encode()
-    } finally {
-      checks = Promise.all(scopes.map(() => device.popErrorScope()))
-      checks.catch(() => undefined)
-      if (encoded === undefined) this.#abandon()
-    }
-    const { staging, ranges, done } = encoded
-    const end = Math.max(16, ...ranges.map(({ offset, bytes }) => Math.ceil((offset + bytes) / 16) * 16))
-    const mapping = staging.mapAsync(GPUMapMode.READ, 0, end)
-    mapping.catch(() => undefined)
-    let mapped: ArrayBuffer
-    try {
-      const [internal, memory, validation] = await checks
-      if (memory) throw new GpuError('out-of-memory', memory.message)
-      if (internal ?? validation) throw new GpuError('failed', (internal ?? validation)!.message)
-      await mapping
-      mapped = staging.getMappedRange(0, end)
+      reading = encode()
     } catch (error) {
-      staging.destroy()
-      throw error
+      thrown = error
     }
-    return {
-      parts: {
-        views: ranges.map(({ offset, bytes }) => new Uint8Array(mapped, offset, bytes)),
-        close() {
-          staging.unmap()
-          pool.release(staging)
-        },
-      },
-      done,
+    const scopes = Promise.all(SCOPES.map(() => device.popErrorScope()))
+    // Asked for at once: it waits for the work that was submitted, while the scopes tell of errors before that.
+    const mapping = reading?.staging.mapAsync(GPUMapMode.READ, 0, reading.bytes)
+    mapping?.catch(() => undefined)
+    const [internal, memory, validation] = await scopes
+    const error = internal ?? memory ?? validation
+    if (memory) session.shortages++
+    if (error || reading === undefined) {
+      for (const owner of this.#made) {
+        session.resident.get(owner)?.destroy()
+        session.resident.delete(owner)
+      }
+      // What is invalid may be a table for which another frame found no memory.
+      if (memory || (error && session.shortages > shortages)) throw new GpuError('out-of-memory', error!.message)
+      throw thrown ?? new GpuError('failed', error!.message)
     }
-  }
-
-  // What was encoded when an error was thrown is never submitted, and its buffers are free at once.
-  #abandon(): void {
-    this.#pass = undefined
-    this.#encoder = undefined
-    for (const buffer of this.#spent) this.session.pool.release(buffer)
-    if (this.#params !== undefined) this.session.pool.release(this.#params.buffer)
+    this.#made = []
+    // Whatever was submitted after this comes after it on the device too. Not before the scopes have told that these buffers were allocated at all.
+    for (const buffer of this.#spent) this.#release(buffer)
     this.#spent = []
-    this.#params = undefined
+    await mapping
+    const mapped = reading.staging.getMappedRange(0, reading.bytes)
+    return { staging: reading.staging, views: reading.ranges.map(({ offset, bytes }) => new Uint8Array(mapped, offset, bytes)), done: reading.done }
   }
+}
+
+const SCOPES = ['validation', 'out-of-memory', 'internal'] as const
+
+/** What was encoded, and where it leaves what the host wants to see. */
+interface Reading {
+  readonly staging: GPUBuffer
+  readonly ranges: readonly { readonly offset: number; readonly bytes: number }[]
+  readonly bytes: number
+  readonly done: boolean
 }

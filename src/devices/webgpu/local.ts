@@ -30,8 +30,17 @@ export class LocalBackend implements Backend {
     if (isMainThread) process.on('exit', this.#leave)
   }
 
-  /** Rejects with MissingDependencyError when there is no adapter of that name, or the package is not installed. */
+  /** Rejects with MissingDependencyError when there is no adapter of that name, or the package is not installed or does not work here. */
   static async open(options: BackendOptions): Promise<LocalBackend> {
+    try {
+      return await LocalBackend.#open(options)
+    } catch (cause) {
+      if (cause instanceof MissingDependencyError) throw cause
+      throw new MissingDependencyError(`device "webgpu" cannot be opened (${(cause as Error).message}); ${HOW_TO_GET_ONE}`, { cause })
+    }
+  }
+
+  static async #open(options: BackendOptions): Promise<LocalBackend> {
     const found = await chooseAdapter(options.adapter)
     if (found === undefined) {
       throw new MissingDependencyError(`device "webgpu" found no adapter${options.adapter === undefined ? '' : ` whose name contains "${options.adapter}"`}; ${HOW_TO_GET_ONE}`)

@@ -7,7 +7,7 @@ import type { GpuError } from './errors.js'
 /** What the thread that holds the device is started with. */
 export interface ThreadData {
   readonly options: BackendOptions
-  /** Int32: set and notified when the device is gone, for a process that is exiting. */
+  /** Int32: set and notified when nothing is pending on the device any more, for a process that is exiting. */
   readonly gone: SharedArrayBuffer
 }
 
@@ -25,6 +25,8 @@ export type Request =
 
 export type Reply =
   | { readonly kind: 'open'; readonly facts: AdapterFacts }
-  | { readonly kind: 'refused'; readonly missing: boolean; readonly message: string }
+  | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | undefined }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: GpuError['reason']; readonly message: string }
+  /** The thread ends; nothing was asked of it. */
+  | { readonly kind: 'ending'; readonly message: string }

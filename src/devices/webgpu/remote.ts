@@ -12,8 +12,22 @@ import type { AdapterFacts } from './dawn.js'
 import { GpuError } from './errors.js'
 import type { Lent, Reply, Request, ThreadData } from './protocol.js'
 
-/** How long an exiting process waits for the device to go; one that is torn down while it maps aborts the process. After that the process ends without tearing down. */
+/** How long an exiting process waits for its devices to come to rest; after that it ends without tearing anything down. */
 const EXIT_WAIT_MS = 5_000
+
+interface Thread {
+  readonly worker: Worker
+  /** Int32: not 0 when nothing is pending on the device. */
+  readonly gone: Int32Array
+}
+
+// Dawn aborts a process in which a thread ends while a map is pending on it.
+const threads = new Set<Thread>()
+function settleThreads(code: number): void {
+  for (const { worker } of threads) worker.postMessage({ id: -1, kind: 'close' } satisfies Request)
+  const stop = Date.now() + EXIT_WAIT_MS
+  for (const { gone } of threads) if (Atomics.wait(gone, 0, 0, Math.max(0, stop - Date.now())) === 'timed-out') native().exitNow(code)
+}
 
 interface Waiting {
   resolve(value: unknown): void
@@ -26,43 +40,47 @@ interface Waiting {
 export class RemoteBackend implements Backend {
   readonly facts: AdapterFacts
   readonly #worker: Worker
-  readonly #waiting: Map<number, Waiting>
-  readonly #leave: (code: number) => void
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #ended: Promise<void>
+  /** Why the thread ended, or will. */
+  #end: string | undefined
   #next = 0
-  #ended: Promise<void>
 
-  private constructor(facts: AdapterFacts, worker: Worker, gone: SharedArrayBuffer) {
+  private constructor(facts: AdapterFacts, worker: Worker) {
     this.facts = facts
     this.#worker = worker
-    this.#waiting = new Map()
     worker.on('message', (message: Reply) => this.#settle(message))
-    this.#leave = (code) => {
-      worker.postMessage({ id: -1, kind: 'close' } satisfies Request)
-      if (Atomics.wait(new Int32Array(gone), 0, 0, EXIT_WAIT_MS) === 'timed-out') native().exitNow(code)
-    }
-    process.on('exit', this.#leave)
+    // `error` is followed by `exit`.
+    worker.on('error', (error) => { this.#end ??= error.message })
     this.#ended = new Promise((resolve) => {
       worker.once('exit', () => {
-        process.off('exit', this.#leave)
-        for (const { reject } of this.#waiting.values()) reject(new GpuError('lost', 'the thread of the device ended'))
+        this.#end ??= 'it exited'
+        for (const { reject } of this.#waiting.values()) reject(this.#over())
         this.#waiting.clear()
         resolve()
       })
     })
-    worker.on('error', () => undefined)
     worker.unref()
   }
 
   static async open(options: BackendOptions): Promise<RemoteBackend> {
     const gone = new SharedArrayBuffer(4)
     const worker = new Worker(threadFile(), { workerData: { options, gone } satisfies ThreadData, name: 'tensorcache-webgpu' })
-    const first = await new Promise<Reply>((resolve, reject) => {
-      worker.once('message', resolve)
-      worker.once('error', reject)
+    const thread: Thread = { worker, gone: new Int32Array(gone) }
+    if (threads.size === 0) process.on('exit', settleThreads)
+    threads.add(thread)
+    worker.once('exit', () => {
+      threads.delete(thread)
+      if (threads.size === 0) process.off('exit', settleThreads)
     })
-    if (first.kind === 'refused') throw first.missing ? new MissingDependencyError(first.message) : new Error(first.message)
-    if (first.kind !== 'open') throw new Error(`the device's thread began with ${first.kind}`)
-    return new RemoteBackend(first.facts, worker, gone)
+    const first = await new Promise<Reply>((resolve) => {
+      const ended = (message: string): void => resolve({ kind: 'refused', message: `device "webgpu" cannot be opened: its thread ended (${message})` })
+      worker.once('message', resolve)
+      worker.once('error', (error) => ended(error.message))
+      worker.once('exit', () => ended('it exited'))
+    })
+    if (first.kind === 'open') return new RemoteBackend(first.facts, worker)
+    throw new MissingDependencyError(first.kind === 'refused' ? first.message : `device "webgpu" cannot be opened: its thread said ${JSON.stringify(first)}`)
   }
 
   prepare(program: number, steps: Program): Promise<Preparation> {
@@ -84,16 +102,19 @@ export class RemoteBackend implements Backend {
     await this.#ended
   }
 
-  #ask(request: (id: number) => Request, lent: readonly TypedArray[]): Promise<unknown> {
+  async #ask(request: (id: number) => Request, lent: readonly TypedArray[]): Promise<unknown> {
+    // A thread that is gone answers nothing.
+    if (this.#end !== undefined) throw this.#over()
     const id = this.#next++
-    if (this.#waiting.size === 0) this.#worker.ref()
+    this.#worker.postMessage(request(id))
     return new Promise((resolve, reject) => {
+      if (this.#waiting.size === 0) this.#worker.ref()
       this.#waiting.set(id, { resolve, reject, lent })
-      this.#worker.postMessage(request(id))
     })
   }
 
   #settle(message: Reply): void {
+    if (message.kind === 'ending') this.#end ??= message.message
     if (message.kind !== 'done' && message.kind !== 'failed') return
     const waiting = this.#waiting.get(message.id)
     if (waiting === undefined) return
@@ -101,6 +122,10 @@ export class RemoteBackend implements Backend {
     if (this.#waiting.size === 0) this.#worker.unref()
     if (message.kind === 'done') waiting.resolve(message.result)
     else waiting.reject(new GpuError(message.reason, message.message))
+  }
+
+  #over(): GpuError {
+    return new GpuError('lost', `the thread of the device ended (${this.#end})`)
   }
 }
 

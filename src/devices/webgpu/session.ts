@@ -33,6 +33,8 @@ export class Session {
   readonly resident = new WeakMap<object, GPUBuffer>()
   /** Bind group 1 of every kernel: the zero of kernels/shared/exact.wgsl. */
   readonly exact: GPUBindGroup
+  /** How often the device had no memory left; see Frame. */
+  shortages = 0
   readonly #exactLayout: GPUBindGroupLayout
   readonly #pipelines = new Map<string, Promise<Pipeline>>()
   readonly #compiled = new Map<string, Pipeline>()

@@ -1,5 +1,4 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { MissingDependencyError } from '../../core/errors.js'
 import { native } from '../../native/load.js'
 import { GpuError } from './errors.js'
 import { LocalBackend } from './local.js'
@@ -9,21 +8,29 @@ import type { Lent, Reply, Request, ThreadData } from './protocol.js'
  * The thread that holds the device. While maps are pending, Dawn's binding keeps the event loop of its thread turning, and its calls copy megabytes: both
  * would be felt by whoever shares a thread with it.
  */
-const { options, gone } = workerData as ThreadData
+const { options, gone: flag } = workerData as ThreadData
 const port = parentPort!
 const reply = (message: Reply): void => port.postMessage(message)
 
 let backend: LocalBackend | undefined
+
+// A thread that ends while Dawn owes it a promise takes the whole process with it, so it ends in order whatever happens.
+process.on('uncaughtException', (error: Error) => {
+  reply({ kind: 'ending', message: error.message })
+  void end()
+})
+process.on('exit', gone)
+
 try {
   backend = await LocalBackend.open(options)
   reply({ kind: 'open', facts: backend.facts })
 } catch (error) {
-  reply({ kind: 'refused', missing: error instanceof MissingDependencyError, message: (error as Error).message })
-  leave()
+  reply({ kind: 'refused', message: (error as Error).message })
+  void end()
 }
 
 port.on('message', (request: Request) => {
-  if (request.kind === 'close') void (backend?.close() ?? Promise.resolve()).finally(leave)
+  if (request.kind === 'close') void end()
   else void answer(request)
 })
 
@@ -47,9 +54,13 @@ function borrow({ address, bytes }: Lent): Uint8Array {
   return new Uint8Array(native().borrowMemory(address, bytes))
 }
 
-function leave(): void {
-  const flag = new Int32Array(gone)
-  Atomics.store(flag, 0, 1)
-  Atomics.notify(flag, 0)
+async function end(): Promise<void> {
+  await backend?.close()
+  gone()
   port.close()
+}
+
+function gone(): void {
+  Atomics.store(new Int32Array(flag), 0, 1)
+  Atomics.notify(new Int32Array(flag), 0)
 }
