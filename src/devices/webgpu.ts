@@ -1,4 +1,6 @@
+import { DTYPES, type TypedArray } from '../core/dtype.js'
 import { checkOptions, choice, number } from '../core/options.js'
+import { elementCount } from '../core/tensor.js'
 import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import type { Program } from '../ops/program.js'
 import { createCpuDevice } from './cpu.js'
@@ -124,7 +126,8 @@ export class Webgpu implements WebgpuDevice {
       const asked = usable
       // A device that was lost while it prepared may be asked again.
       if (await asked === undefined && usable === asked) usable = this.#usable(id, program)
-      if (!await usable) return onCpu(batch)
+      // Arrays that are not what the program says are refused by the CPU, so that they are refused alike everywhere.
+      if (!await usable || !fits(program, batch)) return onCpu(batch)
       try {
         return await this.#backend.run(id, batch.count, batch.inputs, batch.outputs)
       } catch (error) {
@@ -199,6 +202,16 @@ export class Webgpu implements WebgpuDevice {
 /** The program without functions, which do not travel to another thread: what it needs of them is known by its shapes. */
 function plain(program: Program): Program {
   return { ...program, steps: program.steps.map((step) => step.kernel === 'wgsl' ? { ...step, twin: undefined } : step) }
+}
+
+/** Whether the arrays are what the program says: others are not lent to a thread that writes where it is told. */
+function fits(program: Program, { count, inputs, outputs }: ProgramBatch): boolean {
+  const fit = (arrays: readonly TypedArray[], ports: readonly { readonly value: number }[]): boolean => arrays.length === ports.length && ports.every(({ value }, k) => {
+    const { dtype, shape } = program.values[value]!
+    const array = arrays[k]!
+    return array instanceof DTYPES[dtype].array && array.buffer instanceof ArrayBuffer && array.length * array.BYTES_PER_ELEMENT === count * elementCount(shape)! * DTYPES[dtype].size
+  })
+  return Number.isSafeInteger(count) && count >= 0 && fit(inputs, program.inputs) && fit(outputs, program.outputs)
 }
 
 const released = new FinalizationRegistry<{ backend: Backend; id: number }>(({ backend, id }) => backend.release(id))

@@ -61,16 +61,21 @@ export class Engine {
       const fitting = Math.min(Math.floor(this.#options.frameBytes / itemBytes), Math.floor(bindingBytes / Math.max(1, ...perItem)))
       let items = Math.max(1, Math.min(fitting, ITEMS_MAX, count))
       const faults: Fault[] = []
+      let failing = false
       const range = async (start: number, stop: number): Promise<void> => {
         const cut = (arrays: readonly Uint8Array[], ports: readonly { readonly value: number }[]): Uint8Array[] =>
           arrays.map((bytes, k) => bytes.subarray(start * perItem[ports[k]!.value]!, stop * perItem[ports[k]!.value]!))
-        const found = await this.#gate.run((stop - start) * itemBytes, () => runFrame(session, program, bindingBytes, { count: stop - start, inputs: cut(inputs, program.inputs), outputs: cut(outputs, program.outputs) }))
+        const found = await this.#gate.run((stop - start) * itemBytes, async () => failing ? [] : runFrame(session, program, bindingBytes, { count: stop - start, inputs: cut(inputs, program.inputs), outputs: cut(outputs, program.outputs) }))
         for (const fault of found) faults.push({ ...fault, item: fault.item + start })
       }
       for (let start = 0; start < count;) {
         const starts: number[] = []
         for (let at = start; at < count; at += items) starts.push(at)
-        const results = await Promise.allSettled(starts.map((at) => range(at, Math.min(count, at + items))))
+        const results = await Promise.allSettled(starts.map((at) => range(at, Math.min(count, at + items)).catch((error: unknown) => {
+          // Those that have not begun need not.
+          failing = true
+          throw error
+        })))
         const reasons = results.flatMap((result) => result.status === 'rejected' ? [result.reason as unknown] : [])
         if (reasons.length === 0) break
         // Less at a time may fit.
@@ -78,6 +83,7 @@ export class Engine {
         session.pool.trim(0)
         items = Math.ceil(items / 2)
         faults.length = 0
+        failing = false
         start = 0
       }
       return faults.sort((a, b) => a.item - b.item)
@@ -116,13 +122,18 @@ export class Engine {
     await Promise.allSettled(this.#work)
   }
 
+  /** Destroys an open device at once, for a process that is exiting. */
+  destroy(): void {
+    this.#current?.destroy()
+  }
+
   /** True while the device works: a process that tears it down then is aborted by Dawn. */
   get busy(): boolean {
     return this.#work.size > 0
   }
 
   async #withSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
-    if (this.#closed) throw new GpuError('failed', 'the device is closed')
+    if (this.#closed) throw new GpuError('lost', 'the device is closed')
     clearTimeout(this.#idle)
     const done = this.#doWork(work)
     this.#work.add(done)

@@ -77,6 +77,8 @@ export class LocalBackend implements Backend {
   /** Nothing can be awaited any more: while a map is pending, tearing down the thread would abort the process or crash it. */
   readonly #leave = (code: number): void => {
     if (this.engine.busy) native().exitNow(code)
+    // Threads of the driver must not outlive the process's static objects.
+    this.engine.destroy()
   }
 }
 

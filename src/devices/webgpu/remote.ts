@@ -121,7 +121,7 @@ export class RemoteBackend implements Backend {
     this.#waiting.delete(message.id)
     if (this.#waiting.size === 0) this.#worker.unref()
     if (message.kind === 'done') waiting.resolve(message.result)
-    else waiting.reject(new GpuError(message.reason, message.message))
+    else waiting.reject(this.#end === undefined ? new GpuError(message.reason, message.message) : this.#over())
   }
 
   #over(): GpuError {
