@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js'
 import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
+import { dataOf, fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
@@ -9,11 +9,17 @@ import type { Piece } from './shard-builder.js'
 /** Programs that are kept for the next items of the same shapes. */
 const PREPARED_MAX = 64
 
+/** A batch step may make thousands of bytes of one: what a call should make, about, and items of the first call. */
+const BATCH_BYTES = 16 * 2 ** 20
+const FIRST_ROWS = 64
+
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
 export class Executor {
   readonly #segments: readonly Segment[]
   readonly #device: DeviceSource
   #used: DeviceIdentity | undefined
+  /** Items of one call, from what the last call made of its items. */
+  readonly #batchRows = new Map<BatchSegment, number>()
   readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
 
   constructor(segments: readonly Segment[], device: DeviceSource) {
@@ -53,7 +59,7 @@ export class Executor {
             next.push(done.piece)
           }
         } else if (segment.kind === 'batch') {
-          next.push(await this.#runBatch(segment, part, names))
+          next.push(...await this.#runBatch(segment, part, names))
         } else if (segment.kind === 'host') {
           next.push(...await this.#runHost(segment.op, part, names, signal))
         } else {
@@ -111,13 +117,23 @@ export class Executor {
     return { compiled, program: await device.prepare(compiled.program) }
   }
 
-  async #runBatch({ op, first }: BatchSegment, piece: Piece, ids: readonly string[]): Promise<Piece> {
+  async #runBatch(segment: BatchSegment, piece: Piece, ids: readonly string[]): Promise<Piece[]> {
+    const { op, first } = segment
     const step = op.definition.step(op.params)
     const device = await this.#device.open()
     this.#used = device.identity
-    const { fields, faults: [fault] } = await device.batch(step, { count: piece.count, fields: Object.fromEntries(step.reads.map((name) => [name, piece.fields[name]!])) })
-    if (fault !== undefined) throw new ItemError(ids[fault.item] ?? '', `op ${first} (${op.name}): ${fault.message}`)
-    return { count: piece.count, fields: { ...piece.fields, ...fields } }
+    const pieces: Piece[] = []
+    for (let start = 0; start < piece.count;) {
+      const rows = this.#batchRows.get(segment) ?? FIRST_ROWS
+      const part = slicePiece(piece, start, Math.min(piece.count, start + rows))
+      const { fields, faults: [fault] } = await device.batch(step, { count: part.count, fields: Object.fromEntries(step.reads.map((name) => [name, part.fields[name]!])) })
+      if (fault !== undefined) throw new ItemError(ids[start + fault.item] ?? '', `op ${first} (${op.name}): ${fault.message}`)
+      pieces.push({ count: part.count, fields: { ...part.fields, ...fields } })
+      const bytes = Object.values(fields).reduce((sum, made) => sum + dataOf(made).byteLength, 0)
+      this.#batchRows.set(segment, Math.max(1, Math.floor(part.count * Math.min(4, BATCH_BYTES / Math.max(1, bytes)))))
+      start += part.count
+    }
+    return pieces
   }
 
   async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {

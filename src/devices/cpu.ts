@@ -4,6 +4,7 @@ import type { NativeProgram, ProgramDescription, StepDescription } from '../nati
 import { native } from '../native/load.js'
 import type { KernelStep, Program } from '../ops/program.js'
 import { chained } from './chain.js'
+import { runCrystalStep } from './crystal.js'
 import type { Device, PreparedProgram, ProgramBatch } from './device.js'
 
 export interface CpuDeviceOptions {
@@ -32,9 +33,7 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
       const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
       return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
-    async batch(step) {
-      throw new TypeError(`kernel ${step.kernel} is not part of this version`)
-    },
+    batch: (step, batch) => runCrystalStep(step, batch, threads),
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)
       closed = true

@@ -84,6 +84,11 @@ export interface Addon {
   /** Ends the process at once, without tearing down threads and libraries: the last resort of an exit handler. */
   exitNow(code: number): never
 
+  // --- crystals -----------------------------------------------------------------------------------------------------
+  /** Niggli cells, in the orientation of the `crystals` source, and coordinates in them. What is written for an item with a fault means nothing. */
+  niggli(structures: NativeStructures, out: { lattices: Float64Array; frac: Float64Array }, threads: number): Promise<{ item: number; message: string }[]>
+  crystalGraph(structures: NativeStructures, method: NativeGraphMethod, threads: number): Promise<NativeGraphs>
+
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
 }
@@ -158,6 +163,40 @@ export interface RowTable {
    * in `indices` of the first row that lies in a damaged chunk.
    */
   gather(indices: Float64Array, out: Uint8Array): Promise<number>
+}
+
+/** Structure k has atoms `offsets[k] … offsets[k + 1]`. */
+export interface NativeStructures {
+  /** One more than there are structures, the first 0. */
+  offsets: Float64Array
+  /** [atoms, 3] */
+  frac: Float64Array
+  /** [structures, 3, 3] */
+  lattices: Float64Array
+  numbers?: Int32Array
+  oxidation?: Float64Array
+}
+
+export type NativeGraphMethod =
+  /** `maxNeighbors` 0: all. */
+  | { method: 'radius'; cutoff: number; maxNeighbors: number; selfLoops: boolean }
+  | { method: 'knn'; nearest: number; ties: 'keep' | 'cut' }
+  | { method: 'crystalnn'; weightedCn: boolean; cationAnion: boolean; hasDistanceCutoffs: boolean; cutoffLow: number; cutoffHigh: number; xDiffWeight: number; porousAdjustment: boolean; searchCutoff: number }
+
+/** Edges of structure k are `offsets[k] … offsets[k + 1]`; a structure with a fault has none. */
+export interface NativeGraphs {
+  offsets: Float64Array
+  source: Int32Array
+  target: Int32Array
+  /** [edges, 3], as is `vector`. */
+  image: Int16Array
+  distance: Float32Array
+  vector: Float32Array
+  /** With `weightedCn`. */
+  weight?: Float32Array
+  /** By structure: edges that `maxNeighbors` cut. */
+  cut: Int32Array
+  faults: { item: number; message: string }[]
 }
 
 /** A program of kernel steps: ops/program.ts in the form native code takes. Values are numbered, inputs first. */

@@ -1,6 +1,6 @@
 """CrystalNN against what pymatgen made of CDVAE's validation sets: every directed edge of every structure, and every Voronoi face.
 
-    /usr/bin/python3 test/native/crystalnn.golden.py /path/to/crystals [threads]
+    /usr/bin/python3 test/native/crystalnn.golden.py /path/to/crystals
 
 The folder holds <set>_val.npz (and <set>_val_voronoi.npz). Needs numpy and a C++ compiler.
 """
@@ -23,7 +23,7 @@ class Library:
         source = os.path.join(HERE, '../../native/src')
         self.folder = tempfile.TemporaryDirectory()
         path = os.path.join(self.folder.name, 'crystal.so')
-        files = [os.path.join(source, 'crystal', name) for name in ('geometry.cc', 'voronoi.cc', 'crystalnn.cc', 'elements.cc')]
+        files = [os.path.join(source, 'crystal', name) for name in ('lattice.cc', 'exact.cc', 'periodic.cc', 'voronoi.cc', 'crystalnn.cc', 'elements.cc')]
         # As native/build.mjs compiles these files.
         flags = ['-std=c++20', '-O3', '-g1', '-fPIC', '-shared', '-pthread', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
         subprocess.run([os.environ.get('CXX', 'c++'), *flags, f'-I{source}', os.path.join(HERE, 'crystalnn.library.cc'), *files, '-o', path], check=True)
@@ -35,7 +35,7 @@ class Library:
     def pointer(array):
         return c.c_void_p(None if array is None else array.ctypes.data)
 
-    def graphs(self, offsets, lattices, fractional, numbers, options, threads=1, oxidation=None):
+    def graphs(self, offsets, lattices, fractional, numbers, options, oxidation=None):
         """edge_offsets, edges as rows (source, target, image), and the seconds that the call took."""
         offsets, numbers = np.ascontiguousarray(offsets, np.int64), np.ascontiguousarray(numbers, np.int32)
         lattices, fractional = np.ascontiguousarray(lattices, np.float64), np.ascontiguousarray(fractional, np.float64)
@@ -44,7 +44,7 @@ class Library:
         edge_offsets, edges = np.zeros(count + 1, np.int64), np.zeros((capacity, 5), np.int32)
         p = self.pointer
         start = time.perf_counter()
-        total = self.library.graphs(c.c_int64(count), p(offsets), p(lattices), p(fractional), p(numbers), p(oxidation), p(values), c.c_int64(threads), p(edge_offsets), p(edges), c.c_int64(capacity), text)
+        total = self.library.graphs(c.c_int64(count), p(offsets), p(lattices), p(fractional), p(numbers), p(oxidation), p(values), p(edge_offsets), p(edges), c.c_int64(capacity), text)
         seconds = time.perf_counter() - start
         if total < 0:
             raise RuntimeError(f'structure {-1 - total}: {text.value.decode()}')
@@ -68,10 +68,10 @@ class Library:
         return rows[:total], out[:total]
 
 
-def compare_edges(library, folder, name, threads):
+def compare_edges(library, folder, name):
     z = dict(np.load(os.path.join(folder, f'{name}_val.npz')))
-    offsets, edges, _ = library.graphs(z['atom_offset'], z['matrix'], z['frac'], z['z'], CDVAE, threads)
-    _, again, seconds = library.graphs(z['atom_offset'], z['matrix'], z['frac'], z['z'], CDVAE, threads)
+    offsets, edges, _ = library.graphs(z['atom_offset'], z['matrix'], z['frac'], z['z'], CDVAE)
+    _, again, seconds = library.graphs(z['atom_offset'], z['matrix'], z['frac'], z['z'], CDVAE)
     assert edges.tobytes() == again.tobytes()
     # The reference lists a bond from its target: image is where `from` lies as seen from `to`.
     reference = np.column_stack([z['edge_to'], z['edge_from'], z['edge_image']]).astype(np.int32)
@@ -83,7 +83,7 @@ def compare_edges(library, folder, name, threads):
         if ours.shape != theirs.shape or not np.array_equal(ours, theirs[np.lexsort(theirs.T[::-1])]):
             wrong.append(k)
     count, sites = len(offsets) - 1, len(z['z'])
-    print(f'{name}: {count - len(wrong)} of {count} structures have equal directed edges ({len(reference)} in all); {count / seconds:.0f} structures/s, {seconds / sites * 1e6:.2f} µs per site, {threads} thread(s)')
+    print(f'{name}: {count - len(wrong)} of {count} structures have equal directed edges ({len(reference)} in all); {count / seconds:.0f} structures/s, {seconds / sites * 1e6:.2f} µs per site')
     for k in wrong:
         print('  differs:', k)
     return wrong
@@ -109,11 +109,11 @@ def compare_faces(library, folder, name):
 
 
 if __name__ == '__main__':
-    folder, threads = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    folder = sys.argv[1]
     library = Library()
     failed = False
     for name in ('perov_5', 'carbon_24'):
-        failed = bool(compare_edges(library, folder, name, threads)) or failed
+        failed = bool(compare_edges(library, folder, name)) or failed
         if os.path.exists(os.path.join(folder, f'{name}_val_voronoi.npz')):
             compare_faces(library, folder, name)
     sys.exit(failed)

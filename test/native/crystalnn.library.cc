@@ -1,20 +1,21 @@
-// crystal_graphs and CrystalNN::near as C functions, for crystalnn.golden.py.
+// CrystalNN as C functions, for crystalnn.golden.py.
 #include <algorithm>
 #include <cstring>
 
 #include "crystal/crystalnn.h"
+#include "crystal/error.h"
 
 using namespace tc::crystal;
 
 namespace {
 
-std::vector<Structure> views(size_t count, const int64_t* offsets, const double* lattices, const double* fractional, const int32_t* numbers, const double* oxidation) {
-  std::vector<Structure> out;
-  for (size_t k = 0; k < count; k++) {
-    const auto first = static_cast<size_t>(offsets[k]);
-    out.push_back({lattices + k * 9, fractional + first * 3, numbers + first, oxidation == nullptr ? nullptr : oxidation + first, static_cast<size_t>(offsets[k + 1]) - first});
-  }
-  return out;
+Structure view(const double* lattice, const double* frac, const int32_t* numbers, const double* oxidation, size_t atoms) {
+  Structure structure;
+  std::memcpy(&structure.lattice, lattice, sizeof(Lattice));
+  structure.frac = {frac, 3 * atoms};
+  structure.numbers = {numbers, atoms};
+  if (oxidation != nullptr) structure.oxidation = {oxidation, atoms};
+  return structure;
 }
 
 // options: weighted_cn, cation_anion, has_distance_cutoffs, cutoff_low, cutoff_high, x_diff_weight, porous_adjustment, search_cutoff
@@ -25,38 +26,41 @@ CrystalNNOptions from(const double* o) { return {o[0] != 0, o[1] != 0, o[2] != 0
 extern "C" {
 
 // Edges as rows of source, target, image; edge_offsets has count + 1 places. Negative: minus the number of the first structure that fails, minus 1.
-int64_t graphs(int64_t count, const int64_t* offsets, const double* lattices, const double* fractional, const int32_t* numbers, const double* oxidation, const double* options, int64_t threads,
+int64_t graphs(int64_t count, const int64_t* offsets, const double* lattices, const double* fractional, const int32_t* numbers, const double* oxidation, const double* options,
                int64_t* edge_offsets, int32_t* edges, int64_t capacity, char* text) {
-  const auto result = crystal_graphs(views(static_cast<size_t>(count), offsets, lattices, fractional, numbers, oxidation), from(options), static_cast<unsigned>(threads));
-  int64_t total = 0;
-  for (size_t k = 0; k < result.size(); k++) {
-    edge_offsets[k] = total;
-    if (result[k].status) {
-      std::strncpy(text, result[k].status.text.c_str(), 255);
-      return -1 - static_cast<int64_t>(k);
-    }
-    for (const Edge& edge : result[k].edges) {
-      if (total == capacity) return total;
-      int32_t* row = edges + total++ * 5;
-      row[0] = edge.source;
-      row[1] = edge.target;
-      std::copy(edge.image.begin(), edge.image.end(), row + 2);
+  CrystalNN nn(from(options));
+  Edges found;
+  for (int64_t k = 0; k < count; k++) {
+    edge_offsets[k] = static_cast<int64_t>(found.size);
+    const int64_t first = offsets[k];
+    try {
+      nn.append(view(lattices + k * 9, fractional + first * 3, numbers + first, oxidation == nullptr ? nullptr : oxidation + first, static_cast<size_t>(offsets[k + 1] - first)), found);
+    } catch (const CrystalError& error) {
+      std::strncpy(text, error.what(), 255);
+      return -1 - k;
     }
   }
-  edge_offsets[count] = total;
-  return total;
+  edge_offsets[count] = static_cast<int64_t>(found.size);
+  for (size_t k = 0; k < std::min(found.size, static_cast<size_t>(capacity)); k++) {
+    int32_t* row = edges + k * 5;
+    row[0] = found.source.data()[k];
+    row[1] = found.target.data()[k];
+    for (int x = 0; x < 3; x++) row[2 + x] = found.image.data()[3 * k + x];
+  }
+  return static_cast<int64_t>(found.size);
 }
 
 // Near neighbours of one site: rows of target, image, and weights.
 int64_t near(int64_t sites, const double* lattice, const double* fractional, const int32_t* numbers, const double* oxidation, const double* options, int64_t site, int32_t* rows, double* weights, char* text) {
-  const Structure structure{lattice, fractional, numbers, oxidation, static_cast<size_t>(sites)};
+  const Structure structure = view(lattice, fractional, numbers, oxidation, static_cast<size_t>(sites));
   Periodic periodic;
   std::vector<Bond> bonds;
   CrystalNN nn(from(options));
-  Status status = periodic.prepare(structure);
-  if (!status) status = nn.near(structure, periodic, static_cast<size_t>(site), bonds);
-  if (status) {
-    std::strncpy(text, status.text.c_str(), 255);
+  try {
+    periodic.prepare(structure);
+    nn.near(structure, periodic, static_cast<size_t>(site), bonds);
+  } catch (const CrystalError& error) {
+    std::strncpy(text, error.what(), 255);
     return -1;
   }
   for (const Bond& bond : bonds) {
@@ -72,7 +76,12 @@ int64_t faces(int64_t sites, const double* lattice, const double* fractional, co
   Periodic periodic;
   std::vector<Face> out;
   CrystalNN nn(from(options));
-  if (periodic.prepare({lattice, fractional, numbers, nullptr, static_cast<size_t>(sites)}) || nn.faces(periodic, static_cast<size_t>(site), out)) return -1;
+  try {
+    periodic.prepare(view(lattice, fractional, numbers, nullptr, static_cast<size_t>(sites)));
+    nn.faces(periodic, static_cast<size_t>(site), out);
+  } catch (const CrystalError&) {
+    return -1;
+  }
   for (const Face& face : out) {
     *rows++ = face.neighbour.site;
     for (const int32_t image : face.neighbour.image) *rows++ = image;

@@ -5,10 +5,13 @@
 #include <cstdlib>
 #include <limits>
 #include <numbers>
+#include <optional>
 #include <set>
+#include <stdexcept>
 #include <tuple>
 
-#include "crystal/crystalnn.h"
+#include "crystal/batch.h"
+#include "crystal/error.h"
 
 using namespace tc::crystal;
 
@@ -26,7 +29,18 @@ void expect(bool holds, const char* what, int line) {
 struct Crystal {
   std::vector<double> lattice, fractional;
   std::vector<int32_t> numbers;
-  Structure view() const { return {lattice.data(), fractional.data(), numbers.data(), nullptr, numbers.size()}; }
+  Structure view() const {
+    Structure structure;
+    for (int k = 0; k < 9; k++) structure.lattice[k / 3][k % 3] = lattice[k];
+    structure.frac = fractional;
+    structure.numbers = numbers;
+    return structure;
+  }
+  // Of one structure.
+  Graphs graph(const CrystalNNOptions& options) const {
+    const double offsets[2] = {0, static_cast<double>(numbers.size())};
+    return graph_batch({offsets, fractional, numbers, lattice}, options, 1);
+  }
 };
 
 Crystal cubic(double a, const std::vector<double>& fractional) { return {{a, 0, 0, 0, a, 0, 0, 0, a}, fractional, std::vector<int32_t>(fractional.size() / 3, 6)}; }
@@ -60,12 +74,12 @@ Crystal skewed(const Crystal& crystal, int m, int n, int k) {
 void check_cells(const Crystal& crystal) {
   const Structure view = crystal.view();
   Periodic periodic;
-  EXPECT(!periodic.prepare(view));
+  periodic.prepare(view);
   CrystalNN nn(cdvae_options());
   double volume = 0;
-  for (size_t site = 0; site < view.sites; site++, checked++) {
+  for (size_t site = 0; site < view.atoms(); site++, checked++) {
     std::vector<Face> faces;
-    EXPECT(!nn.faces(periodic, site, faces));
+    nn.faces(periodic, site, faces);
     double angle = 0;
     for (const Face& face : faces) {
       angle += face.solid_angle;
@@ -75,17 +89,29 @@ void check_cells(const Crystal& crystal) {
   }
   // The cutoff leaves a crystal emptier than 7 Å with cells that are too large.
   EXPECT(volume > periodic.volume() * (1 - 1e-8));
-  if (periodic.volume() / static_cast<double>(view.sites) < 20) EXPECT(volume < periodic.volume() * (1 + 1e-8));
+  if (periodic.volume() / static_cast<double>(view.atoms()) < 20) EXPECT(volume < periodic.volume() * (1 + 1e-8));
 }
 
 void check_graph(const Crystal& crystal, size_t edges_per_site) {
-  const std::vector<Structure> one = {crystal.view()};
-  const Graph graph = crystal_graphs(one, cdvae_options(), 1)[0];
-  EXPECT(!graph.status);
-  EXPECT(graph.edges.size() == edges_per_site * crystal.numbers.size());
+  const auto [edges, offsets, cut, faults] = crystal.graph(cdvae_options());
+  EXPECT(faults.empty());
+  EXPECT(edges.size == edges_per_site * crystal.numbers.size());
   std::set<std::tuple<int, int, std::array<int16_t, 3>>> seen;
-  for (const Edge& edge : graph.edges) seen.insert({edge.source, edge.target, edge.image});
-  EXPECT(seen.size() == graph.edges.size());
+  for (size_t k = 0; k < edges.size; k++) {
+    const int16_t* image = edges.image.data() + 3 * k;
+    seen.insert({edges.source.data()[k], edges.target.data()[k], {image[0], image[1], image[2]}});
+    // Distance and vector are those of the image.
+    const int32_t source = edges.source.data()[k], target = edges.target.data()[k];
+    double square = 0;
+    for (int x = 0; x < 3; x++) {
+      double component = 0;
+      for (int axis = 0; axis < 3; axis++) component += (crystal.fractional[target * 3 + axis] + image[axis] - crystal.fractional[source * 3 + axis]) * crystal.lattice[axis * 3 + x];
+      EXPECT(std::abs(edges.vector.data()[3 * k + x] - component) < 1e-6 * (1 + std::abs(component)));
+      square += component * component;
+    }
+    EXPECT(std::abs(edges.distance.data()[k] - std::sqrt(square)) < 1e-6 * std::sqrt(square));
+  }
+  EXPECT(seen.size() == edges.size);
   for (const auto& [source, target, image] : seen) {
     const auto back = [](int16_t x) { return static_cast<int16_t>(-x); };
     EXPECT(seen.count({target, source, {back(image[0]), back(image[1]), back(image[2])}}) == 1);
@@ -96,17 +122,17 @@ void check_graph(const Crystal& crystal, size_t edges_per_site) {
 void check_neighbours(const Crystal& crystal, double cutoff, int cells) {
   const Structure view = crystal.view();
   Periodic periodic;
-  EXPECT(!periodic.prepare(view));
-  for (size_t site = 0; site < view.sites; site++, checked++) {
+  periodic.prepare(view);
+  for (size_t site = 0; site < view.atoms(); site++, checked++) {
     std::vector<Neighbour> found;
-    EXPECT(!neighbours_within(periodic, site, cutoff, found));
+    neighbours_within(periodic, site, cutoff, found);
     std::set<std::tuple<int, int, int, int>> expected, got;
-    for (int target = 0; target < static_cast<int>(view.sites); target++) {
+    for (int target = 0; target < static_cast<int>(view.atoms()); target++) {
       for (int a = -cells; a <= cells; a++) for (int b = -cells; b <= cells; b++) for (int c = -cells; c <= cells; c++) {
-        const double f[3] = {view.fractional[target * 3] + a - view.fractional[site * 3], view.fractional[target * 3 + 1] + b - view.fractional[site * 3 + 1], view.fractional[target * 3 + 2] + c - view.fractional[site * 3 + 2]};
+        const double f[3] = {view.frac[target * 3] + a - view.frac[site * 3], view.frac[target * 3 + 1] + b - view.frac[site * 3 + 1], view.frac[target * 3 + 2] + c - view.frac[site * 3 + 2]};
         double square = 0;
         for (int k = 0; k < 3; k++) {
-          const double x = f[0] * view.lattice[k] + f[1] * view.lattice[3 + k] + f[2] * view.lattice[6 + k];
+          const double x = f[0] * view.lattice[0][k] + f[1] * view.lattice[1][k] + f[2] * view.lattice[2][k];
           square += x * x;
         }
         if (square > 1e-12 && square < cutoff_squared(cutoff)) expected.insert({target, a, b, c});
@@ -120,7 +146,7 @@ void check_neighbours(const Crystal& crystal, double cutoff, int cells) {
       double square = 0;
       for (int k = 0; k < 3; k++) {
         double x = 0;
-        for (int axis = 0; axis < 3; axis++) x += (view.fractional[n.site * 3 + axis] + n.image[axis] - view.fractional[site * 3 + axis]) * view.lattice[axis * 3 + k];
+        for (int axis = 0; axis < 3; axis++) x += (view.frac[n.site * 3 + axis] + n.image[axis] - view.frac[site * 3 + axis]) * view.lattice[axis][k];
         square += x * x;
       }
       EXPECT(std::abs(square - n.distance2) < 1e-7);
@@ -130,11 +156,12 @@ void check_neighbours(const Crystal& crystal, double cutoff, int cells) {
   }
 }
 
-Failure failure(const Crystal& crystal, CrystalNNOptions options = cdvae_options()) {
-  const std::vector<Structure> one = {crystal.view()};
-  const Graph graph = crystal_graphs(one, options, 1)[0];
-  EXPECT(!graph.status || (graph.edges.empty() && !graph.status.text.empty()));
-  return graph.status.failure;
+// What is wrong with it, if anything.
+std::optional<Fault> fault(const Crystal& crystal, CrystalNNOptions options = cdvae_options()) {
+  const Graphs graphs = crystal.graph(options);
+  EXPECT(graphs.faults.empty() || (graphs.edges.size == 0 && !graphs.faults[0].message.empty()));
+  if (graphs.faults.empty()) return {};
+  return graphs.faults[0].fault;
 }
 
 }  // namespace
@@ -165,7 +192,7 @@ int main() {
     check_cells(crystal);
     check_cells(skewed(crystal, 40, -17, 9));
     if (turn < 6) check_neighbours(crystal, 5, 14);
-    EXPECT(failure(crystal, {}) == Failure::none);
+    EXPECT(!fault(crystal, {}));
   }
   check_neighbours(cubic(3, kBcc), 3, 3);
   check_neighbours(skewed(cubic(3, kFcc), 2, 1, -1), 4, 14);
@@ -174,37 +201,52 @@ int main() {
   for (const auto& lattice : {std::array<double, 3>{2.5, 2.5, 25}, {2.5, 25, 30}, {25, 25, 25}, {0.2, 0.2, 0.2}, {1, 40, 1}}) {
     Crystal crystal{{lattice[0], 0, 0, 0, lattice[1], 0, 0, 0, lattice[2]}, {0.3, 0.4, 0.5}, {6}};
     check_cells(crystal);
-    EXPECT(failure(crystal) == Failure::none);
+    EXPECT(!fault(crystal));
   }
 
   // What is wrong is said.
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  EXPECT(failure(cubic(nan, {0, 0, 0})) == Failure::not_finite);
-  EXPECT(failure(cubic(3, {0, 0, nan})) == Failure::not_finite);
-  EXPECT(failure(cubic(3, {0, 0, 1e300})) == Failure::image_range);
-  EXPECT(failure(cubic(0, {0, 0, 0})) == Failure::zero_volume);
-  EXPECT(failure({{1, 0, 0, 0, 1, 0, 1, 1, 0}, {0, 0, 0}, {6}}) == Failure::zero_volume);
-  EXPECT(failure(cubic(3, {0, 0, 0, 1, -2, 3})) == Failure::coincident);
-  EXPECT(failure(cubic(3, {0, 0, 0, 40000, 0.5, 0.5})) == Failure::image_range);
-  EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {0}}) == Failure::element);
-  EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {110}}, {}) == Failure::element);
-  EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {6}}, {.cation_anion = true}) == Failure::no_targets);
-  EXPECT(failure({{1e-6, 0, 0, 0, 1e4, 0, 0, 0, 1e4}, {0, 0, 0}, {6}}) == Failure::too_many);
-  EXPECT(failure(cubic(3, {0, 0, 0}), {.search_cutoff = -1}) == Failure::bad_option);
-  EXPECT(failure({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {}, {}}) == Failure::none);
+  EXPECT(fault(cubic(nan, {0, 0, 0})) == Fault::NotFinite);
+  EXPECT(fault(cubic(3, {0, 0, nan})) == Fault::NotFinite);
+  EXPECT(fault(cubic(3, {0, 0, 1e300})) == Fault::NotFinite);
+  EXPECT(fault(cubic(0, {0, 0, 0})) == Fault::Flat);
+  EXPECT(fault({{1, 0, 0, 0, 1, 0, 1, 1, 0}, {0, 0, 0}, {6}}) == Fault::Flat);
+  EXPECT(fault(cubic(3, {0, 0, 0, 1, -2, 3})) == Fault::Coincident);
+  EXPECT(fault(cubic(3, {0, 0, 0, 40000, 0.5, 0.5})) == Fault::ImageRange);
+  EXPECT(fault({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {0}}) == Fault::Element);
+  EXPECT(fault({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {110}}, {}) == Fault::Element);
+  EXPECT(fault({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {0, 0, 0}, {6}}, {.cation_anion = true}) == Fault::NoTargets);
+  EXPECT(fault({{1e-6, 0, 0, 0, 1e4, 0, 0, 0, 1e4}, {0, 0, 0}, {6}}) == Fault::TooManyPoints);
+  bool refused = false;
+  try {
+    fault(cubic(3, {0, 0, 0}), {.search_cutoff = -1});
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  EXPECT(refused);
+  EXPECT(!fault({{3, 0, 0, 0, 3, 0, 0, 0, 3}, {}, {}}));
 
-  // Threads do not change the answer.
-  std::vector<Crystal> many;
-  for (int k = 0; k < 100; k++) many.push_back(cubic(3 + 0.01 * k, k % 2 == 0 ? kDiamond : kFcc));
-  std::vector<Structure> views;
-  for (const Crystal& crystal : many) views.push_back(crystal.view());
-  const auto one = crystal_graphs(views, {}, 1), four = crystal_graphs(views, {}, 4);
-  for (size_t k = 0; k < many.size(); k++) {
-    EXPECT(one[k].edges.size() == four[k].edges.size());
-    for (size_t e = 0; e < one[k].edges.size(); e++) {
-      const Edge &p = one[k].edges[e], &q = four[k].edges[e];
-      EXPECT(p.source == q.source && p.target == q.target && p.image == q.image && p.weight == q.weight);
-    }
+  // Threads do not change the answer, and what is wrong with one structure does not touch the others.
+  std::vector<double> offsets = {0}, fractional, lattices;
+  std::vector<int32_t> numbers;
+  for (int k = 0; k < 1000; k++) {
+    const Crystal crystal = k % 97 == 50 ? cubic(0, kBcc) : cubic(3 + 0.001 * k, k % 2 == 0 ? kDiamond : kFcc);
+    fractional.insert(fractional.end(), crystal.fractional.begin(), crystal.fractional.end());
+    lattices.insert(lattices.end(), crystal.lattice.begin(), crystal.lattice.end());
+    numbers.insert(numbers.end(), crystal.numbers.begin(), crystal.numbers.end());
+    offsets.push_back(static_cast<double>(numbers.size()));
+  }
+  const Structures structures{offsets, fractional, numbers, lattices};
+  for (const CrystalNNOptions& options : {cdvae_options(), CrystalNNOptions{.weighted_cn = true}}) {
+    const Graphs one = graph_batch(structures, options, 1), four = graph_batch(structures, options, 4);
+    const auto same = [](const auto& p, const auto& q, size_t count) { return std::equal(p.data(), p.data() + count, q.data()); };
+    EXPECT(one.offsets == four.offsets && one.edges.size == four.edges.size && one.edges.size > 20000);
+    EXPECT(same(one.edges.source, four.edges.source, one.edges.size) && same(one.edges.target, four.edges.target, one.edges.size) && same(one.edges.image, four.edges.image, 3 * one.edges.size));
+    EXPECT(same(one.edges.distance, four.edges.distance, one.edges.size) && same(one.edges.vector, four.edges.vector, 3 * one.edges.size));
+    EXPECT(!options.weighted_cn || same(one.edges.weight, four.edges.weight, one.edges.size));
+    EXPECT(one.faults.size() == 10 && four.faults.size() == 10);
+    for (size_t k = 0; k < 10; k++) EXPECT(one.faults[k].item == 97 * k + 50 && four.faults[k].item == one.faults[k].item && one.faults[k].fault == Fault::Flat);
+    for (size_t k = 0; k < 1000; k++) EXPECT((one.offsets[k + 1] == one.offsets[k]) == (k % 97 == 50));
   }
   std::printf("%ld\n", checked);
 }

@@ -1,13 +1,14 @@
 #include "crystalnn.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <numbers>
-#include <thread>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 
 #include "elements.h"
+#include "error.h"
 
 namespace tc::crystal {
 namespace {
@@ -31,7 +32,7 @@ double quarter_disc(double x) {
 // How probable it is that the neighbours of weight `upper` and more are all: the part of a quarter disc between this and the next lower weight.
 double score(int32_t upper, int32_t lower) { return (quarter_disc(upper / 1000.0) - quarter_disc(lower / 1000.0)) / (0.25 * std::numbers::pi); }
 
-std::string symbol_error(int32_t number) { return "No radius is known of the element with the atomic number " + std::to_string(number) + ", as distance cutoffs need it."; }
+std::string symbol_error(int32_t number) { return "distance cutoffs need a radius of the element with the atomic number " + std::to_string(number) + ", and none is known"; }
 
 }  // namespace
 
@@ -43,18 +44,17 @@ CrystalNNOptions cdvae_options() {
   return options;
 }
 
-Status check(const CrystalNNOptions& options) {
-  if (!std::isfinite(options.search_cutoff) || !(options.search_cutoff > 0)) return {Failure::bad_option, "search_cutoff is a positive length in Å."};
-  if (!std::isfinite(options.x_diff_weight)) return {Failure::bad_option, "x_diff_weight is a finite number."};
+CrystalNN::CrystalNN(const CrystalNNOptions& options) : options_(options) {
+  if (!std::isfinite(options.search_cutoff) || !(options.search_cutoff > 0)) throw std::invalid_argument("search_cutoff must be a length above 0 Å");
+  if (!std::isfinite(options.x_diff_weight)) throw std::invalid_argument("x_diff_weight must be finite");
   if (options.has_distance_cutoffs && !(std::isfinite(options.cutoff_low) && std::isfinite(options.cutoff_high) && options.cutoff_low <= options.cutoff_high)) {
-    return {Failure::bad_option, "Distance cutoffs are two lengths in Å, the lower first."};
+    throw std::invalid_argument("distance cutoffs must be two lengths in Å, the lower first");
   }
-  return {};
 }
 
 // The cell among the points within `cutoff`. They are fetched in shells and cut nearest first; what lies beyond twice the farthest vertex cannot
 // change the cell, so that the cell among the points seen is the cell among all.
-Status CrystalNN::clip(const Periodic& periodic, size_t site, double cutoff, double half_width) {
+void CrystalNN::clip(const Periodic& periodic, size_t site, double cutoff, double half_width) {
   points_.clear();
   cell_.start(half_width);
   const double last2 = cutoff_squared(cutoff);
@@ -63,7 +63,7 @@ Status CrystalNN::clip(const Periodic& periodic, size_t site, double cutoff, dou
   for (;;) {
     const double outer2 = std::min(last2, reach * reach);
     const size_t before = points_.size();
-    if (Status status = periodic.shell(site, inner2, outer2, points_)) return status;
+    periodic.shell(site, inner2, outer2, points_);
     order_.clear();
     for (size_t k = before; k < points_.size(); k++) order_.push_back({points_[k].distance2, static_cast<uint32_t>(k)});
     std::sort(order_.begin(), order_.end());
@@ -75,22 +75,21 @@ Status CrystalNN::clip(const Periodic& periodic, size_t site, double cutoff, dou
     inner2 = outer2;
     reach = std::max(reach * 1.3, std::min(std::sqrt(cell_.security2()) * (1 + 1e-12), reach * 1.6));
   }
-  if (cell_.full()) return {Failure::too_many, "Site " + std::to_string(site) + " has a Voronoi cell of more than 32768 vertices."};
-  return {};
+  if (cell_.full()) throw CrystalError(Fault::TooManyPoints, "the Voronoi cell of atom " + std::to_string(site) + " has more than 32768 vertices");
 }
 
-Status CrystalNN::faces(const Periodic& periodic, size_t site, std::vector<Face>& out) {
+void CrystalNN::faces(const Periodic& periodic, size_t site, std::vector<Face>& out) {
   out.clear();
   const double longest = periodic.longest_diagonal() + 0.01;
   for (double cutoff = options_.search_cutoff;; cutoff = std::min(cutoff * 2, longest + 0.001)) {
     bool closed = false;
     for (const double cube : kCubes) {
-      if (Status status = clip(periodic, site, cutoff, cube * cutoff)) return status;
+      clip(periodic, site, cutoff, cube * cutoff);
       closed = cell_.closed();
       if (closed) break;
     }
     if (closed) break;
-    if (cutoff >= longest) return {Failure::unbounded, "The Voronoi cell of site " + std::to_string(site) + " is not closed within " + std::to_string(cutoff) + " Å."};
+    if (cutoff >= longest) throw CrystalError(Fault::Unbounded, "the Voronoi cell of atom " + std::to_string(site) + " is not closed within " + std::to_string(cutoff) + " Å");
   }
   for (const VoronoiCell::Facet& facet : cell_.facets()) {
     const Neighbour& neighbour = points_[facet.point];
@@ -105,12 +104,11 @@ Status CrystalNN::faces(const Periodic& periodic, size_t site, std::vector<Face>
       out.push_back({neighbour, solid_angle, area, distance, facet.count});
     }
   }
-  return {};
 }
 
-Status CrystalNN::weigh(const Structure& structure, size_t site) {
+void CrystalNN::weigh(const Structure& structure, size_t site) {
   const int32_t number = structure.numbers[site];
-  const double* oxidation = structure.oxidation;
+  const std::span<const double> oxidation = structure.oxidation;
   weighted_.clear();
   double largest = 0;
   for (const Face& face : faces_) {
@@ -118,7 +116,7 @@ Status CrystalNN::weigh(const Structure& structure, size_t site) {
     largest = std::max(largest, face.solid_angle);
     weighted_.push_back({&face, face.solid_angle, 0});
   }
-  if (!(largest > 0)) return {Failure::no_targets, "No facet of the Voronoi cell of site " + std::to_string(site) + " belongs to a possible neighbour."};
+  if (!(largest > 0)) throw CrystalError(Fault::NoTargets, "no facet of the Voronoi cell of atom " + std::to_string(site) + " belongs to a possible neighbour");
   std::erase_if(weighted_, [&](const Weighted& entry) { return entry.weight < kNoFacet * largest; });
 
   double highest = 0;
@@ -135,15 +133,15 @@ Status CrystalNN::weigh(const Structure& structure, size_t site) {
   for (Weighted& entry : weighted_) entry.weight /= highest;
 
   if (options_.has_distance_cutoffs) {
-    const double own = oxidation == nullptr ? 0 : oxidation[site] == 0 ? covalent_radius(number) : ionic_radius(number, oxidation[site]);
+    const double own = oxidation.empty() ? 0 : oxidation[site] == 0 ? covalent_radius(number) : ionic_radius(number, oxidation[site]);
     for (Weighted& entry : weighted_) {
       const int32_t other_site = entry.face->neighbour.site, other_number = structure.numbers[other_site];
-      const double other = oxidation == nullptr ? 0 : oxidation[other_site] == 0 ? covalent_radius(other_number) : ionic_radius(other_number, oxidation[other_site]);
+      const double other = oxidation.empty() ? 0 : oxidation[other_site] == 0 ? covalent_radius(other_number) : ionic_radius(other_number, oxidation[other_site]);
       double sum = own + other;
       if (!(own > 0 && other > 0)) {
         const double own_covalent = covalent_radius(number), other_covalent = covalent_radius(other_number);
-        if (own_covalent == 0) return {Failure::element, symbol_error(number)};
-        if (other_covalent == 0) return {Failure::element, symbol_error(other_number)};
+        if (own_covalent == 0) throw CrystalError(Fault::Element, symbol_error(number));
+        if (other_covalent == 0) throw CrystalError(Fault::Element, symbol_error(other_number));
         sum = own_covalent + other_covalent;
       }
       const double distance = std::sqrt(entry.face->neighbour.distance2), low = sum + options_.cutoff_low, high = sum + options_.cutoff_high;
@@ -156,14 +154,13 @@ Status CrystalNN::weigh(const Structure& structure, size_t site) {
   std::sort(weighted_.begin(), weighted_.end(), [](const Weighted& p, const Weighted& q) {
     return p.thousandths != q.thousandths ? p.thousandths > q.thousandths : p.face < q.face;
   });
-  return {};
 }
 
-Status CrystalNN::near(const Structure& structure, const Periodic& periodic, size_t site, std::vector<Bond>& out) {
+void CrystalNN::near(const Structure& structure, const Periodic& periodic, size_t site, std::vector<Bond>& out) {
   out.clear();
-  if (options_.cation_anion && structure.oxidation == nullptr) return {Failure::no_targets, "cation_anion needs oxidation states."};
-  if (Status status = faces(periodic, site, faces_)) return status;
-  if (Status status = weigh(structure, site)) return status;
+  if (options_.cation_anion && structure.oxidation.empty()) throw CrystalError(Fault::NoTargets, "cation_anion needs oxidation states");
+  faces(periodic, site, faces_);
+  weigh(structure, site);
 
   // Coordination numbers are the ranks at which the weight falls; none at all gets what is left of the probability.
   double total = 0, best = 0;
@@ -188,60 +185,38 @@ Status CrystalNN::near(const Structure& structure, const Periodic& periodic, siz
     Bond bond{neighbour.site, {}, options_.weighted_cn ? weighted_[k].weight : 1};
     for (int axis = 0; axis < 3; axis++) {
       // −32768 has no opposite, and every edge is listed both ways.
-      if (std::abs(static_cast<int64_t>(neighbour.image[axis])) > INT16_MAX) return {Failure::image_range, "A neighbour of site " + std::to_string(site) + " lies in an image beyond int16."};
+      if (std::abs(static_cast<int64_t>(neighbour.image[axis])) > INT16_MAX) throw CrystalError(Fault::ImageRange, "a neighbour of atom " + std::to_string(site) + " lies in an image beyond int16");
       bond.image[axis] = static_cast<int16_t>(neighbour.image[axis]);
     }
     out.push_back(bond);
   }
   std::sort(out.begin(), out.end(), [](const Bond& p, const Bond& q) { return p.target != q.target ? p.target < q.target : p.image < q.image; });
-  return {};
 }
 
-Graph crystal_graph(const Structure& structure, CrystalNN& nn) {
-  Graph graph;
-  Periodic periodic;
-  if ((graph.status = periodic.prepare(structure))) return graph;
-  std::vector<Bond> bonds;
-  for (size_t site = 0; site < structure.sites; site++) {
-    if ((graph.status = nn.near(structure, periodic, site, bonds))) {
-      graph.edges.clear();
-      return graph;
-    }
-    for (const Bond& bond : bonds) {
+void CrystalNN::append(const Structure& structure, Edges& edges) {
+  exact_.assign(structure.lattice, structure.frac);
+  periodic_.prepare(structure);
+  found_.clear();
+  for (size_t site = 0; site < structure.atoms(); site++) {
+    near(structure, periodic_, site, bonds_);
+    const auto source = static_cast<int32_t>(site);
+    for (const Bond& bond : bonds_) {
       const auto [x, y, z] = bond.image;
-      const auto source = static_cast<int32_t>(site);
-      graph.edges.push_back({source, bond.target, bond.image, bond.weight});
-      graph.edges.push_back({bond.target, source, {static_cast<int16_t>(-x), static_cast<int16_t>(-y), static_cast<int16_t>(-z)}, bond.weight});
+      found_.push_back({source, bond.target, bond.image, bond.weight});
+      found_.push_back({bond.target, source, {static_cast<int16_t>(-x), static_cast<int16_t>(-y), static_cast<int16_t>(-z)}, bond.weight});
     }
   }
   const auto key = [](const Edge& edge) { return std::tie(edge.source, edge.target, edge.image); };
   // Stable, so that of equal edges the one found first stays.
-  std::stable_sort(graph.edges.begin(), graph.edges.end(), [&](const Edge& p, const Edge& q) { return key(p) < key(q); });
-  graph.edges.erase(std::unique(graph.edges.begin(), graph.edges.end(), [&](const Edge& p, const Edge& q) { return key(p) == key(q); }), graph.edges.end());
-  return graph;
-}
-
-std::vector<Graph> crystal_graphs(const std::vector<Structure>& structures, const CrystalNNOptions& options, unsigned threads) {
-  std::vector<Graph> graphs(structures.size());
-  if (const Status status = check(options)) {
-    for (Graph& graph : graphs) graph.status = status;
-    return graphs;
+  std::stable_sort(found_.begin(), found_.end(), [&](const Edge& p, const Edge& q) { return key(p) < key(q); });
+  found_.erase(std::unique(found_.begin(), found_.end(), [&](const Edge& p, const Edge& q) { return key(p) == key(q); }), found_.end());
+  edges.reserve(edges.size + found_.size());
+  for (const Edge& edge : found_) {
+    std::array<int64_t, 3> wrapped;
+    for (int k = 0; k < 3; k++) wrapped[k] = edge.image[k] + exact_.cells[edge.target][k] - exact_.cells[edge.source][k];
+    if (edges.weighted()) edges.weight.data()[edges.size] = static_cast<float>(edge.weight);
+    edges.put(edge.source, edge.target, edge.image, exact_.displacement(edge.source, edge.target, wrapped));
   }
-  // Structures differ in size, so each thread takes the next few when it is done.
-  constexpr size_t kBlock = 16;
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    CrystalNN nn(options);
-    for (size_t first = next.fetch_add(kBlock); first < structures.size(); first = next.fetch_add(kBlock)) {
-      const size_t end = std::min(structures.size(), first + kBlock);
-      for (size_t k = first; k < end; k++) graphs[k] = crystal_graph(structures[k], nn);
-    }
-  };
-  std::vector<std::jthread> helpers;
-  const size_t worth = (structures.size() + kBlock - 1) / kBlock;
-  for (size_t k = 1; k < std::min<size_t>(threads, worth); k++) helpers.emplace_back(work);
-  work();
-  return graphs;
 }
 
 }  // namespace tc::crystal

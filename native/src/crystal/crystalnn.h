@@ -2,7 +2,8 @@
 // H. Pan et al., Inorg. Chem. 60 (2021) 1590. Agrees with pymatgen's analysis.local_env.CrystalNN neighbour by neighbour.
 #pragma once
 
-#include "geometry.h"
+#include "edges.h"
+#include "periodic.h"
 #include "voronoi.h"
 
 namespace tc::crystal {
@@ -19,11 +20,10 @@ struct CrystalNNOptions {
 };
 
 CrystalNNOptions cdvae_options();
-Status check(const CrystalNNOptions& options);
 
 struct Bond {
   int32_t target;
-  std::array<int16_t, 3> image;  // of the target; the vector is (fractional[target] + image − fractional[site]) · lattice
+  std::array<int16_t, 3> image;  // of the target; the vector is (frac[target] + image − frac[site]) · lattice
   double weight;                 // 1, or with weighted_cn its probability
   bool operator==(const Bond&) const = default;
 };
@@ -35,16 +35,22 @@ struct Face {
   uint32_t vertices;
 };
 
-// What a thread needs to go through sites; holds no answers, only memory.
+// Goes through structures; keeps its memory.
 class CrystalNN {
  public:
-  explicit CrystalNN(const CrystalNNOptions& options) : options_(options) {}
+  // Throws std::invalid_argument.
+  explicit CrystalNN(const CrystalNNOptions& options);
 
-  // Faces of the Voronoi cell of one site, nearest neighbour first.
-  Status faces(const Periodic& periodic, size_t site, std::vector<Face>& out);
+  // Appends the directed edges of a structure: a bond found from either end is listed in both directions, once each. As pymatgen's StructureGraph does, a
+  // bond found from both ends keeps the weight of the end with the smaller index.
+  // Throws CrystalError, and leaves `edges` as it was.
+  void append(const Structure& structure, Edges& edges);
 
   // Near neighbours of one site, sorted by (target, image).
-  Status near(const Structure& structure, const Periodic& periodic, size_t site, std::vector<Bond>& out);
+  void near(const Structure& structure, const Periodic& periodic, size_t site, std::vector<Bond>& out);
+
+  // Faces of the Voronoi cell of one site, nearest neighbour first.
+  void faces(const Periodic& periodic, size_t site, std::vector<Face>& out);
 
  private:
   struct Weighted {
@@ -52,33 +58,24 @@ class CrystalNN {
     double weight;
     int32_t thousandths;  // of the weight, rounded
   };
-  Status clip(const Periodic& periodic, size_t site, double cutoff, double half_width);
-  Status weigh(const Structure& structure, size_t site);
+  struct Edge {
+    int32_t source, target;
+    std::array<int16_t, 3> image;
+    double weight;
+  };
+  void clip(const Periodic& periodic, size_t site, double cutoff, double half_width);
+  void weigh(const Structure& structure, size_t site);
 
   CrystalNNOptions options_;
+  ExactCell exact_;
+  Periodic periodic_;
   VoronoiCell cell_;
   std::vector<Neighbour> points_;
   std::vector<std::pair<double, uint32_t>> order_;
   std::vector<Face> faces_;
   std::vector<Weighted> weighted_;
+  std::vector<Bond> bonds_;
+  std::vector<Edge> found_;
 };
-
-struct Edge {
-  int32_t source, target;
-  std::array<int16_t, 3> image;
-  double weight;
-};
-
-struct Graph {
-  Status status;
-  std::vector<Edge> edges;
-};
-
-// The directed edges of a crystal graph, sorted by (source, target, image): a bond found from either end is listed in both directions, once each. As
-// pymatgen's StructureGraph does, a bond found from both ends keeps the weight of the end with the smaller index.
-Graph crystal_graph(const Structure& structure, CrystalNN& nn);
-
-// One graph per structure, with the same bytes whatever the number of threads. A structure that fails has its status and no edges.
-std::vector<Graph> crystal_graphs(const std::vector<Structure>& structures, const CrystalNNOptions& options, unsigned threads);
 
 }  // namespace tc::crystal

@@ -19,6 +19,7 @@ namespace tc::crystal {
 // Squared distance in steps of 2^-30 Å².
 using Key = uint64_t;
 using Wide = unsigned __int128;
+using Signed = __int128;
 using Steps = std::array<int64_t, 3>;
 
 constexpr double kStep = 0x1p-40;
@@ -41,6 +42,17 @@ struct ExactCell {
   // Throws CrystalError: NotFinite, Flat.
   void assign(const Lattice& lattice, std::span<const double> frac);
   size_t atoms() const { return positions.size(); }
+
+  // From one wrapped atom to an image of another, in Å: exact within 4096 Å.
+  Vector displacement(size_t source, size_t target, const std::array<int64_t, 3>& image) const {
+    Vector at;
+    for (int x = 0; x < 3; x++) {
+      Signed sum = static_cast<Signed>(positions[target][x]) - positions[source][x];
+      for (int k = 0; k < 3; k++) sum += static_cast<Signed>(image[k]) * rows[k][x];
+      at[x] = static_cast<double>(sum) * kStep;
+    }
+    return at;
+  }
 };
 
 inline Wide square_of(const Steps& d) {

@@ -20,27 +20,12 @@ std::string describe(uint32_t source, uint32_t target, int64_t i, int64_t j, int
   return std::to_string(source) + " and " + std::to_string(target) + ", image " + std::to_string(i) + " " + std::to_string(j) + " " + std::to_string(k);
 }
 
-Steps steps_of(const Vector& at) {
-  return {static_cast<int64_t>(at[0] * 0x1p40), static_cast<int64_t>(at[1] * 0x1p40), static_cast<int64_t>(at[2] * 0x1p40)};
-}
-
 Key key_at(const Vector& at) {
   const double key = dot(at, at) * 0x1p30 + 0.5;
   const double whole = static_cast<double>(static_cast<int64_t>(key));
   const double doubt = key * kDoubt;
   if (key - whole <= doubt || whole + 1 - key <= doubt) return key_of(square_of(steps_of(at)));
   return static_cast<Key>(whole);
-}
-
-// Rounded only where a point is too far to be a neighbour.
-Vector angstroms(const ExactCell& cell, const Steps& apart, int64_t i, int64_t j, int64_t k) {
-  Vector at;
-  for (int x = 0; x < 3; x++) at[x] = static_cast<double>(apart[x] + i * cell.rows[0][x] + j * cell.rows[1][x] + k * cell.rows[2][x]) * kStep;
-  return at;
-}
-
-float distance_at(const Vector& at, double square) {
-  return round_distance(std::sqrt(square), [&] { return square_of(steps_of(at)); });
 }
 
 }  // namespace
@@ -92,7 +77,7 @@ void NeighborFinder::around(const Sphere& sphere, uint32_t source, Found&& found
           found(target, i, j, k, static_cast<int>(k_end - k + 1), line);
           continue;
         }
-        for (int64_t at = k; at <= k_end; at++) found(target, i, j, at, 1, angstroms(cell_, apart, i, j, at));
+        for (int64_t at = k; at <= k_end; at++) found(target, i, j, at, 1, cell_.displacement(source, target, {i, j, at}));
       }
     }
   }
@@ -134,7 +119,7 @@ void NeighborFinder::append_all(Edges& edges) {
         images[3 * size] = static_cast<int16_t>(ii);
         images[3 * size + 1] = static_cast<int16_t>(jj);
         images[3 * size + 2] = static_cast<int16_t>(kk);
-        distances[size] = square == 0 ? 0 : distance_at(at, square);
+        distances[size] = distance_at(at, square);
         for (int x = 0; x < 3; x++) vectors[3 * size + x] = static_cast<float>(at[x]);
         size++;
       }
@@ -210,22 +195,10 @@ uint64_t NeighborFinder::append_nearest(Edges& edges) {
       hits_.resize(left);
     }
     edges.reserve(edges.size + hits_.size());
-    for (const Hit& hit : hits_) put(edges, source, hit);
+    for (const Hit& hit : hits_) edges.put(static_cast<int32_t>(source), hit.target, hit.image, hit.at);
     if (edges.size > most) throw CrystalError(Fault::TooManyEdges, "more than " + std::to_string(options_.edges_max) + " edges");
   }
   return cut;
-}
-
-void NeighborFinder::put(Edges& edges, uint32_t source, const Hit& hit) const {
-  const size_t at = edges.size++;
-  edges.source.data()[at] = static_cast<int32_t>(source);
-  edges.target.data()[at] = hit.target;
-  const double square = dot(hit.at, hit.at);
-  edges.distance.data()[at] = square == 0 ? 0 : distance_at(hit.at, square);
-  for (int x = 0; x < 3; x++) {
-    edges.image.data()[3 * at + x] = hit.image[x];
-    edges.vector.data()[3 * at + x] = static_cast<float>(hit.at[x]);
-  }
 }
 
 uint64_t NeighborFinder::append(const Lattice& lattice, std::span<const double> frac, Edges& edges) {

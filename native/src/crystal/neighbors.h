@@ -2,57 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "candidates.h"
+#include "edges.h"
 #include "exact.h"
 #include "lines.h"
 
 namespace tc::crystal {
-
-// Growing memory without zeroing.
-template <typename T>
-class Column {
- public:
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
-  void reserve(size_t wanted, size_t used) {
-    if (wanted <= capacity_) return;
-    capacity_ = wanted + wanted / 2;
-    auto larger = std::make_unique_for_overwrite<T[]>(capacity_);
-    if (used > 0) std::memcpy(larger.get(), data_.get(), used * sizeof(T));
-    data_ = std::move(larger);
-  }
-
- private:
-  std::unique_ptr<T[]> data_;
-  size_t capacity_ = 0;
-};
-
-// Directed edges, sorted by (source, target, image) within each structure; atoms are counted from 0 in each.
-struct Edges {
-  size_t size = 0;
-  Column<int32_t> source, target;
-  Column<int16_t> image;     // [size][3]
-  Column<float> distance;    // the exact distance, rounded once
-  Column<float> vector;      // [size][3]: (frac[target] + image - frac[source]) · lattice, each component rounded once
-
-  void reserve(size_t wanted) {
-    if (wanted <= capacity_) return;
-    capacity_ = wanted + wanted / 2;
-    source.reserve(capacity_, size);
-    target.reserve(capacity_, size);
-    image.reserve(3 * capacity_, 3 * size);
-    distance.reserve(capacity_, size);
-    vector.reserve(3 * capacity_, 3 * size);
-  }
-
- private:
-  size_t capacity_ = 0;
-};
 
 enum class Ties : uint8_t { Keep, Cut };
 
@@ -90,7 +48,7 @@ class NeighborFinder {
   struct Hit {
     Key key;
     int32_t target;
-    int16_t image[3];
+    std::array<int16_t, 3> image;
     Vector at;
   };
   void prepare(Sphere& sphere, Key limit);
@@ -98,7 +56,6 @@ class NeighborFinder {
   void around(const Sphere& sphere, uint32_t source, Found&& found) const;
   void append_all(Edges& edges);
   uint64_t append_nearest(Edges& edges);
-  void put(Edges& edges, uint32_t source, const Hit& hit) const;
   Sphere& sphere_for_nearest(size_t step);
 
   NeighborOptions options_;
