@@ -4,12 +4,14 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "arguments.h"
 #include "bind_mapping.h"
 #include "crew.h"
+#include "rows/ragged_table.h"
 #include "rows/row_table.h"
 #include "rows/shuffle.h"
 #include "rows/verified_blob.h"
@@ -76,6 +78,95 @@ Bytes typed_argument(const Napi::CallbackInfo& info, size_t index, const char* n
   return Bytes(info[index]);
 }
 
+// What a table of rows is made from, the first arguments of both kinds.
+struct TableArguments {
+  std::vector<std::shared_ptr<VerifiedBlob>> blobs;
+  std::vector<uint64_t> field_offsets;
+  uint64_t row_bytes;
+
+  // blobs, fieldOffsets, rowBytes
+  explicit TableArguments(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsArray()) throw_type(env, "blobs must be an array");
+    const Napi::Array list = info[0].As<Napi::Array>();
+    const Bytes bytes = typed_argument(info, 1, "fieldOffsets", napi_float64_array, "Float64Array");
+    const auto offsets = span_of<double>(bytes);
+    row_bytes = integer_argument(info, 2, "rowBytes");
+    if (offsets.size() != list.Length()) throw_range(env, "fieldOffsets must hold one offset per blob");
+    for (uint32_t k = 0; k < list.Length(); k++) {
+      const Napi::HandleScope scope(env);
+      auto blob = BlobObject::of(env, list.Get(k));
+      if (!(offsets[k] >= 0 && offsets[k] <= static_cast<double>(blob->size())) || offsets[k] != std::floor(offsets[k])) throw_range(env, "field offset " + std::to_string(k) + " leaves its blob");
+      blobs.push_back(std::move(blob));
+      field_offsets.push_back(static_cast<uint64_t>(offsets[k]));
+    }
+  }
+};
+
+// Which blob and row each item is.
+struct ItemArguments {
+  Bytes blob_of;
+  Bytes row_of;
+
+  ItemArguments() = default;
+  ItemArguments(const Napi::CallbackInfo& info, size_t index) {
+    blob_of = typed_argument(info, index, "blobOf", napi_uint32_array, "Uint32Array");
+    row_of = typed_argument(info, index + 1, "rowOf", napi_uint32_array, "Uint32Array");
+    if (blob_of.size != row_of.size) throw_range(info.Env(), "blobOf and rowOf must be equally long");
+  }
+};
+
+// Below this, starting a second thread takes longer than it saves; two are enough to reach what memory gives.
+constexpr uint64_t kWorthAThread = 1 << 20;
+constexpr unsigned kGatherThreads = 2;
+
+// A copy of items on the crew's threads. `Table` locates and copies; `start` says where in `out` the place at a position begins.
+template <typename Table, typename Place>
+struct GatherJob {
+  std::shared_ptr<const Table> table;
+  std::shared_ptr<std::atomic<int>> pending;  // calls of this table asked for and not yet done
+  Bytes indices;
+  Bytes out;
+  int64_t damaged = -1;
+
+  static Napi::Value start(Napi::Env env, std::shared_ptr<GatherJob> job, uint64_t (*bytes_of)(const Table&, const Place&)) {
+    ++*job->pending;
+    return Crew::run(
+        env,
+        [job, bytes_of] {
+          struct Done {
+            std::atomic<int>& pending;
+            ~Done() { --pending; }
+          } done{*job->pending};
+          job->run(bytes_of);
+        },
+        [job](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(job->damaged)); });
+  }
+
+  void run(uint64_t (*bytes_of)(const Table&, const Place&)) {
+    const auto given = span_of<double>(indices);
+    std::vector<Place> places(given.size());
+    const int64_t bad = table->locate(given, places.data());
+    if (bad >= 0) throw Error{"ERR_OUT_OF_RANGE", "indices[" + std::to_string(bad) + "] names no row, or one that leaves its blob"};
+    std::vector<uint64_t> starts(places.size() + 1);
+    for (size_t k = 0; k < places.size(); k++) {
+      if (__builtin_add_overflow(starts[k], bytes_of(*table, places[k]), &starts[k + 1])) throw Error{"ERR_OUT_OF_RANGE", "the rows are too large"};
+    }
+    if (starts.back() > out.size) throw Error{"ERR_OUT_OF_RANGE", std::to_string(starts.back()) + " bytes of rows do not fit the " + std::to_string(out.size) + " bytes of out"};
+    std::mutex found;
+    // Calls that run at the same time are each other's second thread.
+    const bool alone = pending->load() == 1;
+    const unsigned threads = alone && starts.back() > kWorthAThread ? std::min(kGatherThreads, std::thread::hardware_concurrency()) : 1;
+    parallel_for(places.size(), threads, [&](size_t begin, size_t end) {
+      const int64_t position = table->copy(std::span<const Place>(places).subspan(begin, end - begin), out.data + starts[begin]);
+      if (position < 0) return;
+      const int64_t at = static_cast<int64_t>(begin) + position;
+      std::lock_guard lock(found);
+      if (damaged < 0 || at < damaged) damaged = at;
+    });
+  }
+};
+
 class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
  public:
   static void define(Napi::Env env, Napi::Object exports) {
@@ -83,95 +174,138 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
   }
 
   explicit RowTableObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RowTableObject>(info) {
-    const Napi::Env env = info.Env();
-    if (!info[0].IsArray()) throw_type(env, "blobs must be an array");
-    const Napi::Array list = info[0].As<Napi::Array>();
-    const Bytes offsets = typed_argument(info, 1, "fieldOffsets", napi_float64_array, "Float64Array");
-    const uint64_t row_bytes = integer_argument(info, 2, "rowBytes");
-    auto state = std::make_shared<State>();
-    state->blob_of = typed_argument(info, 3, "blobOf", napi_uint32_array, "Uint32Array");
-    state->row_of = typed_argument(info, 4, "rowOf", napi_uint32_array, "Uint32Array");
-    const auto field_offsets = span_of<double>(offsets);
-    if (field_offsets.size() != list.Length()) throw_range(env, "fieldOffsets must hold one offset per blob");
-    if (state->blob_of.size != state->row_of.size) throw_range(env, "blobOf and rowOf must be equally long");
+    TableArguments given(info);
+    auto state = std::make_shared<State>(State{ItemArguments(info, 3), {}});
     std::vector<RowBlob> blobs;
-    blobs.reserve(list.Length());
-    for (uint32_t k = 0; k < list.Length(); k++) {
-      const Napi::HandleScope scope(env);
-      auto blob = BlobObject::of(env, list.Get(k));
-      const double offset = field_offsets[k];
-      if (!(offset >= 0 && offset <= static_cast<double>(blob->size())) || offset != std::floor(offset)) throw_range(env, "field offset " + std::to_string(k) + " leaves its blob");
-      blobs.push_back({std::move(blob), static_cast<uint64_t>(offset)});
+    for (size_t k = 0; k < given.blobs.size(); k++) blobs.push_back({std::move(given.blobs[k]), given.field_offsets[k]});
+    state->table.emplace(std::move(blobs), given.row_bytes, span_of<uint32_t>(state->items.blob_of), span_of<uint32_t>(state->items.row_of));
+    table_ = std::shared_ptr<const RowTable>(state, &*state->table);
+  }
+
+ private:
+  // The table looks into arrays that live as long as it does.
+  struct State {
+    ItemArguments items;
+    std::optional<RowTable> table;
+  };
+  using Job = GatherJob<RowTable, RowPlace>;
+
+  Napi::Value gather(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    auto job = std::make_shared<Job>(Job{table_, pending_, typed_argument(info, 0, "indices", napi_float64_array, "Float64Array"), bytes_argument(info, 1, "out")});
+    const uint64_t rows = job->indices.size / sizeof(double);
+    const uint64_t row_bytes = table_->row_bytes();
+    if (row_bytes > 0 && job->out.size / row_bytes < rows) {
+      throw_range(env, std::to_string(rows) + " rows of " + std::to_string(row_bytes) + " bytes do not fit the " + std::to_string(job->out.size) + " bytes of out");
     }
-    state->table = std::make_unique<RowTable>(std::move(blobs), row_bytes, span_of<uint32_t>(state->blob_of), span_of<uint32_t>(state->row_of));
-    state_ = std::move(state);
+    return Job::start(env, std::move(job), [](const RowTable& table, const RowPlace&) { return table.row_bytes(); });
+  }
+
+  std::shared_ptr<const RowTable> table_;
+  std::shared_ptr<std::atomic<int>> pending_ = std::make_shared<std::atomic<int>>(0);
+};
+
+class RaggedTableObject : public Napi::ObjectWrap<RaggedTableObject> {
+ public:
+  static void define(Napi::Env env, Napi::Object exports) {
+    exports.Set("RaggedTable", DefineClass(env, "RaggedTable", {InstanceMethod<&RaggedTableObject::offsets>("offsets"), InstanceMethod<&RaggedTableObject::gather>("gather")}));
+  }
+
+  explicit RaggedTableObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<RaggedTableObject>(info) {
+    const Napi::Env env = info.Env();
+    TableArguments given(info);
+    auto state = std::make_shared<State>(State{ItemArguments(info, 4), {}, {}});
+    if (!info[3].IsArray() || info[3].As<Napi::Array>().Length() != given.blobs.size()) throw_type(env, "rows must be an array with an entry per blob");
+    const Napi::Array list = info[3].As<Napi::Array>();
+    std::vector<RaggedBlob> blobs;
+    for (uint32_t k = 0; k < list.Length(); k++) {
+      const Napi::Value rows = list.Get(k);
+      RaggedBlob blob{std::move(given.blobs[k]), given.field_offsets[k], {}, 0};
+      if (rows.IsNumber()) {
+        const double count = rows.As<Napi::Number>().DoubleValue();
+        if (!(count >= 0 && count <= kMaxSafeInteger) || count != std::floor(count)) throw_range(env, "rows must be whole numbers");
+        blob.rows = static_cast<uint64_t>(count);
+      } else {
+        if (!rows.IsTypedArray() || rows.As<Napi::TypedArray>().TypedArrayType() != napi_bigint64_array) throw_type(env, "rows must be numbers or BigInt64Arrays");
+        state->tables.emplace_back(rows);
+        blob.offsets = span_of<int64_t>(state->tables.back());
+        // An empty table would be taken for items of equal length.
+        if (blob.offsets.empty()) throw_range(env, "a table of offsets has at least one");
+      }
+      blobs.push_back(std::move(blob));
+    }
+    state->table.emplace(std::move(blobs), given.row_bytes, span_of<uint32_t>(state->items.blob_of), span_of<uint32_t>(state->items.row_of));
+    table_ = std::shared_ptr<const RaggedTable>(state, &*state->table);
   }
 
  private:
   struct State {
-    Bytes blob_of;
-    Bytes row_of;
-    std::unique_ptr<RowTable> table;
-    // Calls asked for and not yet done.
-    std::atomic<int> pending{0};
+    ItemArguments items;
+    std::vector<Bytes> tables;
+    std::optional<RaggedTable> table;
   };
-  struct Job {
-    std::shared_ptr<State> state;
-    Bytes indices;
-    Bytes out;
-    int64_t damaged = -1;
-  };
+  using Job = GatherJob<RaggedTable, RaggedPlace>;
 
-  // Below this, starting a second thread takes longer than it saves; two are enough to reach what memory gives.
-  static constexpr uint64_t kWorthAThread = 1 << 20;
-  static constexpr unsigned kThreads = 2;
+  void offsets(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const Bytes indices = typed_argument(info, 0, "indices", napi_float64_array, "Float64Array");
+    const Bytes out = typed_argument(info, 1, "out", napi_float64_array, "Float64Array");
+    const auto given = span_of<double>(indices);
+    if (out.size != (given.size() + 1) * sizeof(double)) throw_range(env, "out must hold one more number than there are indices");
+    std::vector<RaggedPlace> places(given.size());
+    const int64_t bad = table_->locate(given, places.data());
+    if (bad >= 0) throw_range(env, "indices[" + std::to_string(bad) + "] names no row, or one that leaves its blob");
+    double* to = reinterpret_cast<double*>(out.data);
+    uint64_t sum = 0;
+    to[0] = 0;
+    for (size_t k = 0; k < places.size(); k++) to[k + 1] = static_cast<double>(sum += places[k].rows);
+  }
 
   Napi::Value gather(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    auto job = std::make_shared<Job>();
-    job->state = state_;
-    job->indices = typed_argument(info, 0, "indices", napi_float64_array, "Float64Array");
-    job->out = bytes_argument(info, 1, "out");
-    const uint64_t rows = job->indices.size / sizeof(double);
-    const uint64_t row_bytes = state_->table->row_bytes();
-    if (row_bytes > 0 && job->out.size / row_bytes < rows) {
-      throw_range(env, std::to_string(rows) + " rows of " + std::to_string(row_bytes) + " bytes do not fit the " + std::to_string(job->out.size) + " bytes of out");
-    }
-    state_->pending++;
-    return Crew::run(
-        env,
-        [job] {
-          struct Done {
-            State& state;
-            ~Done() { state.pending--; }
-          } done{*job->state};
-          run(*job);
-        },
-        [job](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(job->damaged)); });
+    auto job = std::make_shared<Job>(Job{table_, pending_, typed_argument(info, 0, "indices", napi_float64_array, "Float64Array"), bytes_argument(info, 1, "out")});
+    return Job::start(info.Env(), std::move(job), [](const RaggedTable& table, const RaggedPlace& place) { return place.rows * table.row_bytes(); });
   }
 
-  static void run(Job& job) {
-    const RowTable& table = *job.state->table;
-    const auto indices = span_of<double>(job.indices);
-    std::vector<RowPlace> places(indices.size());
-    const int64_t bad = table.locate(indices, places.data());
-    if (bad >= 0) throw Error{"ERR_OUT_OF_RANGE", "indices[" + std::to_string(bad) + "] names no row, or one that leaves its blob"};
-    std::mutex found;
-    const uint64_t bytes = places.size() * table.row_bytes();
-    // Calls that run at the same time are each other's second thread.
-    const bool alone = job.state->pending.load() == 1;
-    const unsigned threads = alone && bytes > kWorthAThread ? std::min(kThreads, std::thread::hardware_concurrency()) : 1;
-    parallel_for(places.size(), threads, [&](size_t begin, size_t end) {
-      const int64_t damaged = table.copy(std::span(places).subspan(begin, end - begin), job.out.data + begin * table.row_bytes());
-      if (damaged < 0) return;
-      const int64_t position = static_cast<int64_t>(begin) + damaged;
-      std::lock_guard lock(found);
-      if (job.damaged < 0 || position < job.damaged) job.damaged = position;
-    });
-  }
-
-  std::shared_ptr<State> state_;
+  std::shared_ptr<const RaggedTable> table_;
+  std::shared_ptr<std::atomic<int>> pending_ = std::make_shared<std::atomic<int>>(0);
 };
+
+// Offsets that begin with 0, do not fall, and end at `size` at most.
+std::span<const double> offsets_argument(const Napi::CallbackInfo& info, Bytes& bytes, size_t index, const char* name, size_t size) {
+  bytes = typed_argument(info, index, name, napi_float64_array, "Float64Array");
+  const auto offsets = span_of<double>(bytes);
+  double last = 0;
+  for (const double at : offsets) {
+    if (!(at >= last && at <= static_cast<double>(size)) || at != std::floor(at)) throw_range(info.Env(), std::string(name) + " must be whole numbers that do not fall, up to " + std::to_string(size));
+    last = at;
+  }
+  if (offsets.empty() || offsets[0] != 0) throw_range(info.Env(), std::string(name) + " must begin with 0");
+  return offsets;
+}
+
+void number_nodes(const Napi::CallbackInfo& info) {
+  Bytes bytes;
+  const Bytes out = typed_argument(info, 1, "batch", napi_int32_array, "Int32Array");
+  auto* batch = reinterpret_cast<int32_t*>(out.data);
+  const auto nodes = offsets_argument(info, bytes, 0, "nodes", out.size / sizeof(int32_t));
+  for (size_t graph = 0; graph + 1 < nodes.size(); graph++) std::fill(batch + static_cast<size_t>(nodes[graph]), batch + static_cast<size_t>(nodes[graph + 1]), static_cast<int32_t>(graph));
+}
+
+void number_edges(const Napi::CallbackInfo& info) {
+  Bytes node_bytes, edge_bytes;
+  const auto nodes = offsets_argument(info, node_bytes, 0, "nodes", INT32_MAX);
+  const Bytes from = typed_argument(info, 2, "ends", napi_int32_array, "Int32Array");
+  const Bytes out = typed_argument(info, 3, "out", napi_int32_array, "Int32Array");
+  const auto edges = offsets_argument(info, edge_bytes, 1, "edges", std::min(from.size, out.size) / sizeof(int32_t));
+  if (edges.size() != nodes.size()) throw_range(info.Env(), "nodes and edges must be equally long");
+  const auto* ends = reinterpret_cast<const uint32_t*>(from.data);
+  auto* index = reinterpret_cast<uint32_t*>(out.data);
+  for (size_t graph = 0; graph + 1 < nodes.size(); graph++) {
+    const auto before = static_cast<uint32_t>(nodes[graph]);
+    const auto stop = static_cast<size_t>(edges[graph + 1]);
+    for (auto edge = static_cast<size_t>(edges[graph]); edge < stop; edge++) index[edge] = ends[edge] + before;
+  }
+}
 
 void bind_shuffle_indices(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -192,6 +326,9 @@ void bind_shuffle_indices(const Napi::CallbackInfo& info) {
 void init_rows(Napi::Env env, Napi::Object exports) {
   BlobObject::define(env, exports);
   RowTableObject::define(env, exports);
+  RaggedTableObject::define(env, exports);
+  exports.Set("numberNodes", Napi::Function::New<number_nodes>(env, "numberNodes"));
+  exports.Set("numberEdges", Napi::Function::New<number_edges>(env, "numberEdges"));
   exports.Set("shuffleIndices", Napi::Function::New<bind_shuffle_indices>(env, "shuffleIndices"));
 }
 

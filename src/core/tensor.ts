@@ -76,3 +76,8 @@ export function emptyTensor<D extends DType>(dtype: D, shape: readonly number[])
 export function bytesOf(data: TypedArray): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
 }
+
+/** A tensor over `memory`, from byte `offset` on. */
+export function tensorIn(memory: ArrayBuffer, offset: number, dtype: DType, shape: readonly number[]): Tensor {
+  return { dtype, shape, data: typedArray(dtype, memory, offset, byteCount(dtype, shape)) } as Tensor
+}

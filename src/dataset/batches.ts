@@ -1,10 +1,10 @@
 import { boolean, checkOptions, number, show } from '../core/options.js'
 import { rowsOf } from '../core/rows.js'
-import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { byteCount, tensorIn, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import { pad, stack, type CollateFunction, type Item } from './collate.js'
 import type { Dataset } from './dataset.js'
-import { consecutiveGraphs, gatheredGraphs, graphFields, type GraphFields } from './graphs.js'
+import { align, assembleGraphs, graphFields, numberingBytes, SOURCE, type GraphFields } from './graphs.js'
 import type { Shards, Span } from './shards.js'
 
 export interface BatchOptions {
@@ -113,14 +113,14 @@ const BYTES_AHEAD = GATHERS_AHEAD * GATHER_BYTES
 
 /** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
 export async function * batches(dataset: Dataset, options: Checked): AsyncGenerator<Batch, void, undefined> {
-  const { size, dropLast, prefetch, signal, fields } = options
+  const { size, dropLast, prefetch, signal } = options
   const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
   const stackable = options.collate === 'stack'
   const bytes = options.shuffle && stackable && prefetch > 0 ? Math.max(1, batchBytes(dataset, options)) : Infinity
   const group = Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / bytes)))
   const ahead = Math.max(Math.ceil(prefetch / group), Math.min(GATHERS_AHEAD, Math.floor(BYTES_AHEAD / (group * bytes))))
   // Those ahead and the one being consumed.
-  const maker = stackable ? new StackMaker(dataset, options, ahead + 1) : options.graph === undefined ? new ItemMaker(dataset, options) : new GraphMaker(dataset, options.graph, fields)
+  const maker = stackable ? new StackMaker(dataset, options, ahead + 1) : options.graph === undefined ? new ItemMaker(dataset, options) : new GraphMaker(dataset, options.graph)
   const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0
   const fill = (length: number): void => {
@@ -206,11 +206,18 @@ class StackMaker implements Maker {
     const memory = shards.consecutive(indices) ? undefined : this.#memory(indices.length, turn)
     let offset = 0
     for (const field of fields) {
-      const whole = memory === undefined ? await shards.view(field, indices[0]!, indices.length) : await shards.gather(field, indices, memory, offset)
+      const whole = memory === undefined ? await shards.view(field, indices[0]!, indices.length) : await this.#gathered(shards, field, indices, memory, offset)
       offset += align(whole.data.byteLength)
       batches.forEach((batch, k) => { batch[field] = batches.length === 1 ? whole : rowsOf(whole, k * size, Math.min(indices.length, (k + 1) * size)) })
     }
     return batches as Batch[]
+  }
+
+  async #gathered(shards: Shards, field: string, indices: Float64Array, memory: ArrayBuffer, offset: number): Promise<Tensor> {
+    const { dtype, shape } = this.#dataset.fields[field]!
+    const tensor = tensorIn(memory, offset, dtype, [indices.length, ...shape as number[]])
+    await shards.gather(field, indices, tensor)
+    return tensor
   }
 
   #memory(rows: number, turn: number): ArrayBuffer {
@@ -226,21 +233,14 @@ class StackMaker implements Maker {
   }
 }
 
-/** Fields begin on cache lines. */
-function align(bytes: number): number {
-  return Math.ceil(bytes / 64) * 64
-}
-
-/** Graphs: items that follow one another in a shard are views, and only what numbers their nodes is made; others are copied. */
+/** Graphs: items that follow one another in a shard are views, and only what numbers their nodes is made; others are a threaded copy. */
 class GraphMaker implements Maker {
   readonly #dataset: Dataset
   readonly #graph: GraphFields
-  readonly #fields: readonly string[]
 
-  constructor(dataset: Dataset, graph: GraphFields, fields: readonly string[]) {
+  constructor(dataset: Dataset, graph: GraphFields) {
     this.#dataset = dataset
     this.#graph = graph
-    this.#fields = fields
   }
 
   ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
@@ -248,36 +248,119 @@ class GraphMaker implements Maker {
     const [first, count] = [indices[0]!, indices.length]
     if (!shards.consecutive(indices)) return undefined
     const spans = new Map<string, Span>()
-    const views = new Map<string, Tensor>()
+    const fields = new Map<string, Tensor>()
     for (const field of ragged) {
       const span = shards.readySpan(field, first, count)
       if (span === undefined) return undefined
       spans.set(field, span)
+      fields.set(field, span.tensor)
     }
     for (const field of fixed) {
       const view = shards.readyView(field, first, count)
       if (view === undefined) return undefined
-      views.set(field, view)
+      fields.set(field, view)
     }
-    return [this.#consecutive(indices, spans, views)]
+    return [this.#consecutive(indices, spans, fields)]
   }
 
   async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
-    if (shards.consecutive(indices)) {
-      const read = async <T>(fields: readonly string[], one: (field: string) => Promise<T>): Promise<Map<string, T>> => new Map(await Promise.all(fields.map(async (field) => [field, await one(field)] as const)))
-      const spans = await read(this.#graph.ragged, (field) => shards.span(field, indices[0]!, indices.length))
-      return [this.#consecutive(indices, spans, await read(this.#graph.fixed, (field) => shards.view(field, indices[0]!, indices.length)))]
-    }
-    const batch = newBatch(this.#dataset, indices)
-    gatheredGraphs(batch, this.#graph, await Promise.all(Array.from(indices, (index) => shards.item(index, this.#fields))))
-    return [batch as Batch]
+    const runs = shards.runs(indices, RUNS_MAX)
+    if (runs === undefined) return [await this.#gathered(shards, indices)]
+    const parts = await Promise.all(runs.map(([start, stop]) => this.#read(shards, indices[start]!, stop - start)))
+    return [parts.length === 1 ? this.#consecutive(indices, parts[0]!.spans, parts[0]!.fields) : this.#joined(indices, parts)]
   }
 
-  #consecutive(indices: Float64Array, spans: ReadonlyMap<string, Span>, views: ReadonlyMap<string, Tensor>): Batch {
+  async #read(shards: Shards, first: number, count: number): Promise<Run> {
+    const { ragged, fixed } = this.#graph
+    const fields = new Map<string, Tensor>()
+    const spans = new Map<string, Span>()
+    await Promise.all([
+      ...ragged.map(async (field) => {
+        const span = await shards.span(field, first, count)
+        spans.set(field, span)
+        fields.set(field, span.tensor)
+      }),
+      ...fixed.map(async (field) => { fields.set(field, await shards.view(field, first, count)) }),
+    ])
+    return { count, spans, fields }
+  }
+
+  #consecutive(indices: Float64Array, spans: ReadonlyMap<string, Span>, fields: ReadonlyMap<string, Tensor>): Batch {
+    const memory = native().pooledBuffer(roughly(this.#numberingBytes(indices.length, (field) => fields.get(field)!.shape[0]!)))
     const batch = newBatch(this.#dataset, indices)
-    consecutiveGraphs(batch, this.#graph, indices.length, (field) => spans.get(field)!, (field) => views.get(field)!)
+    assembleGraphs(batch, this.#graph, indices.length, fields, (field) => spans.get(field)!.offsets(), memory, 0)
     return batch as Batch
   }
+
+  /** Where a shard ends in the middle of a batch: few runs, copied here. */
+  #joined(indices: Float64Array, runs: readonly Run[]): Batch {
+    const { fields, memory, numbering } = this.#allocate(indices.length, (field) => runs.reduce((sum, run) => sum + run.fields.get(field)!.shape[0]!, 0))
+    for (const [field, { data }] of fields) {
+      let at = 0
+      for (const run of runs) {
+        const part = run.fields.get(field)!.data as Uint8Array
+        ;(data as Uint8Array).set(part, at)
+        at += part.length
+      }
+    }
+    const offsets = (field: string): Float64Array => {
+      const all = new Float64Array(indices.length + 1)
+      let at = 0
+      for (const { count, spans } of runs) {
+        const before = all[at]!
+        all.set(spans.get(field)!.offsets().map((offset) => before + offset), at)
+        at += count
+      }
+      return all
+    }
+    const batch = newBatch(this.#dataset, indices)
+    assembleGraphs(batch, this.#graph, indices.length, fields, offsets, memory, numbering)
+    return batch as Batch
+  }
+
+  async #gathered(shards: Shards, indices: Float64Array): Promise<Batch> {
+    const offsets = new Map(await Promise.all(this.#graph.ragged.map(async (field) => [field, await shards.offsets(field, indices)] as const)))
+    const { fields, memory, numbering } = this.#allocate(indices.length, (field) => offsets.get(field)!.at(-1)!)
+    await Promise.all(Array.from(fields, ([field, tensor]) => offsets.has(field) ? shards.gatherSpan(field, indices, tensor) : shards.gather(field, indices, tensor)))
+    const batch = newBatch(this.#dataset, indices)
+    assembleGraphs(batch, this.#graph, indices.length, fields, (field) => offsets.get(field)!, memory, numbering)
+    return batch as Batch
+  }
+
+  /** Room for the fields of so many graphs, `rows` of each that is ragged, and from byte `numbering` on for what numbers them. */
+  #allocate(graphs: number, rows: (field: string) => number): { fields: ReadonlyMap<string, Tensor>; memory: ArrayBuffer; numbering: number } {
+    const { ragged, fixed } = this.#graph
+    const places = [...ragged, ...fixed].map((field, k) => {
+      const { dtype, shape } = this.#dataset.fields[field]!
+      const whole = k < ragged.length ? [rows(field), ...shape.slice(1) as number[]] : [graphs, ...shape as number[]]
+      return { field, dtype, shape: whole, bytes: align(byteCount(dtype, whole)) }
+    })
+    const numbering = places.reduce((sum, { bytes }) => sum + bytes, 0)
+    const memory = native().pooledBuffer(roughly(numbering + this.#numberingBytes(graphs, rows)))
+    let offset = 0
+    const fields = new Map(places.map(({ field, dtype, shape, bytes }) => [field, tensorIn(memory, (offset += bytes) - bytes, dtype, shape)]))
+    return { fields, memory, numbering }
+  }
+
+  #numberingBytes(graphs: number, rows: (field: string) => number): number {
+    return numberingBytes(graphs, rows(this.#graph.nodes), this.#graph.edges ? rows(SOURCE) : 0)
+  }
+}
+
+/** Shards that a batch may be put together from on this thread; with more, items are copied one by one on others. */
+const RUNS_MAX = 4
+
+/** Graphs that follow one another in a shard. */
+interface Run {
+  readonly count: number
+  readonly spans: ReadonlyMap<string, Span>
+  readonly fields: ReadonlyMap<string, Tensor>
+}
+
+/** Rounded up by an eighth at most, so that batches of about one size find each other's memory in the pool. */
+function roughly(bytes: number): number {
+  const step = Math.max(4096, 2 ** (Math.floor(Math.log2(Math.max(1, bytes))) - 3))
+  return Math.ceil(bytes / step) * step
 }
 
 /** Everything else: items are read one by one, as views, and put together in JavaScript. */

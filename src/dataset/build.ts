@@ -4,7 +4,7 @@ import { canonicalJson } from '../core/canonical.js'
 import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
-import { isRagged, shapeOf } from '../core/rows.js'
+import { dataOf, isRagged, shapeOf } from '../core/rows.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
@@ -121,7 +121,8 @@ class Build {
   /** Identities were known before any item was read. */
   readonly #known: boolean
   readonly #rangeRows: number
-  readonly #chunkRows: number
+  /** Of an item, about. */
+  readonly #outBytes: number
   /** Threads of one hashing call: ranges share the cores, a single one has them all. */
   readonly #threads: number
   readonly #shardBytes: number
@@ -145,9 +146,8 @@ class Build {
     // Each job holds one shard being filled and one being written.
     this.#shardBytes = Math.max(2 ** 20, Math.min(SHARD_BYTES, Math.floor(request.memoryBytes / (3 * request.jobs))))
     const out = Math.max(1, bytesPerItem(prepared.outputs))
-    const into = Math.max(1, bytesPerItem(Object.fromEntries(this.#inputs.map((name) => [name, source.fields[name]!]))))
     this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
-    this.#chunkRows = Math.max(1, Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, out))))
+    this.#outBytes = out
     this.#threads = Math.max(1, Math.floor(request.jobs / Math.ceil(Math.max(1, items) / this.#rangeRows)))
   }
 
@@ -214,9 +214,10 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for await (const run of source.read(work.start, work.stop, { fields: this.#inputs, signal: this.#signal })) {
-      for (let from = 0; from < run.count; from += this.#chunkRows) {
+      const chunkRows = this.#chunkRows(run)
+      for (let from = 0; from < run.count; from += chunkRows) {
         this.#signal.throwIfAborted()
-        const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + this.#chunkRows))
+        const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + chunkRows))
         const first = run.start + from
         if (!identified) await this.#identify(first, piece)
         if (takenByOther || this.#missing(first, first + piece.count).length === 0) continue
@@ -227,6 +228,12 @@ class Build {
     }
     await this.#flush(work, true)
     return !takenByOther
+  }
+
+  /** Items of a run that are handled in one step. */
+  #chunkRows({ count, fields }: Piece): number {
+    const into = Object.values(fields).reduce((sum, rows) => sum + dataOf(rows).byteLength, 0) / count
+    return Math.max(1, Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, this.#outBytes))))
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {
@@ -404,8 +411,12 @@ interface RangeWork {
 }
 
 /** Bytes of an item; extents that differ between items count as 1,024. */
+/** An unknown extent is taken for 64, as of atoms and edges; several of a field for 1024 each, as of images. */
 function bytesPerItem(fields: FieldSpecs): number {
-  return Object.values(fields).reduce((sum, { dtype, shape }) => sum + byteCount(dtype, shape.map((extent) => extent ?? 1024)), 0)
+  return Object.values(fields).reduce((sum, { dtype, shape }) => {
+    const unknown = shape.filter((extent) => extent === null).length === 1 ? 64 : 1024
+    return sum + byteCount(dtype, shape.map((extent) => extent ?? unknown))
+  }, 0)
 }
 
 function contiguous(indices: readonly number[]): [number, number][] {

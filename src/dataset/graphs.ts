@@ -1,11 +1,9 @@
-import { concatRows, stackRows } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
-import type { Item } from './collate.js'
-import type { Span } from './shards.js'
+import { native } from '../native/load.js'
 
 /** The two fields that become `edge_index`. */
-const SOURCE = 'edge_source'
-const TARGET = 'edge_target'
+export const SOURCE = 'edge_source'
+export const TARGET = 'edge_target'
 const MADE = ['batch', 'ptr', 'edge_index']
 
 /** Which fields of a dataset are what in a batch of graphs. */
@@ -33,43 +31,35 @@ export function graphFields(specs: FieldSpecs, fields: readonly string[], nodes:
   return { nodes, ragged, fixed: fields.filter((field) => !ragged.includes(field)), edges }
 }
 
+/** Bytes that the numbers of a batch's nodes and edges take, beside its fields. */
+export function numberingBytes(graphs: number, nodes: number, edges: number): number {
+  return align(4 * (graphs + 1)) + align(4 * nodes) + align(8 * edges)
+}
+
 /**
- * A batch as PyTorch Geometric has it, from items that follow one another in a shard: fields of nodes and edges are views, `edge_index` is edge_source and edge_target with the
- * nodes of the graphs before added, `batch` says which graph a node is of, `ptr` where each graph's nodes begin.
+ * A batch as PyTorch Geometric has it, from its concatenated and stacked fields: `edge_index` is edge_source and edge_target with the nodes of the graphs before added,
+ * `batch` says which graph a node is of, `ptr` where each graph's nodes begin. They lie in `memory` from byte `offset` on.
  */
-export function consecutiveGraphs(into: Record<string, unknown>, { nodes, ragged, fixed, edges }: GraphFields, count: number, span: (field: string) => Span, view: (field: string) => Tensor): void {
-  const spans = new Map(ragged.map((field) => [field, span(field)]))
-  for (const field of fixed) into[field] = view(field)
-  for (const [field, { tensor }] of spans) if (!edges || (field !== SOURCE && field !== TARGET)) into[field] = tensor
-  number(into, count, spans.get(nodes)!, edges ? [spans.get(SOURCE)!, spans.get(TARGET)!] : undefined)
-}
-
-/** The same of items from anywhere: everything is copied. */
-export function gatheredGraphs(into: Record<string, unknown>, { nodes, ragged, fixed, edges }: GraphFields, items: readonly Item[]): void {
-  const spans = new Map(ragged.map((field): [string, Span] => {
-    const { dtype, tail, offsets, data } = concatRows(items.map((item) => item[field] as Tensor))
-    return [field, { tensor: { dtype, shape: [offsets.at(-1)!, ...tail], data } as Tensor, offsets }]
-  }))
-  for (const field of fixed) into[field] = stackRows(items.map((item) => item[field] as Tensor))
-  for (const [field, { tensor }] of spans) if (!edges || (field !== SOURCE && field !== TARGET)) into[field] = tensor
-  number(into, items.length, spans.get(nodes)!, edges ? [spans.get(SOURCE)!, spans.get(TARGET)!] : undefined)
-}
-
-function number(into: Record<string, unknown>, graphs: number, nodes: Span, edges: readonly [Span, Span] | undefined): void {
-  const ptr = Int32Array.from(nodes.offsets)
-  const batch = new Int32Array(ptr[graphs]!)
-  for (let graph = 0; graph < graphs; graph++) batch.fill(graph, ptr[graph], ptr[graph + 1])
+export function assembleGraphs(into: Record<string, unknown>, { nodes, ragged, fixed, edges }: GraphFields, graphs: number, fields: ReadonlyMap<string, Tensor>, offsets: (field: string) => Float64Array, memory: ArrayBuffer, offset: number): void {
+  for (const field of fixed) into[field] = fields.get(field)
+  for (const field of ragged) if (!edges || (field !== SOURCE && field !== TARGET)) into[field] = fields.get(field)
+  const starts = offsets(nodes)
+  const ptr = new Int32Array(memory, offset, graphs + 1)
+  ptr.set(starts)
+  const batch = new Int32Array(memory, offset += align(4 * ptr.length), starts[graphs])
+  native().numberNodes(starts, batch)
   into.batch = { dtype: 'int32', shape: [batch.length], data: batch }
   into.ptr = { dtype: 'int32', shape: [graphs + 1], data: ptr }
-  if (edges === undefined) return
-  const count = edges[0].tensor.data.length
-  const index = new Int32Array(2 * count)
-  edges.forEach(({ tensor: { data }, offsets }, row) => {
-    const from = data as Int32Array
-    for (let graph = 0; graph < graphs; graph++) {
-      const before = ptr[graph]!
-      for (let edge = offsets[graph]!, stop = offsets[graph + 1]!; edge < stop; edge++) index[row * count + edge] = from[edge]! + before
-    }
-  })
+  if (!edges) return
+  const ends = [SOURCE, TARGET].map((field) => fields.get(field)!.data as Int32Array)
+  const count = ends[0]!.length
+  const index = new Int32Array(memory, offset += align(4 * batch.length), 2 * count)
+  const edgeStarts = offsets(SOURCE)
+  ends.forEach((end, row) => native().numberEdges(starts, edgeStarts, end, index.subarray(row * count, (row + 1) * count)))
   into.edge_index = { dtype: 'int32', shape: [2, count], data: index }
+}
+
+/** Fields begin on cache lines. */
+export function align(bytes: number): number {
+  return Math.ceil(bytes / 64) * 64
 }

@@ -1,9 +1,10 @@
-import { DTYPES } from '../core/dtype.js'
+import type { DType } from '../core/dtype.js'
 import { IntegrityError } from '../core/errors.js'
 import { byteCount, bytesOf, type Tensor } from '../core/tensor.js'
-import type { RowTable } from '../native/addon.js'
+import type { RaggedTable, RowTable } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { OpenBlob } from '../store/open-blob.js'
+import { OWN } from '../store/shard-format.js'
 import type { Store } from '../store/store.js'
 import type { Item } from './collate.js'
 import type { Manifest } from './manifest.js'
@@ -11,9 +12,12 @@ import { readRow, shardField, type ShardField } from './shard-field.js'
 
 /** Shards that are opened at once when many are needed. */
 const OPEN_AT_ONCE = 16
+/** Where items are read one after the other, at least so much of a field is brought in and checked at once: a call to a thread costs as much as checking this. */
+const AHEAD_BYTES = 2 ** 21
 
 interface OpenShard {
   readonly blob: OpenBlob
+  readonly items: number
   readonly fields: Map<string, ShardField>
 }
 
@@ -27,6 +31,9 @@ export class Shards {
   readonly #open: (OpenShard | undefined)[] = []
   readonly #opening: (Promise<OpenShard> | undefined)[] = []
   readonly #tables = new Map<string, Promise<RowTable>>()
+  /** By field: how far a reader of consecutive items has had it checked. */
+  readonly #checked = new Map<string, { readonly blob: OpenBlob; to: number }>()
+  readonly #raggedTables = new Map<string, Promise<RaggedTable>>()
 
   constructor(store: Store, manifest: Manifest) {
     this.#store = store
@@ -51,11 +58,28 @@ export class Shards {
 
   /** True when the items follow one another in one shard. */
   consecutive(indices: Float64Array): boolean {
+    return this.#runEnd(indices, 0) === indices.length
+  }
+
+  /** The items as runs `start … stop` of positions that follow one another in one shard; undefined when there are more than `most`. */
+  runs(indices: Float64Array, most: number): [start: number, stop: number][] | undefined {
+    const runs: [number, number][] = []
+    for (let start = 0; start < indices.length;) {
+      if (runs.length === most) return undefined
+      const stop = this.#runEnd(indices, start)
+      runs.push([start, stop])
+      start = stop
+    }
+    return runs
+  }
+
+  #runEnd(indices: Float64Array, start: number): number {
     const { blobOf, rowOf } = this.manifest.rows
-    const blob = blobOf[indices[0]!]
-    const row = rowOf[indices[0]!]! as number
-    for (let i = 1; i < indices.length; i++) if (blobOf[indices[i]!] !== blob || rowOf[indices[i]!] !== row + i) return false
-    return true
+    const blob = blobOf[indices[start]!]
+    const before = rowOf[indices[start]!]! - start
+    let stop = start + 1
+    while (stop < indices.length && blobOf[indices[stop]!] === blob && rowOf[indices[stop]!] === before + stop) stop++
+    return stop
   }
 
   /** Rows of a fixed-shape field as a view, from item `index` on, when nothing has to be opened or checked for it. The items must be consecutive. */
@@ -63,14 +87,17 @@ export class Shards {
     const shard = this.#open[this.manifest.rows.blobOf[index]!]
     if (shard === undefined) return undefined
     const { layout, offset } = this.#fixed(shard, field, index)
-    return shard.blob.isVerified(offset, count * layout.rowBytes) ? shard.blob.view(layout.dtype, [count, ...layout.shape], offset) : undefined
+    if (!shard.blob.isVerified(offset, count * layout.rowBytes)) return undefined
+    this.#lookAhead(shard.blob, field, offset + count * layout.rowBytes)
+    return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
   }
 
   /** The same, opened and checked. */
   async view(field: string, index: number, count: number): Promise<Tensor> {
     const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
     const { layout, offset } = this.#fixed(shard, field, index)
-    await this.#watched(shard.blob, () => shard.blob.ensure(offset, count * layout.rowBytes))
+    this.#openNext(shard, index)
+    await this.#ensureAhead(shard.blob, field, offset, count * layout.rowBytes)
     return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
   }
 
@@ -79,45 +106,91 @@ export class Shards {
     const shard = this.#open[this.manifest.rows.blobOf[index]!]
     if (shard === undefined) return undefined
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
-    return shard.blob.isVerified(offset, rows * layout.rowBytes) ? spanIn(shard.blob, layout, first, count, rows, offset) : undefined
+    if (!shard.blob.isVerified(offset, rows * layout.rowBytes)) return undefined
+    this.#lookAhead(shard.blob, field, offset + rows * layout.rowBytes)
+    return spanIn(shard.blob, layout, first, count, rows, offset)
   }
 
   /** The same, opened and checked. */
   async span(field: string, index: number, count: number): Promise<Span> {
     const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
-    await this.#watched(shard.blob, () => shard.blob.ensure(offset, rows * layout.rowBytes))
+    this.#openNext(shard, index)
+    await this.#ensureAhead(shard.blob, field, offset, rows * layout.rowBytes)
     return spanIn(shard.blob, layout, first, count, rows, offset)
   }
 
-  /** Copies rows of a fixed-shape field, in the order of `indices`, to `memory` from byte `offset` on. */
-  async gather(field: string, indices: Float64Array, memory: ArrayBuffer, offset: number): Promise<Tensor> {
+  /** Copies rows of a fixed-shape field, in the order of `indices`. */
+  async gather(field: string, indices: Float64Array, into: Tensor): Promise<void> {
     const { dtype, shape } = this.manifest.facts.fields[field]!
-    const rowBytes = byteCount(dtype, shape as number[])
-    const { array } = DTYPES[dtype]
-    const data = new array(memory, offset, rowBytes * indices.length / array.BYTES_PER_ELEMENT)
-    let table = this.#tables.get(field)
-    if (table === undefined) {
-      table = this.#table(field, rowBytes)
-      this.#tables.set(field, table)
-      table.catch(() => this.#tables.delete(field))
-    }
-    const damaged = await (await table).gather(indices, bytesOf(data))
-    if (damaged >= 0) {
-      const { blob } = await this.#shard(this.manifest.rows.blobOf[indices[damaged]!]!)
-      await this.#watched(blob, () => Promise.reject(new IntegrityError(blob.path, `item ${this.manifest.id(indices[damaged]!)}, field ${field} is damaged`)))
-    }
-    return { dtype, shape: [indices.length, ...shape as number[]], data } as Tensor
+    const table = await memoized(this.#tables, field, async () => {
+      const { shards, rows: { blobOf, rowOf } } = await this.#all()
+      return new (native().RowTable)(shards.map(({ blob }) => blob.verified), Float64Array.from(shards, (shard) => fixedField(shard, field).offset), byteCount(dtype, shape as number[]), blobOf, rowOf)
+    })
+    await this.#gathered(table, field, indices, into)
   }
 
-  async #table(field: string, rowBytes: number): Promise<RowTable> {
-    const { blobs, blobOf, rowOf } = this.manifest.rows
+  /** Where each of these items begins in the concatenation of a field of any length; one more than there are items. */
+  async offsets(field: string, indices: Float64Array): Promise<Float64Array> {
+    const offsets = new Float64Array(indices.length + 1)
+    ;(await this.#raggedTable(field)).offsets(indices, offsets)
+    return offsets
+  }
+
+  /** Copies items of a field of any length one after the other. */
+  async gatherSpan(field: string, indices: Float64Array, into: Tensor): Promise<void> {
+    await this.#gathered(await this.#raggedTable(field), field, indices, into)
+  }
+
+  #raggedTable(field: string): Promise<RaggedTable> {
+    return memoized(this.#raggedTables, field, async () => {
+      const { shards, rows: { blobOf, rowOf } } = await this.#all()
+      const layouts = shards.map((shard) => spanField(shard, field))
+      const { dtype, shape } = this.manifest.facts.fields[field]!
+      return new (native().RaggedTable)(shards.map(({ blob }) => blob.verified), Float64Array.from(layouts, ({ offset }) => offset), byteCount(dtype, shape.slice(1) as number[]), layouts.map(({ offsets }) => offsets), blobOf, rowOf)
+    })
+  }
+
+  async #gathered(table: Pick<RowTable, 'gather'>, field: string, indices: Float64Array, into: Tensor): Promise<void> {
+    const damaged = await table.gather(indices, bytesOf(into.data))
+    if (damaged < 0) return
+    const { blob } = await this.#shard(this.manifest.rows.blobOf[indices[damaged]!]!)
+    await this.#watched(blob, () => Promise.reject(new IntegrityError(blob.path, `item ${this.manifest.id(indices[damaged]!)}, field ${field} is damaged`)))
+  }
+
+  /** Every shard, opened. */
+  async #all(): Promise<{ shards: OpenShard[]; rows: Manifest['rows'] }> {
+    const { rows } = this.manifest
     const shards: OpenShard[] = []
-    for (let from = 0; from < blobs.length; from += OPEN_AT_ONCE) {
-      shards.push(...await Promise.all(Array.from({ length: Math.min(OPEN_AT_ONCE, blobs.length - from) }, (_, k) => this.#shard(from + k))))
+    for (let from = 0; from < rows.blobs.length; from += OPEN_AT_ONCE) {
+      shards.push(...await Promise.all(Array.from({ length: Math.min(OPEN_AT_ONCE, rows.blobs.length - from) }, (_, k) => this.#shard(from + k))))
     }
-    const offsets = Float64Array.from(shards, (shard) => fixedField(shard, field).offset)
-    return new (native().RowTable)(shards.map(({ blob }) => blob.verified), offsets, rowBytes, blobOf, rowOf)
+    return { shards, rows }
+  }
+
+  /** Opens the shard of the items that follow those of the shard with item `index`. A failure is met when the reader gets there. */
+  #openNext(shard: OpenShard, index: number): void {
+    const { blobOf, rowOf } = this.manifest.rows
+    const next = index - rowOf[index]! + shard.items
+    if (next < blobOf.length && this.#open[blobOf[next]!] === undefined) this.#shard(blobOf[next]!).catch(() => undefined)
+  }
+
+  /** Checks `bytes` of a field from `offset` of the file on, and what follows. */
+  #ensureAhead(blob: OpenBlob, field: string, offset: number, bytes: number): Promise<void> {
+    const to = Math.min(endOf(blob, field), offset + Math.max(bytes, AHEAD_BYTES))
+    this.#checked.set(field, { blob, to })
+    return this.#watched(blob, () => blob.ensure(offset, to - offset))
+  }
+
+  /** Has the next part of a field checked when the reader, at `offset`, has come half way through the last one. What is damaged there is met when the reader gets there. */
+  #lookAhead(blob: OpenBlob, field: string, offset: number): void {
+    const checked = this.#checked.get(field)
+    if (checked === undefined || checked.blob !== blob || offset < checked.to - AHEAD_BYTES / 2) return
+    const end = endOf(blob, field)
+    if (checked.to >= end) return
+    const from = Math.max(offset, checked.to)
+    checked.to = Math.min(end, from + AHEAD_BYTES)
+    blob.ensure(from, checked.to - from).catch(() => undefined)
   }
 
   #fixed(shard: OpenShard, field: string, index: number): { layout: FixedField; offset: number } {
@@ -128,8 +201,8 @@ export class Shards {
   #spanOf(shard: OpenShard, field: string, index: number, count: number): { layout: SpanField; first: number; rows: number; offset: number } {
     const layout = spanField(shard, field)
     const first = this.manifest.rows.rowOf[index]!
-    const start = Number(layout.offsets[first])
-    return { layout, first, rows: Number(layout.offsets[first + count]) - start, offset: layout.offset + start * layout.rowBytes }
+    const start = offsetAt(layout, first)
+    return { layout, first, rows: offsetAt(layout, first + count) - start, offset: layout.offset + start * layout.rowBytes }
   }
 
   async #shard(number: number): Promise<OpenShard> {
@@ -148,9 +221,9 @@ export class Shards {
     const blob = await this.#store.blob(rows.blobs[number]!)
     const fields = new Map<string, ShardField>()
     await this.#watched(blob, async () => {
-      for (const [name, spec] of Object.entries(facts.fields)) fields.set(name, await shardField(blob, name, spec))
+      await Promise.all(Object.entries(facts.fields).map(async ([name, spec]) => { fields.set(name, await shardField(blob, name, spec)) }))
     })
-    return { blob, fields }
+    return { blob, items: blob.tensors.get(`${OWN}key`)?.shape[0] ?? 0, fields }
   }
 
   async #watched(blob: OpenBlob, read: () => Promise<void>): Promise<void> {
@@ -163,13 +236,20 @@ export class Shards {
   }
 }
 
-/** Consecutive items of a field of any length: all their rows as one tensor, and how many rows stand before each of them. */
+/** Items of a field of any length: all their rows as one tensor, and how many rows stand before each of them. */
 export interface Span {
   readonly tensor: Tensor
-  readonly offsets: Float64Array
+  readonly offsets: () => Float64Array
 }
 
-type SpanField = Extract<ShardField, { layout: 'ragged' }>
+interface SpanField {
+  readonly dtype: DType
+  readonly offset: number
+  readonly tail: readonly number[]
+  readonly rowBytes: number
+  /** Where each item of the shard begins, in rows, or how many rows each has. */
+  readonly offsets: BigInt64Array | number
+}
 
 /** A ragged field may happen to be of one shape in a shard: then its rows are counted instead of looked up. */
 function spanField({ blob, fields }: OpenShard, field: string): SpanField {
@@ -177,17 +257,43 @@ function spanField({ blob, fields }: OpenShard, field: string): SpanField {
   if (layout.layout === 'ragged') return layout
   if (layout.layout === 'varied') throw new IntegrityError(blob.path, `field ${field} differs in more than its length`)
   const [rows, ...tail] = layout.shape as [number, ...number[]]
-  const items = blob.tensors.get(field)!.shape[0]!
-  const counted: SpanField = { layout: 'ragged', dtype: layout.dtype, offset: layout.offset, tail, rowBytes: byteCount(layout.dtype, tail), offsets: BigInt64Array.from({ length: items + 1 }, (_, i) => BigInt(i * rows)) }
-  fields.set(field, counted)
-  return counted
+  return { dtype: layout.dtype, offset: layout.offset, tail, rowBytes: byteCount(layout.dtype, tail), offsets: rows }
 }
 
-function spanIn(blob: OpenBlob, { dtype, tail, offsets: all }: SpanField, first: number, count: number, rows: number, offset: number): Span {
-  const before = Number(all[first])
+function endOf(blob: OpenBlob, field: string): number {
+  const { offset, bytes } = blob.tensors.get(field)!
+  return offset + bytes
+}
+
+function offsetAt({ offsets }: SpanField, item: number): number {
+  return typeof offsets === 'number' ? item * offsets : Number(offsets[item])
+}
+
+function spanIn(blob: OpenBlob, layout: SpanField, first: number, count: number, rows: number, offset: number): Span {
+  return { tensor: blob.view(layout.dtype, [rows, ...layout.tail], offset), offsets: () => offsetsIn(layout, first, count) }
+}
+
+function offsetsIn({ offsets: table }: SpanField, first: number, count: number): Float64Array {
   const offsets = new Float64Array(count + 1)
-  for (let i = 0; i <= count; i++) offsets[i] = Number(all[first + i]) - before
-  return { tensor: blob.view(dtype, [rows, ...tail], offset), offsets }
+  if (typeof table === 'number') {
+    for (let i = 0; i <= count; i++) offsets[i] = i * table
+    return offsets
+  }
+  // Without a bigint for each of them.
+  const words = new Uint32Array(table.buffer, table.byteOffset + 8 * first, 2 * (count + 1))
+  const before = words[0]! + words[1]! * 2 ** 32
+  for (let i = 0; i <= count; i++) offsets[i] = words[2 * i]! + words[2 * i + 1]! * 2 ** 32 - before
+  return offsets
+}
+
+/** What `make` promises, made once; after a failure, again. */
+function memoized<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const known = made.get(key)
+  if (known !== undefined) return known
+  const making = make()
+  made.set(key, making)
+  making.catch(() => made.delete(key))
+  return making
 }
 
 type FixedField = Extract<ShardField, { layout: 'fixed' }>

@@ -56,6 +56,12 @@ export interface Addon {
   // --- datasets -----------------------------------------------------------------------------------------------------
   VerifiedBlob: new(file: MappedFile, checksums: Uint8Array, chunkBytes: number) => VerifiedBlob
   RowTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, blobOf: Uint32Array, rowOf: Uint32Array) => RowTable
+  /** `rows`: by blob the field's table of offsets, or how many rows each item has. */
+  RaggedTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, rows: readonly (BigInt64Array | number)[], blobOf: Uint32Array, rowOf: Uint32Array) => RaggedTable
+  /** `batch[node] = graph`, graph k having nodes `nodes[k] … nodes[k + 1]`. */
+  numberNodes(nodes: Float64Array, batch: Int32Array): void
+  /** `out[edge] = ends[edge] + nodes[graph]`, graph k having edges `edges[k] … edges[k + 1]`. */
+  numberEdges(nodes: Float64Array, edges: Float64Array, ends: Int32Array, out: Int32Array): void
   /**
    * Positions `start … start+out.length` of the permutation of 0 … n-1 chosen by (seed, epoch): see core/shuffle.ts, whose
    * TypeScript form is the reference.
@@ -197,6 +203,14 @@ export interface NativeGraphs {
   /** By structure: edges that `maxNeighbors` cut. */
   cut: Int32Array
   faults: { item: number; message: string }[]
+}
+
+/** Where the rows of one field lie whose items differ in length. */
+export interface RaggedTable {
+  /** `out[k + 1]` is the number of rows of the first k + 1 items; one more than there are indices. */
+  offsets(indices: Float64Array, out: Float64Array): void
+  /** As of RowTable. */
+  gather(indices: Float64Array, out: Uint8Array): Promise<number>
 }
 
 /** A program of kernel steps: ops/program.ts in the form native code takes. Values are numbered, inputs first. */

@@ -65,6 +65,20 @@ describe('batches of graphs', () => {
     }
   })
 
+  test('the same whichever way they lie in shards: one after the other, in a few, in many', async () => {
+    const ops = recipe([select({ fields: ['numbers', 'pos', 'edge_source', 'edge_target', 'edge_image', 'lattice', 'energy'] })])
+    for (const [name, parts] of [['two', [[0, 30], [30, 61]]], ['many', range(0, 12).map((k) => [5 * k, Math.min(61, 5 * k + 5)])], ['turned', [[40, 61], [0, 40]]]] as const) {
+      const own = await smallCache(join(tempDir(), name))
+      // Each build adds a shard.
+      for (const [start, stop] of parts) await own.dataset(await itemsSource(graphs.slice(start, stop)), ops)
+      const whole = await own.dataset(await itemsSource(graphs), ops)
+      for (const options of [{ size: 13 }, { size: 61 }, { size: 17, shuffle: true, seed: 1 }]) {
+        for await (const batch of whole.batches({ ...options, collate: 'graph' })) expect(values(batch)).toEqual(expected([...batch.indices]))
+      }
+      await own.close()
+    }
+  })
+
   test('a field that happens to be of one length in a shard', async () => {
     const rows = range(0, 40).map((i) => ({ id: `${i}`, fields: { numbers: new Int32Array(i < 39 ? 5 : 6).fill(i), y: Float32Array.of(i) } }))
     // One shard of graphs with 5 nodes, a later build adds one with 6.

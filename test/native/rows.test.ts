@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RowTable, VerifiedBlob } from '../../src/native/addon.js'
+import type { RaggedTable, RowTable, VerifiedBlob } from '../../src/native/addon.js'
 import { native } from '../../src/native/load.js'
 
 const addon = native()
@@ -114,6 +114,76 @@ async function table(rows: number, rowBytes: number, blobs: number, chunk: numbe
   const row = (i: number): Uint8Array => made[blobOf[i]!]!.content.subarray(offsets[blobOf[i]!]! + rowOf[i]! * rowBytes, offsets[blobOf[i]!]! + (rowOf[i]! + 1) * rowBytes)
   return { made, offsets, blobOf, rowOf, row, rows: new addon.RowTable(made.map(({ verified }) => verified), offsets, rowBytes, blobOf, rowOf) }
 }
+
+describe('RaggedTable', () => {
+  /** Items of 0 to 9 rows in several blobs, a table of offsets for some of the blobs, and three rows each in the others. */
+  async function ragged(items: number, rowBytes: number, blobs: number, chunk: number, damage: (blob: number) => number[] = () => []): Promise<{ made: Blob[]; rows: RaggedTable; item: (i: number) => Uint8Array; lengthOf: (i: number) => number }> {
+    const perBlob = Math.ceil(items / blobs)
+    const tables = Array.from({ length: blobs }, (_, b) => Array.from({ length: perBlob + 1 }, (__, k) => b % 3 === 2 ? 3 * k : Array.from({ length: k }, (___, i) => (7 * i + b) % 10).reduce((sum, x) => sum + x, 0)))
+    const offsets = Float64Array.from({ length: blobs }, (_, b) => 8 + 5 * b)
+    const made = await Promise.all(tables.map((offsetsOf, b) => blob(randomBytes(offsets[b]! + offsetsOf.at(-1)! * rowBytes + 3), chunk, damage(b))))
+    const blobOf = Uint32Array.from({ length: items }, (_, i) => i % blobs)
+    const rowOf = Uint32Array.from({ length: items }, (_, i) => perBlob - 1 - Math.floor(i / blobs))
+    const span = (i: number): [number, number] => [tables[blobOf[i]!]![rowOf[i]!]!, tables[blobOf[i]!]![rowOf[i]! + 1]!]
+    const item = (i: number): Uint8Array => made[blobOf[i]!]!.content.subarray(offsets[blobOf[i]!]! + span(i)[0] * rowBytes, offsets[blobOf[i]!]! + span(i)[1] * rowBytes)
+    const rows = new addon.RaggedTable(made.map(({ verified }) => verified), offsets, rowBytes, tables.map((all, b) => b % 3 === 2 ? 3 : BigInt64Array.from(all, BigInt)), blobOf, rowOf)
+    return { made, rows, item, lengthOf: (i) => span(i)[1] - span(i)[0] }
+  }
+
+  test.each([[1, 1, 1, 1], [10, 3, 3, 64], [100, 12, 4, 64], [257, 513, 5, 1000], [900, 4096, 3, 65536]])('%i items of rows of %i bytes in %i blobs', async (items, rowBytes, blobs, chunk) => {
+    const { rows, item, lengthOf } = await ragged(items, rowBytes, blobs, chunk)
+    const indices = Float64Array.from({ length: 2 * items }, (_, k) => (k * 7919) % items)
+    const offsets = new Float64Array(indices.length + 1)
+    rows.offsets(indices, offsets)
+    expect([...offsets]).toEqual(Array.from(indices).reduce((sums, i) => [...sums, sums.at(-1)! + lengthOf(i)], [0]))
+    const room = new Uint8Array(offsets.at(-1)! * rowBytes + 2).fill(0xa5)
+    expect(await rows.gather(indices, room.subarray(1, -1))).toBe(-1)
+    expect(Buffer.from(room.subarray(1, -1)).equals(Buffer.concat(Array.from(indices, item)))).toBe(true)
+    expect([room[0], room.at(-1)]).toEqual([0xa5, 0xa5])
+  })
+
+  test('the first item in a damaged chunk is named', async () => {
+    const { rows, made, item } = await ragged(60, 100, 2, 200, (b) => b === 1 ? [8 + 5 + 40] : [])
+    const all = Float64Array.from({ length: 60 }, (_, i) => i)
+    const bad = Array.from(all).findIndex((i) => i % 2 === 1 && item(i).length > 0 && item(i).byteOffset - made[1]!.content.byteOffset < 200)
+    const total = Array.from(all).reduce((sum, i) => sum + item(i).length, 0)
+    expect(await rows.gather(all, new Uint8Array(total))).toBe(bad)
+    expect(await rows.gather(all.filter((i) => i % 2 === 0), new Uint8Array(total))).toBe(-1)
+  })
+
+  test('what leaves its blob, or falls, or names nothing rejects before anything is copied', async () => {
+    const { verified } = await blob(randomBytes(1000), 64)
+    const of = (rows: BigInt64Array | number, row = 0, rowBytes = 10): RaggedTable => new addon.RaggedTable([verified], new Float64Array([0]), rowBytes, [rows], new Uint32Array(1), Uint32Array.of(row))
+    const zero = new Float64Array([0])
+    const out = new Uint8Array(1000)
+    expect(await of(BigInt64Array.of(0n, 100n)).gather(zero, out)).toBe(-1)
+    expect(await of(100).gather(zero, out)).toBe(-1)
+    for (const table of [of(BigInt64Array.of(0n, 101n)), of(BigInt64Array.of(101n, 101n)), of(BigInt64Array.of(5n, 4n)), of(BigInt64Array.of(-1n, 4n)), of(BigInt64Array.of(0n, 2n ** 62n)), of(BigInt64Array.of(0n), 0), of(101), of(1, 100), of(2 ** 52, 0xffffffff), of(BigInt64Array.of(0n, 1n), 1)]) {
+      await expect(table.gather(zero, out)).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+      expect(() => table.offsets(zero, new Float64Array(2))).toThrow(RangeError)
+    }
+    for (const index of [-1, 1, 0.5, NaN]) expect(() => of(1).offsets(Float64Array.of(index), new Float64Array(2))).toThrow(RangeError)
+    await expect(of(100).gather(zero, out.subarray(1))).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' })
+    expect(() => of(1).offsets(zero, new Float64Array(1))).toThrow(RangeError)
+    expect(() => of(-1)).toThrow(RangeError)
+    expect(() => of(new BigInt64Array(0))).toThrow(RangeError)
+    expect(() => of([0, 1] as never)).toThrow(TypeError)
+  })
+
+  test('numbers of nodes and edges', () => {
+    const batch = new Int32Array(7).fill(-1)
+    addon.numberNodes(Float64Array.of(0, 2, 2, 6), batch)
+    expect([...batch]).toEqual([0, 0, 2, 2, 2, 2, -1])
+    const index = new Int32Array(5).fill(-1)
+    addon.numberEdges(Float64Array.of(0, 2, 2, 6), Float64Array.of(0, 3, 3, 4), Int32Array.of(0, 1, 0, 3), index)
+    expect([...index]).toEqual([0, 1, 0, 5, -1])
+    for (const bad of [Float64Array.of(0, 8), Float64Array.of(1, 2), Float64Array.of(0, 2, 1), Float64Array.of(0, 0.5), Float64Array.of(0, NaN), new Float64Array(0)]) {
+      expect(() => addon.numberNodes(bad, batch)).toThrow(RangeError)
+      expect(() => addon.numberEdges(Float64Array.of(0, 2), bad, new Int32Array(4), index)).toThrow(RangeError)
+    }
+    expect(() => addon.numberEdges(Float64Array.of(0, 2), Float64Array.of(0, 4), new Int32Array(3), index)).toThrow(RangeError)
+  })
+})
 
 describe('RowTable', () => {
   test.each([
