@@ -91,7 +91,7 @@ export class Cache {
     const record = this.#store.datasetRecord(fromHex(key))
     if (record === undefined) return undefined
     const manifest = await Manifest.read(await this.#store.blob(record.manifest))
-    const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, seconds: (performance.now() - began) / 1000, bytes: 0 }
+    const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 }
     return this.#opened(manifest, report)
   }
 

@@ -14,7 +14,7 @@ import type { Source } from '../sources/source.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
-import { Executor, slicePiece } from './execute.js'
+import { Executor, slicePiece, type Cut } from './execute.js'
 import { completeManifest, requestKeyOf, statKey } from './find.js'
 import { digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
@@ -56,6 +56,8 @@ export interface BuildReport {
   readonly computed: number
   /** What the source left out, because it could not be read and the caller asked for that: see `source.skipped`. */
   readonly skipped: number
+  /** What ops left out of the items computed now, as their parameters ask for; of items that were there before, their fields say it. */
+  readonly cuts: readonly Cut[]
   readonly seconds: number
   /** Bytes of new shards. */
   readonly bytes: number
@@ -83,7 +85,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const asked = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
-  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, seconds: (performance.now() - began) / 1000, bytes: 0 } }
+  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 } }
   const arranged = await arrange(source, recipe, device, signal)
   return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
 }
@@ -391,7 +393,7 @@ class Build {
 
   #report(): BuildReport {
     const items = this.#source.length
-    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, skipped: this.#source.skipped?.length ?? 0, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
+    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, skipped: this.#source.skipped?.length ?? 0, cuts: this.#executor.cuts, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
   }
 
   #tell(): void {

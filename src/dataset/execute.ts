@@ -20,6 +20,7 @@ export class Executor {
   #used: DeviceIdentity | undefined
   /** Items of one call, from what the last call made of its items. */
   readonly #batchRows = new Map<BatchSegment, number>()
+  readonly #cuts = new Map<string, Cut>()
   readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
 
   constructor(segments: readonly Segment[], device: DeviceSource) {
@@ -30,6 +31,11 @@ export class Executor {
   /** What it computed on; undefined when nothing had to be computed. */
   get used(): DeviceIdentity | undefined {
     return this.#used
+  }
+
+  /** What ops left out of items, as their parameters ask for. */
+  get cuts(): readonly Cut[] {
+    return [...this.#cuts.values()]
   }
 
   /** Number of ops. */
@@ -128,12 +134,19 @@ export class Executor {
       const part = slicePiece(piece, start, Math.min(piece.count, start + rows))
       const { fields, faults: [fault] } = await device.batch(step, { count: part.count, fields: Object.fromEntries(step.reads.map((name) => [name, part.fields[name]!])) })
       if (fault !== undefined) throw new ItemError(ids[start + fault.item] ?? '', `op ${first} (${op.name}): ${fault.message}`)
+      if (step.cuts !== undefined) this.#count(`op ${first} (${op.name}): ${step.cuts.what}`, fields[step.cuts.field]!.data as Int32Array)
       pieces.push({ count: part.count, fields: { ...part.fields, ...fields } })
       const bytes = Object.values(fields).reduce((sum, made) => sum + dataOf(made).byteLength, 0)
       this.#batchRows.set(segment, Math.max(1, Math.floor(part.count * Math.min(4, BATCH_BYTES / Math.max(1, bytes)))))
       start += part.count
     }
     return pieces
+  }
+
+  #count(what: string, counts: Int32Array): void {
+    const cut = this.#cuts.get(what) ?? { what, count: 0, items: 0 }
+    const items = counts.reduce((sum, count) => sum + (count > 0 ? 1 : 0), 0)
+    if (items > 0) this.#cuts.set(what, { what, count: cut.count + counts.reduce((sum, count) => sum + count, 0), items: cut.items + items })
   }
 
   async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
@@ -158,6 +171,14 @@ export class Executor {
     }
     return mergeEqual(made)
   }
+}
+
+/** Sums over the items that were computed: `count` in all, of `items` items. */
+export interface Cut {
+  /** `op 1 (crystalGraph): edges were cut by maxNeighbors` */
+  readonly what: string
+  readonly count: number
+  readonly items: number
 }
 
 type DeviceSegment = Extract<Segment, { kind: 'device' }>

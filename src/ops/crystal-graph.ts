@@ -106,7 +106,10 @@ export const crystalGraphOp: BatchOp = {
     const passed = [...wanted].filter((name) => !made.has(name))
     return passed.length === wanted.size ? wanted : new Set([...passed, ...reads(params)])
   },
-  step: (params) => ({ kernel: 'crystal-graph', reads: reads(params), writes: written(params), params: kernelParams(params) }),
+  step: (params) => ({
+    kernel: 'crystal-graph', reads: reads(params), writes: written(params), params: kernelParams(params),
+    ...(params.maxNeighbors != null && { cuts: { field: 'edges_cut', what: 'edges were cut by maxNeighbors' } }),
+  }),
 }
 
 /**

@@ -117,6 +117,7 @@ describe('crystalGraph: radius', () => {
     const cut = async (index: number): Promise<number> => ((await dataset.get(index)).edges_cut as Tensor).data[0] as number
     expect(await cut(0)).toBe(all.length - kept.length)
     expect(await cut(1)).toBe((await graphOf(bcc, { method: 'radius', cutoff: 5 })).length - 20)
+    expect(dataset.report.cuts).toEqual([{ what: 'op 0 (crystalGraph): edges were cut by maxNeighbors', count: await cut(0) + await cut(1), items: 2 }])
     expect(dataset.fields.edges_cut).toEqual({ dtype: 'int32', shape: [] })
     expect(Object.keys((await made([['x', bcc]], crystalGraph({ method: 'radius', cutoff: 3 }))).fields)).not.toContain('edges_cut')
   })

@@ -51,6 +51,7 @@ async function fill(context: Context, config: DatasetConfig, device: DeviceChoic
     const made = dataset.provenance.device
     if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, bytes, device: made?.kind ?? null, adapter: made?.name ?? null }))
     else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}, ${humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}`)
+    for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count} of ${from} items`)
     for (const { id, reason } of source.skipped ?? []) context.note(`skipped ${id}: ${reason}`)
     await dataset.close()
   } finally {
