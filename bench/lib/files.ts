@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, writeFileSync, writeSync } from 'node:fs'
 
-const DESCR = { float32: '<f4', float64: '<f8', int16: '<i2' } as const
+const DESCR = { float32: '<f4', float64: '<f8', int16: '<i2', int32: '<i4' } as const
 export type FileDType = keyof typeof DESCR
 
 /** The header of a .npy file, version 1. */
