@@ -10,6 +10,7 @@ void init_arrays(Napi::Env env, Napi::Object exports);
 void init_rows(Napi::Env env, Napi::Object exports);
 void init_memory(Napi::Env env, Napi::Object exports);
 void init_program(Napi::Env env, Napi::Object exports);
+void init_neighbors(Napi::Env env, Napi::Object exports);
 }  // namespace tc
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
@@ -20,6 +21,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   tc::init_rows(env, exports);
   tc::init_memory(env, exports);
   tc::init_program(env, exports);
+  tc::init_neighbors(env, exports);
   return exports;
 }
 
