@@ -120,7 +120,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     images[3u * edge + 2u] = image.z;
     let d = walk.point;
     geometry[edge] = 0u;
-    if (!walk.is_self) {
+    // Of atoms in one place, which are faults, the root could not be found.
+    if (!walk.is_self && !walk.coincident) {
       geometry[edge] = root(square_of(d), vector_of(d));
     }
     let vector = params.edges + 3u * edge;
