@@ -274,6 +274,34 @@ describe('as a device', () => {
     for (const other of [{ nearest: 0 }, { ties: 'both' }]) expect(searchOf({ ...stepOf('knn'), params: { ...METHODS.knn, ...other } })).toBeUndefined()
   })
 
+  test.skipIf(last === undefined)('that is lost meanwhile: the CPU computes with one warning, the next batch is for a new device', async () => {
+    const cpu = reference()
+    const backend = await LocalBackend.open({ ...OPTIONS, adapter: last, canary: false, frameBytes: 1 })
+    const device = new Webgpu(backend, true, undefined, cpu)
+    const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    try {
+      const batch = batchOf(dense(20), true)
+      const first = await device.batch(stepOf('radius'), batch)
+      expect(cpu.asked).toEqual([])
+      const encode = Frame.prototype.dispatch
+      let calls = 0
+      const dispatches = vi.spyOn(Frame.prototype, 'dispatch').mockImplementation(function dispatch(this: Frame, given) {
+        if (++calls === 10) this.session.device.destroy()
+        encode.call(this, given)
+      })
+      expect(fieldsOf(await device.batch(stepOf('radius'), batch))).toEqual(fieldsOf(first))
+      dispatches.mockRestore()
+      expect(calls).toBeGreaterThanOrEqual(10)
+      expect(cpu.asked).toEqual([20])
+      expect(warnings).toHaveBeenCalledTimes(1)
+      expect(fieldsOf(await device.batch(stepOf('radius'), batch))).toEqual(fieldsOf(first))
+      expect(cpu.asked).toEqual([20])
+    } finally {
+      warnings.mockRestore()
+      await device.close()
+    }
+  })
+
   test.skipIf(last === undefined)('whose kernel fails the canary, the CPU computes everything and says so', async () => {
     const right = kernel('neighbors-fill').code
     const code = right.replace('(bits & 1u) == 0u', '(bits & 1u) == 1u')

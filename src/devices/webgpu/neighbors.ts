@@ -54,11 +54,12 @@ const FIRST_ATOM = 30
 const ATOM_WORDS = 9
 const LIMIT_WORDS = 4
 const ROW_WORDS = 4
-/** Neighbours that one invocation may go through, about: drivers end work that takes seconds. */
+/** What one invocation may go through, about: drivers end work that takes seconds. */
 const REACH_MAX = 2 ** 20
-/** And all those of a frame. */
+/** And all of a frame. */
 const FRAME_REACH_MAX = 2 ** 28
-const COORDINATION = 4.19
+/** Volume of a sphere of radius 1. */
+const SPHERE = 4.19
 
 /** Everything that a search needs compiled. */
 export function neighborVariants(search: NeighborSearch): Variant[] {
@@ -129,14 +130,15 @@ function cut({ bindingBytes, frameBytes }: NeighborHost, search: NeighborSearch,
   }
   items.forEach((item, at) => {
     const atoms = offsets[item + 1]! - offsets[item]!
+    // At most, as native/src/bind_neighbors.cc makes them.
     const perAtom = wanted > 0 ? 1 : Math.min(16, Math.ceil(atoms / 4))
     const density = atoms / volumeOf(lattice, 9 * item)
     // Neighbours within the sphere; of a cell without volume nothing is known, and it will be refused.
-    const within = (search.nearest > 0 ? 2.1 * (search.nearest + 1) * 2.2 ** step : density * COORDINATION * search.cutoff ** 3) || 0
+    const within = (search.nearest > 0 ? 2.1 * (search.nearest + 1) * 2.2 ** step : density * SPHERE * search.cutoff ** 3) || 0
     const kept = wanted > 0 ? Math.min(within, 1.25 * wanted) : within
     const rows = 16 * atoms * perAtom + 4 * (atoms > 48 ? 27 : 1) * atoms
-    // Each that is found may be moved past many of the list.
-    const reach = within * (1 + wanted / 8)
+    // Pairs that are looked at, and neighbours, each of which may be moved past many of the list.
+    const reach = Math.min(atoms, 16 * within + 27) + within * (1 + wanted / 8)
     const one = { rows, cells: 4 * CELL_WORDS, atoms: 36 * atoms, bytes: 4 * CELL_WORDS + rows + 36 * atoms + 20 * atoms * perAtom + atoms * (8 * wanted + 2 * EDGE_BYTES * kept), reach: atoms * reach }
     if (one.atoms > bindingBytes || reach > REACH_MAX || one.reach > FRAME_REACH_MAX) {
       end(at)
