@@ -1,5 +1,6 @@
 // Neighbours of periodic structures, step 2 of 2: writes the edges of each row from where the scanned counts say. Inputs as in neighbors-count.
-// offsets has one value per row. Of the window's edges: ends is [2, edges]: source and target; images is int32 [edges, 3]; geometry is float32: distance [edges], then vector [edges, 3], each rounded once from the exact value.
+// offsets has one value per row. Of the window's edges: ends is [2, edges], source and target; images is int32 [edges, 3]; geometry is float32, distance [edges], then vector
+// [edges, 3], each rounded once from the exact value.
 // Dispatch: one invocation per row of the window [first_row, first_row + window); 2-D beyond 65,535 workgroups.
 // import: neighbors
 

@@ -160,6 +160,15 @@ describe.each(found)('neighbours on %s are those of the CPU', (_name, one) => {
     }
   })
 
+  test('more wanted than there are, or than can be kept count of', async () => {
+    const crystals = crystalsOf(dense(5))
+    await expectNone({ ...RADIUS, maxNeighbors: 5000 }, crystals, one)
+    expect([...(await one.engine.neighbors({ ...RADIUS, maxNeighbors: 2 ** 32 - 1 }, crystals)).undone]).toEqual([0, 1, 2, 3, 4])
+    expect([...(await one.engine.neighbors({ ...RADIUS, cutoff: 0, nearest: 2 ** 32 - 1 }, crystals)).undone]).toEqual([0, 1, 2, 3, 4])
+    // Millions of neighbours of one atom: more than an invocation may go through.
+    expect([...(await one.engine.neighbors({ ...RADIUS, cutoff: 1000 }, crystals)).undone]).toEqual([0, 1, 2, 3, 4])
+  })
+
   test('an atom with more edges than a binding holds, and a cell with more atoms, are left to the CPU', async () => {
     await withEngine(one, { bindingBytes: 4096 }, async (engine) => {
       const small = dense(4)

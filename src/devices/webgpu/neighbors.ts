@@ -112,7 +112,7 @@ export async function findEdges(host: NeighborHost, search: NeighborSearch, crys
 
 interface Part {
   readonly items: Uint32Array
-  /** On the device, about. */
+  /** Of memory on the device, about. */
   readonly bytes: number
 }
 
@@ -121,12 +121,14 @@ function cut({ bindingBytes, frameBytes }: NeighborHost, search: NeighborSearch,
   const parts: Part[] = []
   const tooLarge: number[] = []
   const wanted = wantedOf(search)
+  const most = { rows: bindingBytes, cells: bindingBytes, atoms: bindingBytes, bytes: frameBytes, reach: FRAME_REACH_MAX }
+  const keys = ['rows', 'cells', 'atoms', 'bytes', 'reach'] as const
   let first = 0
-  let sum = { rows: 0, cells: 0, atoms: 0, bytes: 0, reach: 0 }
+  const sum = { rows: 0, cells: 0, atoms: 0, bytes: 0, reach: 0 }
   const end = (at: number): void => {
     if (at > first) parts.push({ items: items.subarray(first, at), bytes: sum.bytes })
     first = at
-    sum = { rows: 0, cells: 0, atoms: 0, bytes: 0, reach: 0 }
+    for (const key of keys) sum[key] = 0
   }
   items.forEach((item, at) => {
     const atoms = offsets[item + 1]! - offsets[item]!
@@ -138,17 +140,17 @@ function cut({ bindingBytes, frameBytes }: NeighborHost, search: NeighborSearch,
     const kept = wanted > 0 ? Math.min(within, 1.25 * wanted) : within
     const rows = 16 * atoms * perAtom + 4 * (atoms > 48 ? 27 : 1) * atoms
     // Pairs that are looked at, and neighbours, each of which may be moved past many of the list.
-    const reach = Math.min(atoms, 16 * within + 27) + within * (1 + wanted / 8)
-    const one = { rows, cells: 4 * CELL_WORDS, atoms: 36 * atoms, bytes: 4 * CELL_WORDS + rows + 36 * atoms + 20 * atoms * perAtom + atoms * (8 * wanted + 2 * EDGE_BYTES * kept), reach: atoms * reach }
-    if (one.atoms > bindingBytes || reach > REACH_MAX || one.reach > FRAME_REACH_MAX) {
+    const reach = Math.min(atoms, 16 * within + 27) + within * (1 + Math.min(wanted, within) / 8)
+    const bytes = 4 * CELL_WORDS + rows + atoms * (36 + 20 * perAtom + 8 * wanted + 2 * EDGE_BYTES * kept)
+    const one = { rows, cells: 4 * CELL_WORDS, atoms: 36 * atoms, bytes, reach: atoms * reach }
+    if (one.atoms > bindingBytes || 8 * wanted > bindingBytes || reach > REACH_MAX || one.reach > FRAME_REACH_MAX) {
       end(at)
       first = at + 1
       tooLarge.push(item)
       return
     }
-    const full = sum.rows + one.rows > bindingBytes || sum.cells + one.cells > bindingBytes || sum.atoms + one.atoms > bindingBytes || sum.bytes + one.bytes > frameBytes || sum.reach + one.reach > FRAME_REACH_MAX
-    if (full) end(at)
-    sum = { rows: sum.rows + one.rows, cells: sum.cells + one.cells, atoms: sum.atoms + one.atoms, bytes: sum.bytes + one.bytes, reach: sum.reach + one.reach }
+    if (keys.some((key) => sum[key] + one[key] > most[key])) end(at)
+    for (const key of keys) sum[key] += one[key]
   })
   end(items.length)
   return { parts, tooLarge }
