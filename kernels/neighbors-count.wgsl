@@ -4,6 +4,7 @@
 // cells has 32 words per structure: lattice vectors (9 int64), duals (9 float32), half widths (3 float32), its first atom.
 // atoms has 9 words per atom: position (3 int64), cells that it was wrapped by (3 int32).
 // limits has 4 words per atom: the largest key, and how many of the neighbours with that very key count, the first ones; such limits need one row per atom.
+// counts has one value per row.
 // Dispatch: one invocation per row of the window [first_row, first_row + window); 2-D beyond 65,535 workgroups.
 // import: neighbors
 
@@ -47,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     }
     count++;
   }
-  counts[at] = count;
+  counts[row] = count;
   if (coincident > 0u) {
     let fault = params.fault_offset + 2u * walk.cell;
     atomicAdd(&faults[fault], coincident);

@@ -1,5 +1,6 @@
 // Neighbours of periodic structures, step 2 of 2: writes the edges of each row from where the scanned counts say. Inputs as in neighbors-count.
-// ends is [2, edges]: source and target; images is int32 [edges, 3]; geometry is float32: distance [edges], then vector [edges, 3], each rounded once from the exact value.
+// offsets has one value per row. Of the window's edges: ends is [2, edges], source and target; images is int32 [edges, 3]; geometry is float32, distance [edges], then vector
+// [edges, 3], each rounded once from the exact value.
 // Dispatch: one invocation per row of the window [first_row, first_row + window); 2-D beyond 65,535 workgroups.
 // import: neighbors
 
@@ -9,8 +10,9 @@ struct Params {
   window: u32,
   first_row: u32,
   targets: u32,
-  // Edges of the window.
+  // Edges of the window, and of the rows before it.
   edges: u32,
+  first_edge: u32,
 }
 
 @group(0) @binding(0) var<storage, read> rows: array<u32>;
@@ -103,7 +105,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
   let source = cells[rows[4u * row] * CELL_WORDS + 30u] + rows[4u * row + 1u];
   var walk = walk_of(row, vec2u(limits[4u * source], limits[4u * source + 1u]));
   var ties = limits[4u * source + 2u];
-  var edge = offsets[at];
+  var edge = offsets[row] - params.first_edge;
   while (next_neighbor(&walk, params.targets)) {
     if (walk.at_limit) {
       if (ties == 0u) {
@@ -119,7 +121,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3u, @builtin(num_workgroups) grid: 
     images[3u * edge + 2u] = image.z;
     let d = walk.point;
     geometry[edge] = 0u;
-    if (!walk.is_self) {
+    // Of atoms in one place, which are faults, the root could not be found.
+    if (!walk.is_self && !walk.coincident) {
       geometry[edge] = root(square_of(d), vector_of(d));
     }
     let vector = params.edges + 3u * edge;

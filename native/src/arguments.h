@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string>
 #include <system_error>
 
@@ -92,6 +93,16 @@ inline void require_bytes(Napi::Env env, const Napi::Value& value, const char* n
 inline Bytes bytes_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   require_bytes(info.Env(), info[index], name);
   return Bytes(info[index]);
+}
+
+inline Bytes typed_argument(const Napi::CallbackInfo& info, size_t index, const char* name, napi_typedarray_type type, const char* type_name) {
+  if (!info[index].IsTypedArray() || info[index].As<Napi::TypedArray>().TypedArrayType() != type) throw_type(info.Env(), std::string(name) + " must be a " + type_name);
+  return Bytes(info[index]);
+}
+
+template <typename T>
+std::span<const T> span_of(const Bytes& bytes) {
+  return {reinterpret_cast<const T*>(bytes.data), bytes.size / sizeof(T)};
 }
 
 inline Napi::Value bytes_result(Napi::Env env, const void* data, size_t size) {

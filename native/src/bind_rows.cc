@@ -68,16 +68,6 @@ class BlobObject : public Napi::ObjectWrap<BlobObject> {
   std::shared_ptr<VerifiedBlob> blob_;
 };
 
-template <typename T>
-std::span<const T> span_of(const Bytes& bytes) {
-  return {reinterpret_cast<const T*>(bytes.data), bytes.size / sizeof(T)};
-}
-
-Bytes typed_argument(const Napi::CallbackInfo& info, size_t index, const char* name, napi_typedarray_type type, const char* type_name) {
-  if (!info[index].IsTypedArray() || info[index].As<Napi::TypedArray>().TypedArrayType() != type) throw_type(info.Env(), std::string(name) + " must be a " + type_name);
-  return Bytes(info[index]);
-}
-
 // What a table of rows is made from, the first arguments of both kinds.
 struct TableArguments {
   std::vector<std::shared_ptr<VerifiedBlob>> blobs;

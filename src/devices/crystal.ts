@@ -1,7 +1,7 @@
 import type { TypedArray } from '../core/dtype.js'
 import { dataOf, isRagged, shapeOf, type Rows } from '../core/rows.js'
-import { emptyTensor, type Tensor } from '../core/tensor.js'
-import type { NativeGraphMethod, NativeStructures } from '../native/addon.js'
+import { emptyTensor } from '../core/tensor.js'
+import type { NativeGraphMethod, NativeGraphs, NativeStructures } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import { CRYSTAL } from '../ops/crystal-fields.js'
@@ -14,7 +14,7 @@ export async function runCrystalStep(step: BatchStep, batch: Batch, threads: num
 }
 
 /** The first item whose fields disagree about how many atoms it has. */
-export function unevenItem({ reads }: BatchStep, { count, fields }: Batch): BatchResult['faults'][number] | undefined {
+function unevenItem({ reads }: BatchStep, { count, fields }: Batch): BatchResult['faults'][number] | undefined {
   const byAtom = reads.filter((name) => name !== CRYSTAL.lattice)
   for (let item = 0; item < count; item++) {
     const lengths = byAtom.map((name) => shapeOf(fields[name]!, item)[0]!)
@@ -24,20 +24,15 @@ export function unevenItem({ reads }: BatchStep, { count, fields }: Batch): Batc
 }
 
 /** Where each structure's atoms begin, from 0. */
-export function atomOffsets({ count, fields }: Batch): Float64Array {
+function atomOffsets({ count, fields }: Batch): Float64Array {
   const rows = fields[CRYSTAL.frac]!
   if (!isRagged(rows)) return Float64Array.from({ length: count + 1 }, (_, k) => k * rows.shape[1]!)
   const first = rows.offsets[0]!
   return first === 0 ? rows.offsets : rows.offsets.map((at) => at - first)
 }
 
-/** How many atoms each structure has, as the field `num_atoms`. */
-export function atomCounts(offsets: Float64Array): Tensor {
-  return { dtype: 'int32', shape: [offsets.length - 1], data: Int32Array.from({ length: offsets.length - 1 }, (_, k) => offsets[k + 1]! - offsets[k]!) }
-}
-
 /** The arrays of a batch in the form native code takes. */
-export function structuresOf(batch: Batch, offsets: Float64Array): NativeStructures {
+function structuresOf(batch: Batch, offsets: Float64Array): NativeStructures {
   return { offsets, frac: dataOf(batch.fields[CRYSTAL.frac]!) as Float64Array, lattices: dataOf(batch.fields[CRYSTAL.lattice]!) as Float64Array }
 }
 
@@ -61,24 +56,27 @@ function alike(rows: Rows): [Rows, TypedArray] {
   return [{ ...rows, offsets: rows.offsets.map((at) => at - first), data }, data]
 }
 
-async function crystalGraph({ params }: BatchStep, batch: Batch, threads: number): Promise<BatchResult> {
+async function crystalGraph(step: BatchStep, batch: Batch, threads: number): Promise<BatchResult> {
   const offsets = atomOffsets(batch)
   const numbers = dataOf(batch.fields[CRYSTAL.numbers]!) as Int32Array
-  const { oxidation, ...method } = params
+  const { oxidation, ...method } = step.params
   const states = typeof oxidation === 'string' ? { oxidation: dataOf(batch.fields[oxidation]!) as Float64Array } : {}
-  const graphs = await native().crystalGraph({ ...structuresOf(batch, offsets), numbers, ...states }, method as NativeGraphMethod, threads)
-  const edges = graphs.offsets
-  return {
-    fields: {
-      edge_source: { dtype: 'int32', tail: [], offsets: edges, data: graphs.source },
-      edge_target: { dtype: 'int32', tail: [], offsets: edges, data: graphs.target },
-      edge_image: { dtype: 'int16', tail: [3], offsets: edges, data: graphs.image },
-      edge_distance: { dtype: 'float32', tail: [], offsets: edges, data: graphs.distance },
-      edge_vector: { dtype: 'float32', tail: [3], offsets: edges, data: graphs.vector },
-      num_atoms: atomCounts(offsets),
-      ...(params.method === 'radius' && params.maxNeighbors !== 0 && { edges_cut: { dtype: 'int32', shape: [batch.count], data: graphs.cut } as Tensor }),
-      ...(graphs.weight !== undefined && { edge_weight: { dtype: 'float32', tail: [], offsets: edges, data: graphs.weight } }),
-    },
-    faults: graphs.faults,
+  const { faults, ...edges } = await native().crystalGraph({ ...structuresOf(batch, offsets), numbers, ...states }, method as NativeGraphMethod, threads)
+  return { fields: edgeFields(step, offsets, edges), faults }
+}
+
+/** Edges as the fields that the step writes; `atoms` says where each structure's atoms begin. */
+export function edgeFields({ writes }: BatchStep, atoms: Float64Array, { offsets, source, target, image, distance, vector, weight, cut }: Omit<NativeGraphs, 'faults'>): Record<string, Rows> {
+  const count = atoms.length - 1
+  const all: Record<string, Rows> = {
+    edge_source: { dtype: 'int32', tail: [], offsets, data: source },
+    edge_target: { dtype: 'int32', tail: [], offsets, data: target },
+    edge_image: { dtype: 'int16', tail: [3], offsets, data: image },
+    edge_distance: { dtype: 'float32', tail: [], offsets, data: distance },
+    edge_vector: { dtype: 'float32', tail: [3], offsets, data: vector },
+    num_atoms: { dtype: 'int32', shape: [count], data: Int32Array.from({ length: count }, (_, k) => atoms[k + 1]! - atoms[k]!) },
+    edges_cut: { dtype: 'int32', shape: [count], data: cut },
+    ...(weight !== undefined && { edge_weight: { dtype: 'float32', tail: [], offsets, data: weight } }),
   }
+  return Object.fromEntries(writes.map(({ field }) => [field, all[field]!]))
 }

@@ -4,12 +4,15 @@ import { elementCount } from '../core/tensor.js'
 import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import type { Program } from '../ops/program.js'
 import { createCpuDevice } from './cpu.js'
+import { edgeFields } from './crystal.js'
 import type { Device, DeviceIdentity, Fault, PreparedProgram, ProgramBatch } from './device.js'
-import type { Backend, BackendOptions } from './webgpu/backend.js'
+import type { Backend, BackendOptions, Preparation } from './webgpu/backend.js'
 import type { Verdicts } from './webgpu/canary.js'
 import { findAdapters, type AdapterFacts } from './webgpu/dawn.js'
 import { GpuError } from './webgpu/errors.js'
+import { chosen, crystalsOf, searchOf, withItems } from './webgpu/graph.js'
 import { LocalBackend } from './webgpu/local.js'
+import { neighborVariants, type FoundEdges, type NeighborSearch } from './webgpu/neighbors.js'
 import { RemoteBackend } from './webgpu/remote.js'
 
 /** Verdicts of the canary, kept from one process to the next. */
@@ -99,13 +102,15 @@ export class Webgpu implements WebgpuDevice {
   readonly #cpu: Device
   readonly #warned = new Set<string>()
   readonly #work = new Set<Promise<unknown>>()
+  /** By what they need compiled: whether the device does such searches. */
+  readonly #searches = new Map<string, Promise<boolean | undefined>>()
   #closed = false
   #programs = 0
 
-  constructor(backend: Backend, exact: boolean, verdicts: VerdictStore | undefined) {
+  constructor(backend: Backend, exact: boolean, verdicts: VerdictStore | undefined, cpu: Device = createCpuDevice()) {
     this.#backend = backend
     this.#verdicts = verdicts
-    this.#cpu = createCpuDevice()
+    this.#cpu = cpu
     this.adapter = backend.facts
     this.identity = { kind: 'webgpu', name: backend.facts.name, driver: backend.facts.driver }
     this.exact = exact
@@ -145,9 +150,36 @@ export class Webgpu implements WebgpuDevice {
     return { program, scratchBytes: 0, run }
   }
 
-  /** Batch steps run on the CPU; the bytes are the same. */
-  batch(step: BatchStep, batch: Batch): Promise<BatchResult> {
-    return this.#cpu.batch(step, batch)
+  /** Neighbour lists run on the device, other steps on the CPU; and there the items that the device cannot do, or finds a fault in. */
+  async batch(step: BatchStep, batch: Batch): Promise<BatchResult> {
+    this.#checkOpen()
+    return this.#track(this.#batch(step, batch))
+  }
+
+  async #batch(step: BatchStep, batch: Batch): Promise<BatchResult> {
+    const search = searchOf(step)
+    const crystals = search === undefined ? undefined : crystalsOf(batch)
+    if (search === undefined || crystals === undefined || batch.count === 0 || !await this.#does(search)) return this.#cpu.batch(step, batch)
+    let found: FoundEdges
+    try {
+      found = await this.#backend.neighbors(search, crystals)
+    } catch (error) {
+      this.#warn(error)
+      return this.#cpu.batch(step, batch)
+    }
+    const { edges, undone } = found
+    if (undone.length === 0) return { fields: edgeFields(step, crystals.offsets, edges), faults: [] }
+    if (undone.length === batch.count) return this.#cpu.batch(step, batch)
+    const rest = await this.#cpu.batch(step, chosen(batch, undone))
+    return { fields: edgeFields(step, crystals.offsets, withItems(edges, undone, rest)), faults: rest.faults.map(({ item, message }) => ({ item: undone[item]!, message })) }
+  }
+
+  async #does(search: NeighborSearch): Promise<boolean> {
+    const key = JSON.stringify(neighborVariants(search))
+    const asked = this.#searches.get(key)
+    // A device that was lost while it prepared may be asked again.
+    if (asked === undefined || (await asked === undefined && this.#searches.get(key) === asked)) this.#searches.set(key, this.#passes(() => this.#backend.prepareNeighbors(search)))
+    return await this.#searches.get(key) === true
   }
 
   /** Waits for what is under way: its arrays belong to the device until then. */
@@ -167,10 +199,14 @@ export class Webgpu implements WebgpuDevice {
     }
   }
 
-  /** Whether the device computes the program; undefined when it could not be found out now. */
-  async #usable(id: number, program: Program): Promise<boolean | undefined> {
+  #usable(id: number, program: Program): Promise<boolean | undefined> {
+    return this.#passes(() => this.#backend.prepare(id, plain(program)))
+  }
+
+  /** Whether the device does what it is prepared for; undefined when it could not be found out now. */
+  async #passes(prepare: () => Promise<Preparation>): Promise<boolean | undefined> {
     try {
-      const { failed, learned } = await this.#backend.prepare(id, plain(program))
+      const { failed, learned } = await prepare()
       if (Object.keys(learned).length > 0) await this.#verdicts?.write(learned)
       if (failed.length === 0) return true
       this.#say(failed.join(), `${this.identity.name} computes ${failed.join(', ')} otherwise than the reference; the CPU computes instead`)

@@ -94,9 +94,31 @@ export interface Addon {
   /** Niggli cells, in the orientation of the `crystals` source, and coordinates in them. What is written for an item with a fault means nothing. */
   niggli(structures: NativeStructures, out: { lattices: Float64Array; frac: Float64Array }, threads: number): Promise<{ item: number; message: string }[]>
   crystalGraph(structures: NativeStructures, method: NativeGraphMethod, threads: number): Promise<NativeGraphs>
+  /**
+   * What the neighbors kernels are given for the structures `items` of a batch: atoms offsets[i] … offsets[i + 1] with fractional coordinates `frac`, [atoms, 3], in
+   * the cell `lattice`, [structures, 3, 3], in Å. Everything within `cutoff` Å is looked at; with `nearest` > 0 instead a sphere that may hold so many neighbours, larger
+   * with each `step`. `split` divides the targets of an atom among several rows.
+   */
+  neighborTables(offsets: Float64Array, frac: Float64Array, lattice: Float64Array, items: Uint32Array, cutoff: number, nearest: number, step: number, split: boolean): Promise<NeighborTables>
 
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
+}
+
+/** Words as kernels/neighbors-*.wgsl read them; structures that were refused have no part in them. */
+export interface NeighborTables {
+  /** 4 words per row, then the lists of targets. */
+  readonly rows: Uint32Array
+  /** 32 words per structure. */
+  readonly cells: Uint32Array
+  /** 9 words per atom. */
+  readonly atoms: Uint32Array
+  /** 4 words per atom. */
+  readonly limits: Uint32Array
+  /** Where each structure's rows begin, and one more. */
+  readonly firstRow: Uint32Array
+  /** Items that only the CPU computes: what is wrong with them, or that their images could leave int16, is found out there. */
+  readonly refused: Uint32Array
 }
 
 export type RowSegment = { data: Uint8Array; stride: number } | { data: Uint8Array; offsets: Float64Array }

@@ -1,14 +1,25 @@
 import { writeFileSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { bytesOf, typedArray } from '../../src/core/tensor.js'
-import { digestOf, MINIATURES } from '../../src/devices/webgpu/canary.js'
+import { digestOf, edgeBytes, MINIATURES, SEARCHES } from '../../src/devices/webgpu/canary.js'
 import { GOLDEN } from '../../src/devices/webgpu/golden.js'
 import { native } from '../../src/native/load.js'
 import { interpret } from '../reference/interpret.js'
 import { runNative } from './compare.js'
+import { referenceEdges } from './neighbors.reference.js'
 
 const WRITE = process.env.TENSORCACHE_WRITE_GOLDEN === '1'
 const FILE = new URL('../../src/devices/webgpu/golden.ts', import.meta.url)
+
+function expectGolden(name: string, digest: string): void {
+  if (WRITE) {
+    const text = readFileSync(FILE, 'utf8').split('\n').filter((line) => !line.startsWith(`  '${name}'`))
+    text.splice(text.lastIndexOf('}'), 0, `  '${name}': '${digest}',`)
+    writeFileSync(FILE, text.join('\n'))
+  } else {
+    expect(digest, 'If this fails, kernels give other results than before, and every cache that holds such results disagrees. Raise the ops\' versions.').toBe(GOLDEN[name])
+  }
+}
 
 describe('the canary knows what is right', () => {
   test.each(Object.keys(MINIATURES))('%s: the reference and every instruction set give the golden bytes', async (name) => {
@@ -19,16 +30,20 @@ describe('the canary knows what is right', () => {
     // Outputs that were all zero would say nothing.
     for (const output of expected.outputs) expect(new Set(bytesOf(output)).size).toBeGreaterThan(1)
     const digest = digestOf(expected.outputs.map(bytesOf))
-    if (WRITE) {
-      const text = readFileSync(FILE, 'utf8').split('\n').filter((line) => !line.startsWith(`  '${name}'`))
-      text.splice(text.lastIndexOf('}'), 0, `  '${name}': '${digest}',`)
-      writeFileSync(FILE, text.join('\n'))
-    } else {
-      expect(digest, 'If this fails, kernels give other results than before, and every cache that holds such results disagrees. Raise the ops\' versions.').toBe(GOLDEN[name])
-    }
+    expectGolden(name, digest)
     for (const isa of native().isaAvailable()) {
       const { outputs } = await runNative(program, count, arrays, isa, 2, 0)
       expect(digestOf(outputs.map(bytesOf)), isa).toBe(digest)
     }
+  })
+
+  test.each(Object.keys(SEARCHES))('%s: the CPU finds the golden edges', (name) => {
+    const { searches, crystals } = SEARCHES[name]!()
+    const found = searches.map((search) => referenceEdges(search, crystals))
+    for (const { edges, faulty } of found) {
+      expect(faulty).toEqual([])
+      expect(edges.source.length).toBeGreaterThan(500)
+    }
+    expectGolden(name, digestOf(found.flatMap(({ edges }) => edgeBytes(edges))))
   })
 })

@@ -246,7 +246,7 @@ int main() {
     EXPECT(!options.weighted_cn || same(one.edges.weight, four.edges.weight, one.edges.size));
     EXPECT(one.faults.size() == 10 && four.faults.size() == 10);
     for (size_t k = 0; k < 10; k++) EXPECT(one.faults[k].item == 97 * k + 50 && four.faults[k].item == one.faults[k].item && one.faults[k].fault == Fault::Flat);
-    for (size_t k = 0; k < 1000; k++) EXPECT((one.offsets[k + 1] == one.offsets[k]) == (k % 97 == 50));
+    if (!options.weighted_cn) for (size_t k = 0; k < 1000; k++) EXPECT((one.offsets[k + 1] == one.offsets[k]) == (k % 97 == 50));
   }
   std::printf("%ld\n", checked);
 }

@@ -30,6 +30,13 @@ Key key_at(const Vector& at) {
 
 }  // namespace
 
+double radius_for_nearest(const ExactCell& cell, uint32_t nearest, size_t step) {
+  const double volume = std::abs(determinant(cell.lattice)) / static_cast<double>(cell.atoms());
+  const double radius = std::cbrt(volume * (nearest + 1.0) / 2) * std::pow(1.3, static_cast<double>(step));
+  if (!(radius <= kCutoffMax)) throw CrystalError(Fault::TooManyEdges, std::to_string(nearest) + " neighbours are not found within 1024 Å");
+  return radius;
+}
+
 NeighborFinder::NeighborFinder(const NeighborOptions& options) : options_(options) {
   if (options.nearest == 0 && !(options.cutoff > 0 && options.cutoff <= kCutoffMax)) throw std::invalid_argument("cutoff must be above 0 and at most 1024 Å");
 }
@@ -129,14 +136,10 @@ void NeighborFinder::append_all(Edges& edges) {
   edges.size = size;
 }
 
-// Radii in which the k nearest are looked for, each 1.3 times the one before; the first holds about twice as many atoms in the mean.
 NeighborFinder::Sphere& NeighborFinder::sphere_for_nearest(size_t step) {
   if (spheres_.size() <= step) spheres_.resize(step + 1);
   if (prepared_ <= step) {
-    const double volume = std::abs(determinant(cell_.lattice)) / static_cast<double>(cell_.atoms());
-    const double radius = std::cbrt(volume * (options_.nearest + 1.0) / 2) * std::pow(1.3, static_cast<double>(step));
-    if (!(radius <= kCutoffMax)) throw CrystalError(Fault::TooManyEdges, std::to_string(options_.nearest) + " neighbours are not found within 1024 Å");
-    prepare(spheres_[step], key_of_cutoff(radius));
+    prepare(spheres_[step], key_of_cutoff(radius_for_nearest(cell_, options_.nearest, step)));
     prepared_ = step + 1;
   }
   return spheres_[step];

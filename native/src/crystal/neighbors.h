@@ -29,6 +29,9 @@ struct NeighborOptions {
   uint64_t edges_max = uint64_t{1} << 31;
 };
 
+// Radii in which the k nearest are looked for, each 1.3 times the one before; the first holds about twice as many atoms in the mean. Throws CrystalError (TooManyEdges) beyond kCutoffMax.
+double radius_for_nearest(const ExactCell& cell, uint32_t nearest, size_t step);
+
 // Finds edges of one structure after another; keeps its memory.
 class NeighborFinder {
  public:

@@ -4,6 +4,7 @@ import type { Fault } from '../device.js'
 import type { Verdicts } from './canary.js'
 import type { AdapterFacts } from './dawn.js'
 import type { EngineOptions } from './engine.js'
+import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
 
 export interface BackendOptions extends EngineOptions {
   /** A part of the adapter's name; the best one when left out. */
@@ -27,6 +28,10 @@ export interface Backend {
   /** Compiles what the program needs and checks the device with it. `id` is how `run` names the program. */
   prepare(id: number, program: Program): Promise<Preparation>
   run(id: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]>
+  /** As `prepare`, for `neighbors`. */
+  prepareNeighbors(search: NeighborSearch): Promise<Preparation>
+  /** The edges are the caller's. */
+  neighbors(search: NeighborSearch, crystals: Crystals): Promise<FoundEdges>
   /** Forgets a program. */
   release(id: number): void
   close(): Promise<void>

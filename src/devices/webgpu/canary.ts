@@ -2,12 +2,14 @@ import { createHash } from 'node:crypto'
 import { DTYPES, type DType } from '../../core/dtype.js'
 import { sha256 } from '../../core/hash.js'
 import { Philox } from '../../core/philox.js'
-import { elementCount } from '../../core/tensor.js'
+import { bytesOf, elementCount } from '../../core/tensor.js'
 import type { NormalizeStep, Program, ProgramValue, Step } from '../../ops/program.js'
 import type { AdapterFacts } from './dawn.js'
+import type { Edges } from './edges.js'
 import type { Engine } from './engine.js'
 import type { Frame, FrameWork } from './frame.js'
 import { GOLDEN } from './golden.js'
+import type { Crystals, NeighborSearch } from './neighbors.js'
 import { kernel } from './wgsl.js'
 
 /**
@@ -68,10 +70,22 @@ export class Canary {
     if (name === ARITHMETIC) return this.#engine.withFrame(['canary'], arithmeticHolds)
     const miniature = GOLDEN_OF[name]
     if (miniature === undefined) return true
+    if (SEARCHES[miniature] !== undefined) return this.#finds(miniature)
     const { program, count, inputs } = MINIATURES[miniature]!()
     const outputs = program.outputs.map(({ value }) => new Uint8Array(count * bytesPerItem(program.values[value]!)))
     await this.#engine.run(program, { count, inputs, outputs })
     return digestOf(outputs) === GOLDEN[miniature]
+  }
+
+  async #finds(miniature: string): Promise<boolean> {
+    const { searches, crystals } = SEARCHES[miniature]!()
+    const found: Edges[] = []
+    for (const search of searches) {
+      const { edges, undone } = await this.#engine.neighbors(search, crystals)
+      if (undone.length > 0) return false
+      found.push(edges)
+    }
+    return digestOf(found.flatMap(edgeBytes)) === GOLDEN[miniature]
   }
 }
 
@@ -80,6 +94,10 @@ export function digestOf(outputs: readonly Uint8Array[]): string {
   const hash = createHash('sha256')
   for (const bytes of outputs) hash.update(bytes)
   return hash.digest('hex')
+}
+
+export function edgeBytes({ offsets, source, target, image, distance, vector, cut }: Edges): Uint8Array[] {
+  return [offsets, source, target, image, distance, vector, cut].map(bytesOf)
 }
 
 // --- arithmetic -----------------------------------------------------------------------------------------------------------------------
@@ -174,11 +192,20 @@ export const MINIATURES: Readonly<Record<string, () => Miniature>> = {
   'normalize-given': () => miniature('normalize-given', [normalization('float32', 2, 1500, { statistics: 'none', clip: true, affine: Float32Array.of(1.5, 2 ** -25, 0.3, -7, -9, 9, -2, 0, 3.1, 2 ** -130, -4, 5) })]),
 }
 
+/** By name: several searches in the same structures. */
+export const SEARCHES: Readonly<Record<string, () => { readonly searches: readonly NeighborSearch[]; readonly crystals: Crystals }>> = {
+  'neighbors-radius': () => ({ searches: [RADIUS, { ...RADIUS, selfLoops: true }], crystals: crystals('neighbors-radius') }),
+  'neighbors-nearest': () => ({ searches: [{ ...RADIUS, maxNeighbors: 12 }, { ...RADIUS, nearest: 5 }, { ...RADIUS, nearest: 12, keepTies: true }], crystals: crystals('neighbors-nearest') }),
+}
+
+const RADIUS: NeighborSearch = { cutoff: 5.64, maxNeighbors: 0, selfLoops: false, nearest: 0, keepTies: false }
+
 /** Which miniature stands for a kernel. */
 const GOLDEN_OF: Readonly<Record<string, string>> = {
   cast: 'cast', move: 'move', resample: 'resample', normalize: 'normalize-given', 'normalize-sums': 'normalize-float', 'normalize-deviations': 'normalize-float',
   'normalize-integers': 'normalize-integers', 'normalize-extrema': 'normalize-extrema', 'normalize-histogram': 'normalize-quantiles',
   'normalize-select': 'normalize-quantiles', 'normalize-next-key': 'normalize-quantiles',
+  'scan-blocks': 'neighbors-radius', 'scan-add': 'neighbors-radius', 'neighbors-count': 'neighbors-radius', 'neighbors-fill': 'neighbors-radius', 'neighbors-select': 'neighbors-nearest',
 }
 
 /** The kernels that have a miniature. */
@@ -213,6 +240,24 @@ function miniature(name: string, lines: readonly Line[]): Miniature {
     return bytes
   })
   return { program: { values, inputs: lines.map((_, k) => ({ field: `f${k}`, value: k })), outputs, steps }, count: ITEMS, inputs }
+}
+
+/** Cells of a few skewed ones; one whose prefix sums need two blocks; ties of symmetry; a cutoff that float32 cannot tell from a distance, and distances halfway between two float32. */
+function crystals(name: string): Crystals {
+  const random = generator(name)
+  const coordinates = (atoms: number): number[] => Array.from({ length: 3 * atoms }, () => (random.below(3 * 2 ** 20) - 2 ** 20) * 2 ** -20)
+  const skewed = (edge: number): number[] => Array.from({ length: 9 }, (_, k) => (k % 4 === 0 ? edge : 0) + (random.below(4096) - 2048) * 2 ** -10)
+  const cube = (edge: number): number[] => [edge, 0, 0, 0, edge, 0, 0, 0, edge]
+  const made = [
+    ...[1, 2, 3, 5, 7].map((atoms) => ({ lattice: skewed(6), frac: coordinates(atoms) })),
+    { lattice: cube(16), frac: coordinates(150) },
+    { lattice: cube(5.64), frac: [0, 0, 0, 0.5, 0.5, 0, 0.5, 0, 0.5, 0, 0.5, 0.5, 0.5, 0, 0, 0, 0.5, 0, 0, 0, 0.5, 0.5, 0.5, 0.5] },
+    ...[5.64 + 5e-10, 5.64 + 3e-9].map((edge) => ({ lattice: cube(edge), frac: [0, 0, 0] })),
+    ...[16777217, 16777219, 25165825].map((bits) => ({ lattice: cube(8), frac: [0, 0, 0, bits * 2 ** -26, 0, 0] })),
+  ]
+  const offsets = new Float64Array(made.length + 1)
+  made.forEach(({ frac }, k) => { offsets[k + 1] = offsets[k]! + frac.length / 3 })
+  return { offsets, frac: Float64Array.from(made.flatMap(({ frac }) => frac)), lattice: Float64Array.from(made.flatMap(({ lattice }) => lattice)) }
 }
 
 function normalization(dtype: DType, groups: number, members: number, options: Partial<NormalizeStep>): Line {

@@ -6,6 +6,7 @@ import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
 import { Frame, type FrameWork } from './frame.js'
 import { Gate } from './gate.js'
+import { findEdges, neighborVariants, type Crystals, type FoundEdges, type NeighborSearch } from './neighbors.js'
 import { Session, type SessionOptions, type Variant } from './session.js'
 import { encodeStep, judges, variantsOf, type Work } from './steps.js'
 
@@ -57,7 +58,7 @@ export class Engine {
       await compile(session, program)
       const perItem = program.values.map(({ dtype, shape }) => elementCount(shape)! * DTYPES[dtype].size)
       const itemBytes = Math.max(1, perItem.reduce((a, b) => a + b, 0))
-      const bindingBytes = Math.floor(Math.min(this.#options.bindingBytes, session.device.limits.maxStorageBufferBindingSize, BINDING_BYTES_MAX) / 256) * 256
+      const bindingBytes = this.#bindingBytes(session)
       const fitting = Math.min(Math.floor(this.#options.frameBytes / itemBytes), Math.floor(bindingBytes / Math.max(1, ...perItem)))
       let items = Math.max(1, Math.min(fitting, ITEMS_MAX, count))
       const faults: Fault[] = []
@@ -87,6 +88,19 @@ export class Engine {
         start = 0
       }
       return faults.sort((a, b) => a.item - b.item)
+    })
+  }
+
+  /** Compiles what the search needs. */
+  async prepareNeighbors(search: NeighborSearch): Promise<void> {
+    await this.#withSession((session) => compileAll(session, neighborVariants(search)))
+  }
+
+  async neighbors(search: NeighborSearch, crystals: Crystals): Promise<FoundEdges> {
+    return this.#withSession(async (session) => {
+      await compileAll(session, neighborVariants(search))
+      const { frameBytes } = this.#options
+      return findEdges({ session, bindingBytes: this.#bindingBytes(session), frameBytes, admit: (bytes, work) => this.#gate.run(bytes, work) }, search, crystals)
     })
   }
 
@@ -130,6 +144,10 @@ export class Engine {
   /** True while the device works: a process that tears it down then is aborted by Dawn. */
   get busy(): boolean {
     return this.#work.size > 0
+  }
+
+  #bindingBytes({ device: { limits } }: Session): number {
+    return Math.floor(Math.min(this.#options.bindingBytes, limits.maxStorageBufferBindingSize, BINDING_BYTES_MAX) / 256) * 256
   }
 
   async #withSession<T>(work: (session: Session) => Promise<T>): Promise<T> {
@@ -188,7 +206,10 @@ const BINDING_BYTES_MAX = 2 ** 31 - 256
 const ITEMS_MAX = 65_536
 
 async function compile(session: Session, program: Program): Promise<void> {
-  const variants: Variant[] = program.steps.flatMap((step) => variantsOf(step, program))
+  await compileAll(session, program.steps.flatMap((step) => variantsOf(step, program)))
+}
+
+async function compileAll(session: Session, variants: readonly Variant[]): Promise<void> {
   await Promise.all(variants.map((variant) => session.compile(variant)))
 }
 

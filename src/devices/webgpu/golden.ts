@@ -11,4 +11,6 @@ export const GOLDEN: Readonly<Record<string, string>> = {
   'normalize-extrema': '290245516fdf15eb9f36fd6892bdbcf188fa2c08f15f5a7bcbf8b181976cc2d1',
   'normalize-quantiles': '72df38c5ca8a1df31a4446d70406bcd0f8936c9005fd6cd27d1a914edab0e109',
   'normalize-given': 'fe9cb2e10a856061398374dd068f10f872ffbb8f41290c251e638979eb3a5fcd',
+  'neighbors-radius': 'bcfc1dd204f7fc43262db3d24de94b0c23c9ab6733baa5fbcb40db419b7394fe',
+  'neighbors-nearest': '80016a34ec9792aef5a155ceac91dec5f725aef511747b543ec6404b0eee9e9d',
 }

@@ -13,6 +13,8 @@ import { Canary } from './canary.js'
 import { chooseAdapter, type AdapterFacts } from './dawn.js'
 import { Engine } from './engine.js'
 import { GpuError } from './errors.js'
+import { neighborVariants, type Crystals, type FoundEdges, type NeighborSearch } from './neighbors.js'
+import type { Variant } from './session.js'
 import { variantsOf } from './steps.js'
 
 /** The GPU on this thread. */
@@ -50,8 +52,7 @@ export class LocalBackend implements Backend {
   }
 
   async prepare(id: number, program: Program): Promise<Preparation> {
-    const kernels = program.steps.flatMap((step) => variantsOf(step, program).map(({ kernel }) => kernel))
-    const checked = await this.#canary?.check(kernels) ?? { failed: [], learned: {} }
+    const checked = await this.#check(program.steps.flatMap((step) => variantsOf(step, program)))
     if (checked.failed.length === 0) {
       await this.engine.prepare(program)
       this.#programs.set(id, program)
@@ -65,6 +66,16 @@ export class LocalBackend implements Backend {
     return this.engine.run(program, { count, inputs: inputs.map(bytesOf), outputs: outputs.map(bytesOf) })
   }
 
+  async prepareNeighbors(search: NeighborSearch): Promise<Preparation> {
+    const checked = await this.#check(neighborVariants(search))
+    if (checked.failed.length === 0) await this.engine.prepareNeighbors(search)
+    return checked
+  }
+
+  neighbors(search: NeighborSearch, crystals: Crystals): Promise<FoundEdges> {
+    return this.engine.neighbors(search, crystals)
+  }
+
   release(id: number): void {
     this.#programs.delete(id)
   }
@@ -72,6 +83,10 @@ export class LocalBackend implements Backend {
   async close(): Promise<void> {
     await this.engine.close()
     process.off('exit', this.#leave)
+  }
+
+  async #check(variants: readonly Variant[]): Promise<Preparation> {
+    return await this.#canary?.check(variants.map(({ kernel }) => kernel)) ?? { failed: [], learned: {} }
   }
 
   /** Nothing can be awaited any more: while a map is pending, tearing down the thread would abort the process or crash it. */

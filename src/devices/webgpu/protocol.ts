@@ -3,6 +3,7 @@ import type { Fault } from '../device.js'
 import type { BackendOptions, Preparation } from './backend.js'
 import type { AdapterFacts } from './dawn.js'
 import type { GpuError } from './errors.js'
+import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
 
 /** What the thread that holds the device is started with. */
 export interface ThreadData {
@@ -20,13 +21,15 @@ export interface Lent {
 export type Request =
   | { readonly id: number; readonly kind: 'prepare'; readonly program: number; readonly steps: Program }
   | { readonly id: number; readonly kind: 'run'; readonly program: number; readonly count: number; readonly inputs: readonly Lent[]; readonly outputs: readonly Lent[] }
+  | { readonly id: number; readonly kind: 'prepare-neighbors'; readonly search: NeighborSearch }
+  | { readonly id: number; readonly kind: 'neighbors'; readonly search: NeighborSearch; readonly crystals: { readonly [part in keyof Crystals]: Lent } }
   | { readonly id: number; readonly kind: 'release'; readonly program: number }
   | { readonly id: number; readonly kind: 'close' }
 
 export type Reply =
   | { readonly kind: 'open'; readonly facts: AdapterFacts }
   | { readonly kind: 'refused'; readonly message: string }
-  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | undefined }
+  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | FoundEdges | undefined }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: GpuError['reason']; readonly message: string }
   /** The thread ends; nothing was asked of it. */
   | { readonly kind: 'ending'; readonly message: string }

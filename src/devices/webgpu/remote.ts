@@ -10,6 +10,7 @@ import type { Fault } from '../device.js'
 import type { Backend, BackendOptions, Preparation } from './backend.js'
 import type { AdapterFacts } from './dawn.js'
 import { GpuError } from './errors.js'
+import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
 import type { Lent, Reply, Request, ThreadData } from './protocol.js'
 
 /** How long an exiting process waits for its devices to come to rest; after that it ends without tearing anything down. */
@@ -90,6 +91,15 @@ export class RemoteBackend implements Backend {
   run(program: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]> {
     const request = (id: number): Request => ({ id, kind: 'run', program, count, inputs: inputs.map(lend), outputs: outputs.map(lend) })
     return this.#ask(request, [...inputs, ...outputs]) as Promise<readonly Fault[]>
+  }
+
+  prepareNeighbors(search: NeighborSearch): Promise<Preparation> {
+    return this.#ask((id) => ({ id, kind: 'prepare-neighbors', search }), []) as Promise<Preparation>
+  }
+
+  neighbors(search: NeighborSearch, { offsets, frac, lattice }: Crystals): Promise<FoundEdges> {
+    const request = (id: number): Request => ({ id, kind: 'neighbors', search, crystals: { offsets: lend(offsets), frac: lend(frac), lattice: lend(lattice) } })
+    return this.#ask(request, [offsets, frac, lattice]) as Promise<FoundEdges>
   }
 
   release(program: number): void {

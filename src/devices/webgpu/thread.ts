@@ -10,7 +10,9 @@ import type { Lent, Reply, Request, ThreadData } from './protocol.js'
  */
 const { options, gone: flag } = workerData as ThreadData
 const port = parentPort!
-const reply = (message: Reply): void => port.postMessage(message)
+const reply = (message: Reply, moved: ArrayBuffer[] = []): void => port.postMessage(message, moved)
+
+type Result = Extract<Reply, { kind: 'done' }>['result']
 
 let backend: LocalBackend | undefined
 
@@ -36,22 +38,38 @@ port.on('message', (request: Request) => {
 
 async function answer(request: Exclude<Request, { kind: 'close' }>): Promise<void> {
   try {
-    reply({ kind: 'done', id: request.id, result: await act(request) })
+    const result = await act(request)
+    reply({ kind: 'done', id: request.id, result }, buffersOf(result))
   } catch (error) {
     reply({ kind: 'failed', id: request.id, reason: error instanceof GpuError ? error.reason : 'failed', message: (error as Error).message })
   }
 }
 
-async function act(request: Exclude<Request, { kind: 'close' }>): Promise<Extract<Reply, { kind: 'done' }>['result']> {
+async function act(request: Exclude<Request, { kind: 'close' }>): Promise<Result> {
   switch (request.kind) {
     case 'prepare': return backend!.prepare(request.program, request.steps)
     case 'run': return backend!.run(request.program, request.count, request.inputs.map(borrow), request.outputs.map(borrow))
+    case 'prepare-neighbors': return backend!.prepareNeighbors(request.search)
+    case 'neighbors': {
+      const { offsets, frac, lattice } = request.crystals
+      return backend!.neighbors(request.search, { offsets: borrowDoubles(offsets), frac: borrowDoubles(frac), lattice: borrowDoubles(lattice) })
+    }
     case 'release': return backend!.release(request.program) as undefined
   }
 }
 
 function borrow({ address, bytes }: Lent): Uint8Array {
   return new Uint8Array(native().borrowMemory(address, bytes))
+}
+
+function borrowDoubles({ address, bytes }: Lent): Float64Array {
+  return new Float64Array(native().borrowMemory(address, bytes))
+}
+
+/** What is sent and not copied: nobody needs it here any more. */
+function buffersOf(result: Result): ArrayBuffer[] {
+  if (result === undefined || !('edges' in result)) return []
+  return [...new Set(Object.values(result.edges).map(({ buffer }) => buffer as ArrayBuffer))]
 }
 
 async function end(): Promise<void> {
