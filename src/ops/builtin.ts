@@ -3,8 +3,9 @@ import { cropOp } from './crop.js'
 import { normalizeOp } from './normalize.js'
 import type { OpDefinition } from './op.js'
 import { padOp } from './pad.js'
+import { primitiveOp } from './primitive.js'
 import { resampleOp } from './resample.js'
 import { renameOp, selectOp } from './select.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, normalizeOp, padOp, renameOp, resampleOp, selectOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, normalizeOp, padOp, primitiveOp, renameOp, resampleOp, selectOp]
