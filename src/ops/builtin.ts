@@ -5,8 +5,9 @@ import { niggliOp } from './niggli.js'
 import { normalizeOp } from './normalize.js'
 import type { OpDefinition } from './op.js'
 import { padOp } from './pad.js'
+import { primitiveOp } from './primitive.js'
 import { resampleOp } from './resample.js'
 import { renameOp, selectOp } from './select.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, niggliOp, normalizeOp, padOp, renameOp, resampleOp, selectOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, niggliOp, normalizeOp, padOp, primitiveOp, renameOp, resampleOp, selectOp]
