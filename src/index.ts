@@ -18,6 +18,7 @@ export { recipe, parseRecipe, type Recipe, type RecipeData } from './ops/recipe.
 export { cast, type CastOptions } from './ops/cast.js'
 export { crop, type CropOptions } from './ops/crop.js'
 export { crystalGraph, type CrystalGraphOptions } from './ops/crystal-graph.js'
+export { latticeParameters, type LatticeParametersOptions } from './ops/lattice-parameters.js'
 export { niggli } from './ops/niggli.js'
 export { normalize, type NormalizeOptions } from './ops/normalize.js'
 export { pad, type PadOptions } from './ops/pad.js'

@@ -1,6 +1,7 @@
 import { castOp } from './cast.js'
 import { cropOp } from './crop.js'
 import { crystalGraphOp } from './crystal-graph.js'
+import { latticeParametersOp } from './lattice-parameters.js'
 import { niggliOp } from './niggli.js'
 import { normalizeOp } from './normalize.js'
 import type { OpDefinition } from './op.js'
@@ -9,4 +10,4 @@ import { resampleOp } from './resample.js'
 import { renameOp, selectOp } from './select.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, niggliOp, normalizeOp, padOp, renameOp, resampleOp, selectOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, padOp, renameOp, resampleOp, selectOp]
