@@ -1,6 +1,7 @@
 export { openCache, type Cache, type DatasetOptions } from './open-cache.js'
 export type { CacheOptions } from './cache/options.js'
 export type { Dataset } from './dataset/dataset.js'
+export { fromDataset, type FromDatasetOptions } from './dataset/from-dataset.js'
 export type { Batch, BatchOptions } from './dataset/batches.js'
 export type { CollateFunction, Item } from './dataset/collate.js'
 export type { BuildReport, Progress } from './dataset/build.js'

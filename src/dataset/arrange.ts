@@ -24,7 +24,8 @@ const STEP_ITEMS = 1024
 
 /**
  * Runs the ops of dataset scope: each turns the sequence of items into another, lazily. An item that comes out of one is identified by everything that
- * went in: H( frame({ dataset_op: place }) ‖ H(identities of all source items) ‖ its index as u64 ), since any source item may have decided what it is.
+ * went in: H( frame({ dataset_op: place, fields: those it was given }) ‖ H(identities of all source items) ‖ its index as u64 ), since any source item may have decided
+ * what it is, and an op may do one thing with a field of one shape and another with one whose extents may differ, even where they do not.
  */
 export async function arrange(source: Source, recipe: Recipe, device: DeviceSource, signal: AbortSignal | undefined): Promise<Arranged> {
   const all = segments(recipe)
@@ -41,8 +42,9 @@ export async function arrange(source: Source, recipe: Recipe, device: DeviceSour
     pending = []
     sequence = await segment.op.definition.arrange(sequence, segment.op.params, { seed: recipe.seed ?? 0n, signal })
   }
-  const base = await identifyAll(source, inputFields(recipe, source.fields), signal)
-  const prefix = frame({ dataset_op: all[last]!.first })
+  const inputs = inputFields(recipe, source.fields)
+  const base = await identifyAll(source, inputs, signal)
+  const prefix = frame({ dataset_op: all[last]!.first, fields: Object.fromEntries(inputs.map((name) => [name, source.fields[name]!])) })
   const identities = new Uint8Array(sequence.length * HASH_BYTES)
   const index = Buffer.alloc(8)
   for (let i = 0; i < sequence.length; i++) {
@@ -104,7 +106,7 @@ function row(fields: Readonly<Record<string, Rows>>): Record<string, Tensor> {
 
 function sourceOf(sequence: ItemSequence, base: Source): Source {
   return {
-    reader: base.reader, constants: base.constants, description: base.description, selection: base.selection, files: base.files, skipped: base.skipped ?? [],
+    reader: base.reader, constants: base.constants, description: base.description, selection: base.selection, files: base.files, digest: base.digest, skipped: base.skipped ?? [],
     length: sequence.length,
     fields: Object.fromEntries(Object.entries(sequence.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape }])),
     id: (index) => sequence.id(index),
