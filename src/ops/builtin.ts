@@ -8,6 +8,7 @@ import type { OpDefinition } from './op.js'
 import { padOp } from './pad.js'
 import { resampleOp } from './resample.js'
 import { renameOp, selectOp } from './select.js'
+import { standardScalerOp } from './standard-scaler.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, padOp, renameOp, resampleOp, selectOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, padOp, renameOp, resampleOp, selectOp, standardScalerOp]
