@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, statSync } from 'node:fs'
+import { chmodSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -145,9 +145,7 @@ describe('standardScaler', () => {
       const [train, held] = [await own.dataset(await items(scalar([1, 2, 3, 4])), none), await own.dataset(await items(scalar(val)), none)]
       const made = await own.dataset(fromDataset(train), recipe([standardScaler()]))
       const applied = await own.dataset(fromDataset(held), recipe([(await scalerOf(made)).op('x')]))
-      const found = { scaler: made, val: applied }
-      expect(Array.from({ length: val.length }, (_, k) => k).length).toBe(applied.length)
-      return found
+      return { scaler: made, val: applied }
     }
     const dir = join(tempDir(), 'cache')
     const [one, two] = [await build(dir, [10, 20]), await build(dir, [-5, 7, 100])]
@@ -206,7 +204,6 @@ describe('standardScaler', () => {
     const first = await open()
     const before = await scalerOf(first.made)
     await first.own.close()
-    const { chmodSync, readFileSync, writeFileSync } = await import('node:fs')
     let damaged = 0
     for (const folder of readdirSync(join(dir, 'blobs'))) for (const name of readdirSync(join(dir, 'blobs', folder))) {
       const path = join(dir, 'blobs', folder, name)
@@ -233,10 +230,9 @@ describe('a scaler', () => {
   }))
 
   test('transforms and comes back: items, batches, concatenations, arrays', async () => {
-    const { transform, inverse, mean, std } = await (async () => {
-      const made = await scaler(given)
-      return { transform: made.transform.bind(made), inverse: made.inverse.bind(made), mean: made.mean, std: made.std }
-    })()
+    const fit = await scaler(given)
+    const [transform, inverse] = [fit.transform.bind(fit), fit.inverse.bind(fit)]
+    const { mean, std } = fit
     const expected = (x: number, field: string, k: number): number => (x - mean[field]!.data[k]!) / std[field]!.data[k]!
     const v = given[7]!.fields.v as Tensor<'float64'>
     const made = transform('v', v)
