@@ -157,7 +157,7 @@ describe('the recipe', () => {
   const fields = { numbers: { dtype: 'int32', shape: [null] }, frac_coords: { dtype: 'float64', shape: [null, 3] }, lattice: { dtype: 'float64', shape: [3, 3] }, heat: { dtype: 'float32', shape: [] } } as const
   test('is checked before anything is read', () => {
     expect(checkRecipe(recipe([primitive()]), { ...fields, numbers: { dtype: 'int32', shape: [4] } })).toEqual(fields)
-    expect(() => checkRecipe(recipe([primitive()]), { ...fields, lattice: { dtype: 'float32', shape: [3, 3] } })).toThrow(/lattice float64 \[3, 3\], not float32 \[3, 3\]/)
+    expect(() => checkRecipe(recipe([primitive()]), { ...fields, lattice: { dtype: 'float32', shape: [3, 3] } })).toThrow(/lattice float64 \[3, 3\], found float32 \[3, 3\]/)
     expect(() => checkRecipe(recipe([primitive()]), { numbers: fields.numbers })).toThrow(/no field "frac_coords"/)
     expect(primitive()).toMatchObject({ name: 'primitive', version: 1, params: { symprec: 0.01 } })
     for (const given of [{ symprec: 0 }, { symprec: NaN }, { symprec: '0.1' }, { symPrec: 0.1 }]) expect(() => primitive(given as object)).toThrow(TypeError)
