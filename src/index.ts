@@ -1,5 +1,6 @@
 export { openCache, type Cache, type DatasetOptions } from './open-cache.js'
 export type { CacheOptions } from './cache/options.js'
+export { keyOf, type KeyOptions } from './cache/key-of.js'
 export type { Dataset } from './dataset/dataset.js'
 export type { Batch, BatchOptions } from './dataset/batches.js'
 export type { CollateFunction, Item } from './dataset/collate.js'
