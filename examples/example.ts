@@ -1,4 +1,4 @@
-import type { Recipe, Source } from 'tensorcache'
+import type { BatchOptions, Dataset, Recipe, Source } from 'tensorcache'
 
 /** What `npm start` runs of an example. */
 export interface Example {
@@ -7,4 +7,8 @@ export interface Example {
   readonly about: string
   readonly recipe: Recipe
   source(): Promise<Source>
+  /** How its items become batches; default: stacked. */
+  readonly batches?: Partial<BatchOptions>
+  /** What a person wants to see of the result. */
+  look?(dataset: Dataset): Promise<string>
 }

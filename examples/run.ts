@@ -3,26 +3,28 @@
 import { rmSync } from 'node:fs'
 import { MissingDependencyError, openCache, webgpuAdapters, type DatasetOptions } from 'tensorcache'
 import type { Example } from './example.js'
+import { neighbors, structures } from './crystals/crystals.js'
 import { patterns } from './patterns/patterns.js'
 
-const examples: readonly Example[] = [patterns]
+const examples: readonly Example[] = [patterns, structures, neighbors]
 const root = '.tensorcache/examples'
 const HOW = 'apt install mesa-vulkan-drivers (Mesa 24 or newer) brings one that needs no GPU'
 
-interface Visit { readonly items: number; readonly computed: number; readonly seconds: number; readonly device: string; readonly digest: string }
+interface Visit { readonly items: number; readonly computed: number; readonly seconds: number; readonly device: string; readonly digest: string; readonly look: string }
 
 async function visit(example: Example, dir: string, device: DatasetOptions['device'] = 'auto'): Promise<Visit> {
   const began = performance.now()
   const cache = await openCache({ dir, minFree: 0 })
   const source = await example.source()
   const dataset = await cache.dataset(source, example.recipe, { name: example.name, namespace: 'examples', device })
-  for await (const batch of dataset.batches({ size: 32, shuffle: true, seed: 7 })) {
+  for await (const batch of dataset.batches({ size: 32, shuffle: true, seed: 7, ...example.batches })) {
     if (batch.ids.length === 0) throw new Error('an empty batch')
     break
   }
   const seconds = (performance.now() - began) / 1000
   const made = dataset.provenance.device
-  const result = { items: dataset.length, computed: dataset.report.computed, seconds, device: made === null ? '' : `${made.kind} (${made.name})`, digest: dataset.digest }
+  const look = await example.look?.(dataset) ?? ''
+  const result = { items: dataset.length, computed: dataset.report.computed, seconds, device: made === null ? '' : `${made.kind} (${made.name})`, digest: dataset.digest, look }
   source.close()
   await cache.close()
   return result
@@ -66,7 +68,7 @@ for (const [i, example] of examples.entries()) {
 }
 console.log('\nEach example is built into an empty cache (cold), then opened again (warm), up to its first shuffled batch.\n')
 print(rows)
-for (const example of examples) console.log(`\n${example.name}: ${example.about}`)
+examples.forEach((example, i) => console.log(`\n${example.name}: ${example.about}.${made[i]!.look === '' ? '' : `\n  ${made[i]!.look}`}`))
 console.log(names.length === 0 ? `\n${note}` : `\nThe same bytes on every device: ${agreement.join('; ')}.`)
 console.log(`\nThe cache stays in ${root}/cache. Look inside: node dist/cli/main.js ls --cache-dir ${root}/cache`)
 

@@ -137,11 +137,12 @@ std::variant<NeighborOptions, CrystalNNOptions> method_argument(const Napi::Valu
 template <typename Array, typename T>
 Napi::Value column_value(Napi::Env env, Column<T>& column, size_t count) {
   if (count == 0) return Array::New(env, 0);
-  T* memory = column.release().release();
+  const auto [memory, bytes] = column.release();
   napi_value buffer;
-  const napi_status status = napi_create_external_arraybuffer(env, memory, count * sizeof(T), [](napi_env, void* data, void*) { delete[] static_cast<T*>(data); }, nullptr, &buffer);
+  const napi_status status = napi_create_external_arraybuffer(
+      env, memory, count * sizeof(T), [](napi_env, void* data, void* hint) { pool_give(data, reinterpret_cast<size_t>(hint)); }, reinterpret_cast<void*>(bytes), &buffer);
   if (status != napi_ok) {
-    delete[] memory;
+    pool_give(memory, bytes);
     throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no buffer of " + std::to_string(count * sizeof(T)) + " bytes"});
   }
   return Array::New(env, count, Napi::ArrayBuffer(env, buffer), 0);

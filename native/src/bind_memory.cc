@@ -7,77 +7,24 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <unordered_map>
-#include <vector>
 
 #include "arguments.h"
+#include "memory/pool.h"
 
 namespace tc {
 namespace {
-
-// Memory of buffers that were collected, kept for the next of the same size: fresh pages cost more to be faulted in and zeroed than a batch costs to be
-// copied. One pool for the process; its memory belongs to nobody while it lies here.
-class Pool {
- public:
-  void* take(size_t bytes) {
-    {
-      const std::lock_guard lock(mutex_);
-      const auto found = free_.find(bytes);
-      if (found != free_.end() && !found->second.empty()) {
-        void* memory = found->second.back();
-        found->second.pop_back();
-        kept_ -= bytes;
-        return memory;
-      }
-    }
-    const size_t alignment = bytes >= kLargeMin ? kLargePage : kAlignment;
-    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    void* memory = std::aligned_alloc(alignment, rounded);
-#ifdef MADV_HUGEPAGE
-    if (memory != nullptr && bytes >= kLargeMin) madvise(memory, rounded, MADV_HUGEPAGE);
-#endif
-    return memory;
-  }
-
-  void give(void* memory, size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    if (kept_ + bytes > kKeptMax) {
-      std::free(memory);
-      return;
-    }
-    free_[bytes].push_back(memory);
-    kept_ += bytes;
-  }
-
- private:
-  static constexpr size_t kAlignment = 4096;
-  // Large pages are faulted in 512 times as fast; below this they would mostly be waste.
-  static constexpr size_t kLargePage = size_t{2} << 20;
-  static constexpr size_t kLargeMin = 4 * kLargePage;
-  // A few dozen batches of a few megabytes: what the garbage collector lets pile up.
-  static constexpr size_t kKeptMax = size_t{256} << 20;
-  std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<void*>> free_;
-  size_t kept_ = 0;
-};
-
-// Never destroyed: buffers may be finalised after static destructors have run.
-Pool& pool() {
-  static Pool* const instance = new Pool;
-  return *instance;
-}
 
 Napi::Value pooled_buffer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const size_t bytes = integer_argument(info, 0, "bytes");
   if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
-  void* memory = pool().take(bytes);
+  void* memory = pool_take(bytes);
   if (memory == nullptr) throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no memory for " + std::to_string(bytes) + " bytes"});
   napi_value buffer;
   const napi_status status = napi_create_external_arraybuffer(
-      env, memory, bytes, [](napi_env, void* data, void* hint) { pool().give(data, reinterpret_cast<size_t>(hint)); }, reinterpret_cast<void*>(bytes), &buffer);
+      env, memory, bytes, [](napi_env, void* data, void* hint) { pool_give(data, reinterpret_cast<size_t>(hint)); }, reinterpret_cast<void*>(bytes), &buffer);
   if (status != napi_ok) {
-    pool().give(memory, bytes);
+    pool_give(memory, bytes);
     throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no buffer of " + std::to_string(bytes) + " bytes"});
   }
   return Napi::Value(env, buffer);

@@ -16,7 +16,7 @@ import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
 import { Executor, slicePiece, type Cut } from './execute.js'
 import { completeManifest, requestKeyOf, statKey } from './find.js'
-import { digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
+import { contiguous, digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
 
@@ -73,6 +73,8 @@ const CHUNK_BYTES = 8 * 2 ** 20
 const SHARD_ROWS = 65_536
 /** Items handled in one go on the event loop: a look-up and what follows cost a few microseconds each. */
 const STEP_ROWS = 512
+/** Items that are read in vain rather than asking the source once more. */
+const GAP_ROWS = 16
 
 /** Finds the dataset that the source and the recipe ask for, computing what is missing. The only place that sees all stages. */
 export async function build(request: BuildRequest): Promise<{ manifest: Manifest; report: BuildReport }> {
@@ -86,6 +88,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
   if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 } }
+  store.expectWrites()
   const arranged = await arrange(source, recipe, device, signal)
   return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
 }
@@ -108,6 +111,8 @@ class Build {
   readonly #owner: string
 
   readonly #identities: Uint8Array
+  /** By item: 1 when its identity and its key are known. */
+  readonly #identified: Uint8Array
   readonly #keys: Uint8Array
   readonly #digests: Uint8Array
   readonly #blobOf: Uint32Array
@@ -120,8 +125,6 @@ class Build {
   #computed = 0
   #bytes = 0
 
-  /** Identities were known before any item was read. */
-  readonly #known: boolean
   readonly #rangeRows: number
   /** Of an item, about. */
   readonly #outBytes: number
@@ -138,9 +141,9 @@ class Build {
     this.#inputs = source === request.source ? inputFields(request.recipe, source.fields) : Object.keys(source.fields)
     this.#executor = new Executor(segments, request.device)
     this.#owner = request.store.newOwner()
-    this.#known = identities !== undefined
     const items = source.length
     this.#identities = identities ?? new Uint8Array(items * HASH_BYTES)
+    this.#identified = new Uint8Array(items).fill(identities === undefined ? 0 : 1)
     this.#keys = new Uint8Array(items * HASH_BYTES)
     this.#digests = new Uint8Array(items * HASH_BYTES)
     this.#blobOf = new Uint32Array(items)
@@ -155,7 +158,7 @@ class Build {
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
     try {
-      if (this.#known) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
+      if (this.#isIdentified(0, this.#source.length)) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
       await this.#allRanges()
       return { manifest: await this.#finish(), report: this.#report() }
     } finally {
@@ -170,20 +173,18 @@ class Build {
     const source = this.#source
     let pending: number[] = []
     for (let start = 0; start < source.length; start += this.#rangeRows) pending.push(start)
-    let identified = this.#known
     while (pending.length > 0) {
       const again: number[] = []
       const queue = pending[Symbol.iterator]()
       const work = async (): Promise<void> => {
         try {
-          for (const start of queue) if (!await this.#range(start, identified)) again.push(start)
+          for (const start of queue) if (!await this.#range(start)) again.push(start)
         } catch (error) {
           this.#stop.abort(error)
           throw error
         }
       }
       await settleAll(Array.from({ length: Math.min(jobs, pending.length) }, work))
-      identified = true
       // What is left is being computed by others, or turned out damaged when its digests were read.
       if (again.length === pending.length) await setTimeout(POLL_MS)
       pending = again.sort((a, b) => a - b)
@@ -191,16 +192,18 @@ class Build {
   }
 
   /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
-  async #range(start: number, identified: boolean): Promise<boolean> {
+  async #range(start: number): Promise<boolean> {
     const { store } = this.#request
     const source = this.#source
     const stop = Math.min(source.length, start + this.#rangeRows)
     this.#signal.throwIfAborted()
+    const witnesses = this.#isIdentified(start, stop) ? undefined : await this.#recall(start, stop)
+    const identified = this.#isIdentified(start, stop)
     if (identified && await this.#adopt(start, stop)) return true
-    const work: RangeWork = { start, stop, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
+    const work: RangeWork = { start, stop, witnesses, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
     try {
       if (identified && !await this.#claim(work)) return false
-      const finished = await this.#readRange(work, identified)
+      const finished = await this.#readRange(work)
       source.release(start, stop)
       return finished && await this.#adopt(start, stop)
     } catch (error) {
@@ -211,25 +214,75 @@ class Build {
     }
   }
 
-  /** False when items are missing that another process is computing; they are identified all the same. */
-  async #readRange(work: RangeWork, identified: boolean): Promise<boolean> {
+  /** Takes over the identities that are remembered of items by their witnesses, which it returns. */
+  async #recall(start: number, stop: number): Promise<Uint8Array | undefined> {
     const source = this.#source
+    const witnesses = await source.witnesses?.(start, stop, { fields: this.#inputs, signal: this.#signal })
+    if (witnesses === undefined) return undefined
+    for (let from = start; from < stop; from += STEP_ROWS) {
+      const to = Math.min(stop, from + STEP_ROWS)
+      if (from > start) await setImmediate()
+      this.#request.store.identities(witnesses.subarray((from - start) * HASH_BYTES, (to - start) * HASH_BYTES)).forEach((identity, k) => {
+        if (identity === undefined) return
+        this.#identities.set(identity, (from + k) * HASH_BYTES)
+        this.#identified[from + k] = 1
+      })
+    }
+    this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities.subarray(start * HASH_BYTES, stop * HASH_BYTES)), start * HASH_BYTES)
+    return witnesses
+  }
+
+  #isIdentified(start: number, stop: number): boolean {
+    return !this.#identified.subarray(start, stop).includes(0)
+  }
+
+  /** False when items are missing that another process is computing; they are identified all the same. */
+  async #readRange(work: RangeWork): Promise<boolean> {
+    const source = this.#source
+    const unknown = this.#unidentified(work.start, work.stop)
     let takenByOther = false
-    for await (const run of source.read(work.start, work.stop, { fields: this.#inputs, signal: this.#signal })) {
-      const chunkRows = this.#chunkRows(run)
-      for (let from = 0; from < run.count; from += chunkRows) {
-        this.#signal.throwIfAborted()
-        const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + chunkRows))
-        const first = run.start + from
-        if (!identified) await this.#identify(first, piece)
-        if (takenByOther || this.#missing(first, first + piece.count).length === 0) continue
-        takenByOther = work.lease === undefined && !await this.#claim(work)
-        // Asked again under the lease: its last holder may have published since.
-        if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+    for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
+      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal })) {
+        const chunkRows = this.#chunkRows(run)
+        for (let from = 0; from < run.count; from += chunkRows) {
+          this.#signal.throwIfAborted()
+          const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + chunkRows))
+          const first = run.start + from
+          if (!this.#isIdentified(first, first + piece.count)) await this.#identify(first, piece)
+          if (takenByOther || this.#missing(first, first + piece.count).length === 0) continue
+          takenByOther = work.lease === undefined && !await this.#claim(work)
+          // Asked again under the lease: its last holder may have published since.
+          if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+        }
       }
     }
+    if (work.witnesses !== undefined) await this.#request.store.rememberIdentities(rowsAt(work.witnesses, unknown, work.start), rowsAt(this.#identities, unknown, 0))
     await this.#flush(work, true)
     return !takenByOther
+  }
+
+  #unidentified(start: number, stop: number): number[] {
+    const found: number[] = []
+    for (let item = start; item < stop; item++) if (this.#identified[item] === 0) found.push(item)
+    return found
+  }
+
+  /** Runs of items that are not identified or not stored, and what lies between them where that is little. */
+  async #toRead(start: number, stop: number): Promise<[number, number][]> {
+    const items: number[] = []
+    for (let from = start; from < stop; from += STEP_ROWS) {
+      if (from > start) await setImmediate()
+      const to = Math.min(stop, from + STEP_ROWS)
+      const missing = new Set(this.#missing(from, to))
+      for (let item = from; item < to; item++) if (this.#identified[item] === 0 || missing.has(item)) items.push(item)
+    }
+    const runs: [number, number][] = []
+    for (const [from, to] of contiguous(items)) {
+      const last = runs.at(-1)
+      if (last !== undefined && from - last[1] <= GAP_ROWS) last[1] = to
+      else runs.push([from, to])
+    }
+    return runs
   }
 
   /** Items of a run that are handled in one step. */
@@ -241,6 +294,7 @@ class Build {
   async #identify(first: number, piece: Piece): Promise<void> {
     const identities = await identitiesOf(piece, this.#inputs, this.#source.reader, this.#threads)
     this.#identities.set(identities, first * HASH_BYTES)
+    this.#identified.fill(1, first, first + piece.count)
     this.#keys.set(await keysOf(this.#prepared.recipeKey, identities), first * HASH_BYTES)
   }
 
@@ -405,6 +459,8 @@ class Build {
 interface RangeWork {
   readonly start: number
   readonly stop: number
+  /** Of its items, where the source has them and not all identities were known. */
+  readonly witnesses: Uint8Array | undefined
   lease: Lease | undefined
   /** Name in tmp/ of the next shard, from when it is recorded until it is used. */
   pending: string | undefined
@@ -421,14 +477,11 @@ function bytesPerItem(fields: FieldSpecs): number {
   }, 0)
 }
 
-function contiguous(indices: readonly number[]): [number, number][] {
-  const runs: [number, number][] = []
-  for (const index of indices) {
-    const last = runs.at(-1)
-    if (last !== undefined && last[1] === index) last[1] = index + 1
-    else runs.push([index, index + 1])
-  }
-  return runs
+/** Rows of 32 bytes, the first of which is that of item `start`. */
+function rowsAt(table: Uint8Array, items: readonly number[], start: number): Uint8Array {
+  const rows = new Uint8Array(items.length * HASH_BYTES)
+  items.forEach((item, k) => rows.set(table.subarray((item - start) * HASH_BYTES, (item - start + 1) * HASH_BYTES), k * HASH_BYTES))
+  return rows
 }
 
 /** Waits for all, then rejects with the first failure: nothing keeps running behind the caller's back. */

@@ -127,13 +127,14 @@ export class Executor {
     const { op, first } = segment
     const step = op.definition.step(op.params)
     const device = await this.#device.open()
-    this.#used = device.identity
     const pieces: Piece[] = []
     for (let start = 0; start < piece.count;) {
       const rows = this.#batchRows.get(segment) ?? FIRST_ROWS
       const part = slicePiece(piece, start, Math.min(piece.count, start + rows))
-      const { fields, faults: [fault] } = await device.batch(step, { count: part.count, fields: Object.fromEntries(step.reads.map((name) => [name, part.fields[name]!])) })
+      const { fields, faults: [fault], by } = await device.batch(step, { count: part.count, fields: Object.fromEntries(step.reads.map((name) => [name, part.fields[name]!])) })
       if (fault !== undefined) throw new ItemError(ids[start + fault.item] ?? '', `op ${first} (${op.name}): ${fault.message}`)
+      // Of several devices the one that was asked is named.
+      if (by === undefined || this.#used === undefined) this.#used = by ?? device.identity
       if (step.cuts !== undefined) this.#count(`op ${first} (${op.name}): ${step.cuts.what}`, fields[step.cuts.field]!.data as Int32Array)
       pieces.push({ count: part.count, fields: { ...part.fields, ...fields } })
       const bytes = Object.values(fields).reduce((sum, made) => sum + dataOf(made).byteLength, 0)

@@ -65,3 +65,14 @@ function framesOf(piece: Piece, names: readonly string[], frame: (row: number) =
   })
   return { data: Buffer.concat(frames), offsets }
 }
+
+/** Rising numbers as runs `start … stop`. */
+export function contiguous(indices: readonly number[]): [number, number][] {
+  const runs: [number, number][] = []
+  for (const index of indices) {
+    const last = runs.at(-1)
+    if (last !== undefined && last[1] === index) last[1] = index + 1
+    else runs.push([index, index + 1])
+  }
+  return runs
+}

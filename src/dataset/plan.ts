@@ -1,4 +1,4 @@
-import { recipeKey } from '../core/keys.js'
+import { HASH_BYTES, recipeKey } from '../core/keys.js'
 import { byteCount } from '../core/tensor.js'
 import type { DeviceSource } from '../devices/device.js'
 import { checkRecipe, inputFields, segments } from '../ops/compile.js'
@@ -6,7 +6,7 @@ import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Store } from '../store/store.js'
 import { Executor, slicePiece } from './execute.js'
-import { identitiesOf, keysOf, recipeDataOn } from './identify.js'
+import { contiguous, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 
 /** What a build would do. */
 export interface Plan {
@@ -20,6 +20,7 @@ export interface Plan {
 }
 
 const STEP_ITEMS = 1024
+const NONE = new Uint8Array(HASH_BYTES)
 /** Computed to estimate the time. */
 const SAMPLE_ITEMS = 16
 
@@ -35,21 +36,34 @@ export async function plan(request: { readonly store: Store | undefined; readonl
   let hits = 0
   let sampled = 0
   let seconds = 0
+  /** Which of these items are in the cache, as far as their identities are remembered. */
+  const stored = async (identities: readonly (Uint8Array | undefined)[] = []): Promise<boolean[]> => {
+    const keys = await keysOf(key, Buffer.concat(identities.map((identity) => identity ?? NONE)))
+    return store === undefined || identities.length === 0 ? [] : store.lookup(keys).map((place, k) => place !== undefined && identities[k] !== undefined)
+  }
   for (let start = 0; start < source.length; start += STEP_ITEMS) {
     signal?.throwIfAborted()
     const stop = Math.min(source.length, start + STEP_ITEMS)
-    for await (const run of source.read(start, stop, { fields, signal })) {
-      const keys = await keysOf(key, await identitiesOf(run, fields, source.reader, 1))
-      const places = store?.lookup(keys) ?? Array.from({ length: run.count }, () => undefined)
-      hits += places.filter((place) => place !== undefined).length
-      const missing = places.indexOf(undefined)
-      if (missing < 0 || sampled >= SAMPLE_ITEMS) continue
-      const count = Math.min(SAMPLE_ITEMS - sampled, run.count - missing)
-      const piece = slicePiece(run, missing, missing + count)
-      const began = performance.now()
-      await executor.run(piece, Array.from({ length: count }, (_, i) => source.id(run.start + missing + i)), signal)
-      seconds += (performance.now() - began) / 1000
-      sampled += count
+    // What is remembered and stored is not read.
+    const witnesses = store === undefined ? undefined : await source.witnesses?.(start, stop, { fields, signal })
+    const remembered = witnesses === undefined ? undefined : store!.identities(witnesses)
+    const known = await stored(remembered)
+    hits += known.filter((one) => one).length
+    const unread = Array.from({ length: stop - start }, (_, k) => start + k).filter((item) => known[item - start] !== true)
+    for (const [from, to] of contiguous(unread)) {
+      for await (const run of source.read(from, to, { fields, signal })) {
+        const keys = await keysOf(key, await identitiesOf(run, fields, source.reader, 1))
+        const places = store?.lookup(keys) ?? Array.from({ length: run.count }, () => undefined)
+        hits += places.filter((place) => place !== undefined).length
+        const missing = places.indexOf(undefined)
+        if (missing < 0 || sampled >= SAMPLE_ITEMS) continue
+        const count = Math.min(SAMPLE_ITEMS - sampled, run.count - missing)
+        const piece = slicePiece(run, missing, missing + count)
+        const began = performance.now()
+        await executor.run(piece, Array.from({ length: count }, (_, i) => source.id(run.start + missing + i)), signal)
+        seconds += (performance.now() - began) / 1000
+        sampled += count
+      }
     }
     source.release(start, stop)
   }

@@ -4,7 +4,6 @@ import { byteCount, bytesOf, type Tensor } from '../core/tensor.js'
 import type { RaggedTable, RowTable } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { OpenBlob } from '../store/open-blob.js'
-import { OWN } from '../store/shard-format.js'
 import type { Store } from '../store/store.js'
 import type { Item } from './collate.js'
 import type { Manifest } from './manifest.js'
@@ -17,7 +16,8 @@ const AHEAD_BYTES = 2 ** 21
 
 interface OpenShard {
   readonly blob: OpenBlob
-  readonly items: number
+  /** The shard of the item that follows this one's last. */
+  readonly next: number | undefined
   readonly fields: Map<string, ShardField>
 }
 
@@ -31,8 +31,9 @@ export class Shards {
   readonly #open: (OpenShard | undefined)[] = []
   readonly #opening: (Promise<OpenShard> | undefined)[] = []
   readonly #tables = new Map<string, Promise<RowTable>>()
-  /** By field: how far a reader of consecutive items has had it checked. */
-  readonly #checked = new Map<string, { readonly blob: OpenBlob; to: number }>()
+  /** By field: how far a reader of consecutive items has had it checked, and whether beyond its shard. */
+  readonly #ahead = new Map<string, { readonly blob: OpenBlob; to: number; beyond: boolean }>()
+  #nextShards: Map<number, number> | undefined
   readonly #raggedTables = new Map<string, Promise<RaggedTable>>()
 
   constructor(store: Store, manifest: Manifest) {
@@ -88,7 +89,7 @@ export class Shards {
     if (shard === undefined) return undefined
     const { layout, offset } = this.#fixed(shard, field, index)
     if (!shard.blob.isVerified(offset, count * layout.rowBytes)) return undefined
-    this.#lookAhead(shard.blob, field, offset + count * layout.rowBytes)
+    this.#lookAhead(shard, field, offset + count * layout.rowBytes)
     return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
   }
 
@@ -96,8 +97,7 @@ export class Shards {
   async view(field: string, index: number, count: number): Promise<Tensor> {
     const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
     const { layout, offset } = this.#fixed(shard, field, index)
-    this.#openNext(shard, index)
-    await this.#ensureAhead(shard.blob, field, offset, count * layout.rowBytes)
+    await this.#ensureAhead(shard, field, offset, count * layout.rowBytes)
     return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
   }
 
@@ -107,7 +107,7 @@ export class Shards {
     if (shard === undefined) return undefined
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
     if (!shard.blob.isVerified(offset, rows * layout.rowBytes)) return undefined
-    this.#lookAhead(shard.blob, field, offset + rows * layout.rowBytes)
+    this.#lookAhead(shard, field, offset + rows * layout.rowBytes)
     return spanIn(shard.blob, layout, first, count, rows, offset)
   }
 
@@ -115,8 +115,7 @@ export class Shards {
   async span(field: string, index: number, count: number): Promise<Span> {
     const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
-    this.#openNext(shard, index)
-    await this.#ensureAhead(shard.blob, field, offset, rows * layout.rowBytes)
+    await this.#ensureAhead(shard, field, offset, rows * layout.rowBytes)
     return spanIn(shard.blob, layout, first, count, rows, offset)
   }
 
@@ -168,29 +167,37 @@ export class Shards {
     return { shards, rows }
   }
 
-  /** Opens the shard of the items that follow those of the shard with item `index`. A failure is met when the reader gets there. */
-  #openNext(shard: OpenShard, index: number): void {
-    const { blobOf, rowOf } = this.manifest.rows
-    const next = index - rowOf[index]! + shard.items
-    if (next < blobOf.length && this.#open[blobOf[next]!] === undefined) this.#shard(blobOf[next]!).catch(() => undefined)
-  }
-
   /** Checks `bytes` of a field from `offset` of the file on, and what follows. */
-  #ensureAhead(blob: OpenBlob, field: string, offset: number, bytes: number): Promise<void> {
+  async #ensureAhead(shard: OpenShard, field: string, offset: number, bytes: number): Promise<void> {
+    const { blob } = shard
     const to = Math.min(endOf(blob, field), offset + Math.max(bytes, AHEAD_BYTES))
-    this.#checked.set(field, { blob, to })
-    return this.#watched(blob, () => blob.ensure(offset, to - offset))
+    this.#ahead.set(field, { blob, to, beyond: false })
+    await this.#watched(blob, () => blob.ensure(offset, to - offset))
   }
 
-  /** Has the next part of a field checked when the reader, at `offset`, has come half way through the last one. What is damaged there is met when the reader gets there. */
-  #lookAhead(blob: OpenBlob, field: string, offset: number): void {
-    const checked = this.#checked.get(field)
-    if (checked === undefined || checked.blob !== blob || offset < checked.to - AHEAD_BYTES / 2) return
+  /**
+   * Has the next part of a field checked when the reader, at `offset`, has come half way through the last one, and at the end the first part of it in the next
+   * shard. What is damaged there is met when the reader gets there.
+   */
+  #lookAhead(shard: OpenShard, field: string, offset: number): void {
+    const { blob } = shard
+    let ahead = this.#ahead.get(field)
+    // Its first part was checked from the shard before.
+    if (ahead?.blob !== blob) this.#ahead.set(field, ahead = { blob, to: Math.min(endOf(blob, field), blob.tensors.get(field)!.offset + AHEAD_BYTES), beyond: false })
+    if (offset < ahead.to - AHEAD_BYTES / 2 || ahead.beyond) return
     const end = endOf(blob, field)
-    if (checked.to >= end) return
-    const from = Math.max(offset, checked.to)
-    checked.to = Math.min(end, from + AHEAD_BYTES)
-    blob.ensure(from, checked.to - from).catch(() => undefined)
+    if (ahead.to < end) {
+      const from = Math.max(offset, ahead.to)
+      ahead.to = Math.min(end, from + AHEAD_BYTES)
+      blob.ensure(from, ahead.to - from).catch(() => undefined)
+      return
+    }
+    ahead.beyond = true
+    if (shard.next === undefined) return
+    this.#shard(shard.next).then(({ blob: next }) => {
+      const { offset: from, bytes } = next.tensors.get(field)!
+      return next.ensure(from, Math.min(bytes, AHEAD_BYTES))
+    }).catch(() => undefined)
   }
 
   #fixed(shard: OpenShard, field: string, index: number): { layout: FixedField; offset: number } {
@@ -223,7 +230,17 @@ export class Shards {
     await this.#watched(blob, async () => {
       await Promise.all(Object.entries(facts.fields).map(async ([name, spec]) => { fields.set(name, await shardField(blob, name, spec)) }))
     })
-    return { blob, items: blob.tensors.get(`${OWN}key`)?.shape[0] ?? 0, fields }
+    return { blob, next: this.#next.get(number), fields }
+  }
+
+  /** By shard: the one with the item that follows its last. */
+  get #next(): ReadonlyMap<number, number> {
+    if (this.#nextShards === undefined) {
+      const { blobOf } = this.manifest.rows
+      this.#nextShards = new Map()
+      for (let item = 1; item < blobOf.length; item++) if (blobOf[item] !== blobOf[item - 1]) this.#nextShards.set(blobOf[item - 1]!, blobOf[item]!)
+    }
+    return this.#nextShards
   }
 
   async #watched(blob: OpenBlob, read: () => Promise<void>): Promise<void> {

@@ -159,19 +159,23 @@ export class Webgpu implements WebgpuDevice {
   async #batch(step: BatchStep, batch: Batch): Promise<BatchResult> {
     const search = searchOf(step)
     const crystals = search === undefined ? undefined : crystalsOf(batch)
-    if (search === undefined || crystals === undefined || batch.count === 0 || !await this.#does(search)) return this.#cpu.batch(step, batch)
+    if (search === undefined || crystals === undefined || batch.count === 0 || !await this.#does(search)) return this.#onCpu(step, batch)
     let found: FoundEdges
     try {
       found = await this.#backend.neighbors(search, crystals)
     } catch (error) {
       this.#warn(error)
-      return this.#cpu.batch(step, batch)
+      return this.#onCpu(step, batch)
     }
     const { edges, undone } = found
     if (undone.length === 0) return { fields: edgeFields(step, crystals.offsets, edges), faults: [] }
-    if (undone.length === batch.count) return this.#cpu.batch(step, batch)
+    if (undone.length === batch.count) return this.#onCpu(step, batch)
     const rest = await this.#cpu.batch(step, chosen(batch, undone))
     return { fields: edgeFields(step, crystals.offsets, withItems(edges, undone, rest)), faults: rest.faults.map(({ item, message }) => ({ item: undone[item]!, message })) }
+  }
+
+  async #onCpu(step: BatchStep, batch: Batch): Promise<BatchResult> {
+    return { ...await this.#cpu.batch(step, batch), by: this.#cpu.identity }
   }
 
   async #does(search: NeighborSearch): Promise<boolean> {

@@ -22,6 +22,8 @@ export interface Batch {
 }
 
 export interface BatchResult {
+  /** Set when another device than the one that was asked computed all of it. */
+  readonly by?: { readonly kind: 'cpu' | 'webgpu'; readonly name: string }
   /** The written fields, ragged or fixed. */
   readonly fields: Readonly<Record<string, Rows>>
   /** Items that cannot be done, in item order, and why; their results mean nothing. */

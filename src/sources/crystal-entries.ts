@@ -20,6 +20,9 @@ export interface CrystalEntries {
 export interface LoadedEntries {
   /** How many of the places. */
   readonly count: number
+  /** Bytes that say what the k-th holds, together with `meaning`. */
+  raw(k: number): Uint8Array
+  readonly meaning: string
   /** CIF text of the k-th, of which the chosen block is read. */
   cif(k: number): string
   /** Its properties as they are written, in the order of the options. */

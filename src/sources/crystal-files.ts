@@ -90,7 +90,7 @@ export class CrystalFiles implements CrystalEntries {
       if (text instanceof Error) throw text
       return text.slice(this.#startOf[places[k]!])
     }
-    return { count, cif, properties: () => [] }
+    return { count, raw: (k) => Buffer.from(cif(k)), meaning: 'file', cif, properties: () => [] }
   }
 
   release(): void {}

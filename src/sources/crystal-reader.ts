@@ -1,4 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
+import { sha256 } from '../core/hash.js'
+import { native } from '../native/load.js'
 import { brief } from './brief.js'
 import { cifBlocks, holdsAtoms, type CifBlock } from './cif.js'
 import { fault, type Where } from './cif-tokens.js'
@@ -57,6 +59,22 @@ export class EntryReader {
         yield entry
       }
     }
+  }
+
+  /** SHA-256 of what lies at each of these places and how it is read: 32 bytes each. */
+  async witnesses(places: readonly number[], reading: string, signal?: AbortSignal): Promise<Uint8Array> {
+    const all: Uint8Array[] = []
+    for (let at = 0; at < places.length;) {
+      const loaded = await this.#entries.load(places.slice(at, at + PLACES_OFFERED), signal)
+      const raw = Array.from({ length: loaded.count }, (_, k) => loaded.raw(k))
+      const offsets = new Float64Array(loaded.count + 1)
+      raw.forEach((bytes, k) => { offsets[k + 1] = offsets[k]! + bytes.byteLength })
+      const { occupancy, siteTolerance, block } = this.#options
+      const head = Buffer.from(JSON.stringify([reading, loaded.meaning, occupancy, siteTolerance, block ?? null]))
+      all.push(await native().sha256Rows(loaded.count, [{ data: sha256(head), stride: 0 }, { data: Buffer.concat(raw), offsets }], 1))
+      at += loaded.count
+    }
+    return Buffer.concat(all)
   }
 
   /** Reads everything once; what cannot be read is added to the reasons. */

@@ -8,7 +8,7 @@ import { stemsOf } from './row-ids.js'
 import type { SourceFile } from './source.js'
 
 /** Rows whose pages are read in together. */
-const ROWS_LOADED = 256
+const ROWS_LOADED = 1024
 /** A Map ends at 2²⁴ keys. */
 const IDS_MAX = 2 ** 24 - 1
 
@@ -83,7 +83,7 @@ export class CrystalRows implements CrystalEntries {
     signal?.throwIfAborted()
     csv.file.assertUnchanged()
     const fields = (k: number, from: number, to: number): string[] => csv.read(places[k]! - first, columns.slice(from, to))
-    return { count, cif: (k) => fields(k, 0, 1)[0]!, properties: (k) => fields(k, 1, columns.length) }
+    return { count, raw: (k) => csv.bytes(places[k]! - first), meaning: `columns ${columns.join()} of ${csv.columns.length}`, cif: (k) => fields(k, 0, 1)[0]!, properties: (k) => fields(k, 1, columns.length) }
   }
 
   release(start: number, stop: number): void {

@@ -71,6 +71,12 @@ export class CrystalSource implements Source {
     if (run.length > 0) yield this.#run(at, run, fields)
   }
 
+  async witnesses(start: number, stop: number, { fields, signal }: ReadOptions): Promise<Uint8Array> {
+    checkRange(start, stop, this.length)
+    const { name, version } = this.reader
+    return this.#reader.witnesses(Array.from({ length: stop - start }, (_, k) => this.#place(start + k)), JSON.stringify([name, version, [...fields].sort()]), signal)
+  }
+
   release(start: number, stop: number): void {
     if (start < stop) this.#entries.release(this.#place(start), this.#place(stop - 1) + 1)
   }

@@ -71,10 +71,15 @@ export class CsvFile {
     this.file.release(this.#offsets[start]!, this.#offsets[stop]! - this.#offsets[start]!)
   }
 
+  /** A row as it is written. */
+  bytes(row: number): Uint8Array {
+    const start = this.#offsets[row]!
+    return this.file.bytes(start, this.#offsets[row + 1]! - start)
+  }
+
   /** Fields of a row, at these columns. */
   read(row: number, columns: readonly number[]): string[] {
-    const start = this.#offsets[row]!
-    const bytes = this.file.bytes(start, this.#offsets[row + 1]! - start)
+    const bytes = this.bytes(row)
     scanRow(bytes, 0, true, this.#fields)
     return columns.map((column) => textOf(bytes, this.#fields, column))
   }

@@ -30,6 +30,11 @@ export interface Source {
    * or ragged, when the run's items differ in axis 0.
    */
   read(start: number, stop: number, options: ReadOptions): AsyncIterable<ItemRun>
+  /**
+   * 32 bytes for each of these items, made from the bytes they will be read from and how, without reading them: items with equal witnesses are equal. Absent where
+   * that would cost as much as reading.
+   */
+  witnesses?(start: number, stop: number, options: ReadOptions): Promise<Uint8Array>
   /** Tells that the items up to `stop` are not needed again soon: resident pages may go. */
   release(start: number, stop: number): void
   /** Throws SourceChangedError when a file is no longer the one that was opened. */

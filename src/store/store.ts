@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
+import { HASH_BYTES } from '../core/keys.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from './owner.js'
@@ -238,8 +239,28 @@ export class Store {
     return counts
   }
 
+  /** Tells that something will be written soon. */
+  expectWrites(): void {
+    if (!this.readonly) this.#writer.warm()
+  }
+
   async remember(memo: { request?: Uint8Array; dataset?: Uint8Array; files?: readonly { stat: string; digest: Uint8Array }[] }): Promise<void> {
     if (!this.readonly) await this.#writer.run('remember', memo)
+  }
+
+  /** Identities of items by their witnesses, where they are remembered. */
+  identities(witnesses: Uint8Array): (Uint8Array | undefined)[] {
+    this.#fresh()
+    const table = this.#tables.witnesses
+    return Array.from({ length: witnesses.byteLength / HASH_BYTES }, (_, k) => {
+      const found = table?.get(asBuffer(witnesses.subarray(k * HASH_BYTES, (k + 1) * HASH_BYTES)))
+      return found === undefined ? undefined : Uint8Array.from(found)
+    })
+  }
+
+  async rememberIdentities(witnesses: Uint8Array, identities: Uint8Array): Promise<void> {
+    const entries = witnesses.byteLength / HASH_BYTES
+    if (!this.readonly && entries > 0) await this.#writer.run('witness', { witnesses, identities }, { entries, payload: entries * 2 * HASH_BYTES })
   }
 
   // --- leases -----------------------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ export interface Tables {
   readonly datasets: Database<DatasetRecord, Buffer>
   readonly requests: Database<Buffer, Buffer>
   readonly files: Database<Buffer, string>
+  /** Identity of an item by its witness; undefined in a read-only cache that never had any. */
+  readonly witnesses: Database<Buffer, Buffer> | undefined
   readonly leases: Database<LeaseRecord, Buffer>
   readonly owners: Database<OwnerRecord, string>
   /** Files that are being written; `since` in milliseconds since 1970. */
@@ -96,6 +98,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     datasets: table('datasets', { encoding: 'json', keyEncoding: 'binary' }),
     requests: table('requests', binary),
     files: table('files', { encoding: 'binary' }),
+    witnesses: table<Buffer, Buffer>('witnesses', binary) as Database<Buffer, Buffer> | undefined,
     leases: table('leases', { encoding: 'json', keyEncoding: 'binary' }),
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),

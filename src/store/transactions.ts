@@ -1,5 +1,6 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { HASH_BYTES } from '../core/keys.js'
 import { layoutOf, STORE_FORMAT } from './layout.js'
 import { isAlive } from './owner.js'
 import type { BlobRecord, DatasetRecord, Tables } from './tables.js'
@@ -132,6 +133,11 @@ export const transactions = {
   remember(tables: Tables, memo: { request?: Uint8Array; dataset?: Uint8Array; files?: readonly { stat: string; digest: Uint8Array }[] }): void {
     if (memo.request !== undefined && memo.dataset !== undefined) tables.requests.put(buffer(memo.request), buffer(memo.dataset))
     for (const file of memo.files ?? []) tables.files.put(file.stat, buffer(file.digest))
+  },
+
+  /** Remembers the identities of items, 32 bytes each, by their witnesses. */
+  witness(tables: Tables, { witnesses, identities }: { witnesses: Uint8Array; identities: Uint8Array }): void {
+    for (let at = 0; at < witnesses.byteLength; at += HASH_BYTES) tables.witnesses!.put(buffer(witnesses.subarray(at, at + HASH_BYTES)), buffer(identities.subarray(at, at + HASH_BYTES)))
   },
 
   /** Remembers what the canary said of devices. */

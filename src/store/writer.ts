@@ -30,6 +30,11 @@ export class Writer {
     })
   }
 
+  /** Starts the thread, which takes longer than most transactions; it is not waited for. */
+  warm(): void {
+    if (this.#failure === undefined && this.#worker === undefined) (this.#worker = this.#start()).unref()
+  }
+
   async close(): Promise<void> {
     const worker = this.#worker
     if (worker === undefined) return

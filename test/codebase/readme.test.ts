@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { npzBytes } from '../support/npy.js'
@@ -15,6 +15,7 @@ export function codeBlocks(markdown: string): string[] {
 beforeAll(() => {
   mkdirSync(dir, { recursive: true })
   const counts = Uint16Array.from({ length: 200 * 64 * 64 }, (_, i) => (i * 7919) % 1000)
+  copyFileSync(join(root, 'examples/crystals/structures.csv'), join(dir, 'structures.csv'))
   writeFileSync(join(dir, 'train.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
     label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },
@@ -22,7 +23,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md'])('%s', (page) => {
+describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md'])('%s', (page) => {
   const blocks = codeBlocks(readFileSync(join(root, page), 'utf8'))
 
   test('has code to run', () => expect(blocks.length).toBeGreaterThanOrEqual(1))
@@ -37,7 +38,7 @@ describe.each(['README.md', 'docs/ops.md'])('%s', (page) => {
 })
 
 describe('links', () => {
-  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/configuration.md'])('of %s lead somewhere', (page) => {
+  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/configuration.md'])('of %s lead somewhere', (page) => {
     const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => match[1]!)
     expect(links.filter((link) => !existsSync(join(root, page, '..', link)))).toEqual([])
   })

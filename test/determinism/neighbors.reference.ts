@@ -27,7 +27,7 @@ afterAll(() => {
 function program(): string {
   if (folder === undefined) {
     folder = mkdtempSync(join(tmpdir(), 'tensorcache-neighbors-'))
-    const files = ['lattice', 'exact', 'candidates', 'neighbors'].map((name) => join(source, 'crystal', `${name}.cc`))
+    const files = ['lattice', 'exact', 'candidates', 'neighbors'].map((name) => join(source, 'crystal', `${name}.cc`)).concat(join(source, 'memory/pool.cc'))
     execFileSync(process.env.CXX ?? 'c++', ['-std=c++20', '-O1', '-ffp-contract=off', `-I${source}`, join(here, 'neighbors.reference.cc'), ...files, '-o', join(folder, 'reference')])
   }
   return join(folder, 'reference')

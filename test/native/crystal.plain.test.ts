@@ -12,7 +12,7 @@ test('Niggli reduction and neighbour lists keep their properties, and read and w
   const dir = mkdtempSync(join(tmpdir(), 'tensorcache-plain-'))
   try {
     const program = join(dir, 'plain')
-    const files = ['lattice', 'niggli', 'exact', 'candidates', 'neighbors'].map((name) => join(source, 'crystal', `${name}.cc`))
+    const files = ['lattice', 'niggli', 'exact', 'candidates', 'neighbors'].map((name) => join(source, 'crystal', `${name}.cc`)).concat(join(source, 'memory/pool.cc'))
     execFileSync(process.env.CXX ?? 'c++', ['-std=c++20', '-O1', '-g1', '-ffp-contract=off', '-fsanitize=address,undefined', '-fno-sanitize-recover=all', `-I${source}`, join(here, 'crystal.plain.cc'), ...files, '-o', program])
     expect(Number(execFileSync(program, { encoding: 'utf8' }))).toBeGreaterThan(150_000)
   } finally {

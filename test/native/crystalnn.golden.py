@@ -23,7 +23,7 @@ class Library:
         source = os.path.join(HERE, '../../native/src')
         self.folder = tempfile.TemporaryDirectory()
         path = os.path.join(self.folder.name, 'crystal.so')
-        files = [os.path.join(source, 'crystal', name) for name in ('lattice.cc', 'exact.cc', 'periodic.cc', 'voronoi.cc', 'crystalnn.cc', 'elements.cc')]
+        files = [os.path.join(source, 'crystal', name) for name in ('lattice.cc', 'exact.cc', 'periodic.cc', 'voronoi.cc', 'crystalnn.cc', 'elements.cc')] + [os.path.join(source, 'memory', 'pool.cc')]
         # As native/build.mjs compiles these files.
         flags = ['-std=c++20', '-O3', '-g1', '-fPIC', '-shared', '-pthread', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math']
         subprocess.run([os.environ.get('CXX', 'c++'), *flags, f'-I{source}', os.path.join(HERE, 'crystalnn.library.cc'), *files, '-o', path], check=True)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -16,6 +17,8 @@ namespace {
 constexpr size_t kBlock = 8;
 // Atoms; below this, starting a thread takes longer than it saves.
 constexpr size_t kPerThread = 256;
+// Edges that memory is taken for before they are found.
+constexpr double kExpectedMax = 1 << 22;
 
 // Calls work(first, end, thread) for all blocks; the first exception of any is thrown again.
 void in_blocks(size_t count, unsigned threads, const std::function<void(size_t, size_t, unsigned)>& work) {
@@ -59,6 +62,26 @@ struct Part {
   std::variant<NeighborFinder, CrystalNN> finder;
   std::vector<ItemFault> faults;
 };
+
+// About how many edges there will be: memory that grows is copied.
+size_t expected_edges(const Structures& structures, const std::variant<NeighborOptions, CrystalNNOptions>& method) {
+  const double atoms = static_cast<double>(structures.frac.size() / 3);
+  const auto* neighbors = std::get_if<NeighborOptions>(&method);
+  // Of most crystals; a site has 4 to 14 neighbours.
+  if (neighbors == nullptr) return static_cast<size_t>(atoms * 10);
+  if (neighbors->nearest > 0) return static_cast<size_t>(atoms * neighbors->nearest * 1.2);
+  double edges = 0;
+  for (size_t k = 0; k < structures.count(); k++) {
+    Lattice rows;
+    std::memcpy(&rows, &structures.lattices[9 * k], sizeof(Lattice));
+    const double count = structures.offsets[k + 1] - structures.offsets[k], volume = std::abs(determinant(rows));
+    const double sphere = 4.19 * neighbors->cutoff * neighbors->cutoff * neighbors->cutoff;
+    const double each = neighbors->max_neighbors > 0 ? std::min<double>(count * sphere / volume, neighbors->max_neighbors) : count * sphere / volume;
+    // What is flat or not finite says nothing.
+    if (each >= 0 && each < kExpectedMax) edges += count * each;
+  }
+  return static_cast<size_t>(std::min(edges * 1.05, kExpectedMax));
+}
 
 // Edges of structures first … end lie in the part of one thread from `at` on.
 struct Block {
@@ -106,6 +129,8 @@ Graphs graph_batch(const Structures& structures, const std::variant<NeighborOpti
   const unsigned used = worth(structures, threads);
   std::vector<Part> parts;
   for (unsigned k = 0; k < used; k++) std::visit([&](const auto& options) { parts.emplace_back(options); }, method);
+  const size_t expected = std::min(expected_edges(structures, method), static_cast<size_t>(kExpectedMax));
+  for (Part& part : parts) part.edges.reserve_exactly(expected / used + 1);
   std::vector<Block> blocks((count + kBlock - 1) / kBlock);
   Graphs graphs;
   graphs.offsets.assign(count + 1, 0);
@@ -135,7 +160,7 @@ Graphs graph_batch(const Structures& structures, const std::variant<NeighborOpti
     return graphs;
   }
   Edges& all = graphs.edges = Edges(parts[0].edges.weighted());
-  all.reserve(static_cast<size_t>(graphs.offsets[count]));
+  all.reserve_exactly(static_cast<size_t>(graphs.offsets[count]));
   all.size = static_cast<size_t>(graphs.offsets[count]);
   in_blocks(blocks.size(), used, [&](size_t first, size_t end, unsigned) {
     for (size_t k = first; k < end; k++) {

@@ -1,38 +1,54 @@
 // Edges of crystal graphs, in columns.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
+#include <new>
+#include <utility>
 
 #include "exact.h"
+#include "memory/pool.h"
 
 namespace tc::crystal {
 
-// Growing memory without zeroing.
+// Growing memory from the pool, not zeroed.
 template <typename T>
 class Column {
  public:
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
-  void reserve(size_t wanted, size_t used) {
-    if (wanted <= capacity_) return;
-    capacity_ = wanted + wanted / 2;
-    auto larger = std::make_unique_for_overwrite<T[]>(capacity_);
-    if (used > 0) std::memcpy(larger.get(), data_.get(), used * sizeof(T));
-    data_ = std::move(larger);
+  Column() = default;
+  Column(Column&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Column& operator=(Column&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
   }
-  std::unique_ptr<T[]> release() {
-    capacity_ = 0;
-    return std::move(data_);
+  ~Column() {
+    if (data_ != nullptr) pool_give(data_, bytes_);
   }
 
+  T* data() { return data_; }
+  const T* data() const { return data_; }
+  // Keeps the first `used` elements.
+  void reserve(size_t wanted, size_t used) {
+    if (wanted * sizeof(T) <= bytes_) return;
+    const size_t bytes = pool_size(wanted * sizeof(T));
+    T* larger = static_cast<T*>(pool_take(bytes));
+    if (larger == nullptr) throw std::bad_alloc();
+    if (used > 0) std::memcpy(larger, data_, used * sizeof(T));
+    if (data_ != nullptr) pool_give(data_, bytes_);
+    data_ = larger;
+    bytes_ = bytes;
+  }
+  // Whoever takes the memory gives it back to the pool.
+  std::pair<T*, size_t> release() { return {std::exchange(data_, nullptr), std::exchange(bytes_, 0)}; }
+
  private:
-  std::unique_ptr<T[]> data_;
-  size_t capacity_ = 0;
+  T* data_ = nullptr;
+  size_t bytes_ = 0;
 };
 
 inline Steps steps_of(const Vector& at) {
@@ -58,9 +74,12 @@ struct Edges {
 
   bool weighted() const { return weighted_; }
 
+  // At least half as much again, so that growing edge by edge is cheap.
   void reserve(size_t wanted) {
-    if (wanted <= capacity_) return;
-    capacity_ = wanted + wanted / 2;
+    if (wanted > capacity_) reserve_exactly(std::max(wanted, capacity_ + capacity_ / 2));
+  }
+  void reserve_exactly(size_t wanted) {
+    capacity_ = wanted;
     source.reserve(capacity_, size);
     target.reserve(capacity_, size);
     image.reserve(3 * capacity_, 3 * size);

@@ -22,11 +22,13 @@ bool VerifiedBlob::is_verified(uint64_t offset, uint64_t length) const {
 
 int64_t VerifiedBlob::verify(uint64_t offset, uint64_t length) {
   if (length == 0) return -1;
-  const uint64_t last = (offset + length - 1) / chunk_bytes_;
-  for (uint64_t chunk = offset / chunk_bytes_; chunk <= last; chunk++) {
+  const uint64_t first = offset / chunk_bytes_, last = (offset + length - 1) / chunk_bytes_;
+  // One call instead of one for each chunk, which threads would wait for each other with; pages that cannot be read are met below.
+  const bool populated = last > first && !is_verified(offset, length) && populate(first, last);
+  for (uint64_t chunk = first; chunk <= last; chunk++) {
     if (!mapping_->faulted()) {
       if (chunk_is_verified(chunk)) continue;
-      if (check_chunk(chunk)) {
+      if ((populated || populate(chunk, chunk)) && check_chunk(chunk)) {
         verified_[chunk / 64].fetch_or(uint64_t{1} << (chunk % 64), std::memory_order_release);
         continue;
       }
@@ -36,15 +38,20 @@ int64_t VerifiedBlob::verify(uint64_t offset, uint64_t length) {
   return -1;
 }
 
-bool VerifiedBlob::check_chunk(uint64_t chunk) const {
-  const uint64_t offset = chunk * chunk_bytes_;
-  const uint64_t bytes = std::min(chunk_bytes_, mapping_->size() - offset);
+bool VerifiedBlob::populate(uint64_t first, uint64_t last) const {
+  const uint64_t offset = first * chunk_bytes_;
   try {
-    // One call instead of a page fault every few pages.
-    mapping_->populate(offset, bytes);
+    // Instead of a page fault every few pages.
+    mapping_->populate(offset, std::min((last + 1) * chunk_bytes_, mapping_->size()) - offset);
+    return true;
   } catch (const std::system_error&) {
     return false;
   }
+}
+
+bool VerifiedBlob::check_chunk(uint64_t chunk) const {
+  const uint64_t offset = chunk * chunk_bytes_;
+  const uint64_t bytes = std::min(chunk_bytes_, mapping_->size() - offset);
   // Zeros in place of a lost page might be what the checksum says.
   return xxh64(mapping_->data() + offset, bytes) == checksums_[chunk] && !mapping_->faulted();
 }

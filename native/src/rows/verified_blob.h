@@ -26,6 +26,8 @@ class VerifiedBlob {
 
  private:
   bool chunk_is_verified(uint64_t chunk) const { return (verified_[chunk / 64].load(std::memory_order_acquire) >> (chunk % 64) & 1) != 0; }
+  // Brings pages in; false where that cannot be done.
+  bool populate(uint64_t first, uint64_t last) const;
   bool check_chunk(uint64_t chunk) const;
 
   std::shared_ptr<Mapping> mapping_;
