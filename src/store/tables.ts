@@ -6,12 +6,24 @@ import { STORE_FORMAT, type Layout } from './layout.js'
 export interface BlobRecord {
   /** Short number that item entries use instead of the digest. */
   readonly id: number
-  readonly kind: 'shard' | 'manifest'
+  readonly kind: 'shard' | 'manifest' | 'value'
   readonly bytes: number
   readonly chunkBytes: number
   readonly rows: number
+  /** Of a value: entries that hold it. */
+  readonly refs?: number
   /** Milliseconds since 1970. */
   readonly created: number
+}
+
+/** A namespace; the key is its number, with which the keys of its entries begin. */
+export interface NamespaceRecord {
+  readonly name: string
+  readonly entries: number
+  /** Bytes of its values, each counted as often as it is held. */
+  readonly bytes: number
+  /** Who is going to empty it, when it is a scope. */
+  readonly owner?: string
 }
 
 /** The newest manifest of a dataset; the key is the dataset key (32 bytes). */
@@ -59,6 +71,15 @@ export interface Tables {
   readonly files: Database<Buffer, string>
   /** Identity of an item by its witness; undefined in a read-only cache that never had any. */
   readonly witnesses: Database<Buffer, Buffer> | undefined
+  readonly namespaces: Database<NamespaceRecord, number>
+  /** store/entry.ts, by namespace and key. */
+  readonly entries: Database<Buffer, Buffer>
+  /** When an entry was last read: seconds since 1970, by its key. */
+  readonly uses: Database<Buffer, Buffer>
+  /** digest ‖ key of an entry that was made from what has this digest. */
+  readonly dependents: Database<Buffer, Buffer>
+  /** Digests of blobs that nothing holds any more; their files go when nobody can be about to use them. */
+  readonly trash: Database<Buffer, Buffer>
   readonly leases: Database<LeaseRecord, Buffer>
   readonly owners: Database<OwnerRecord, string>
   /** Files that are being written; `since` in milliseconds since 1970. */
@@ -99,6 +120,11 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     requests: table('requests', binary),
     files: table('files', { encoding: 'binary' }),
     witnesses: table<Buffer, Buffer>('witnesses', binary) as Database<Buffer, Buffer> | undefined,
+    namespaces: table('namespaces', { encoding: 'json', keyEncoding: 'uint32' }),
+    entries: table('entries', binary),
+    uses: table('uses', binary),
+    dependents: table('dependents', binary),
+    trash: table('trash', binary),
     leases: table('leases', { encoding: 'json', keyEncoding: 'binary' }),
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),
