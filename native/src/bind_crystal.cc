@@ -1,4 +1,4 @@
-// niggli, crystalGraph: see src/native/addon.ts.
+// niggli, latticeParameters, crystalGraph: see src/native/addon.ts.
 #include <napi.h>
 
 #include <cmath>
@@ -78,6 +78,32 @@ Napi::Value niggli_async(const Napi::CallbackInfo& info) {
   const auto frac = array_of<double>(work->frac, out.Get("frac"), napi_float64_array, "out.frac");
   if (lattices.size() != work->given.structures.lattices.size() || frac.size() != work->given.structures.frac.size()) throw_range(env, "out must have the sizes of what is given");
   return Task::run(env, [work, lattices, frac] { work->faults = niggli_batch(work->given.structures, lattices, frac, work->threads); },
+                   [work](Napi::Env env) { return faults_value(env, work->faults); });
+}
+
+Napi::Value lattice_parameters_async(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  struct Work {
+    Bytes lattices, lengths, angles, atoms, scaled;
+    std::vector<ItemFault> faults;
+  };
+  auto work = std::make_shared<Work>();
+  const auto lattices = array_of<const double>(work->lattices, info[0], napi_float64_array, "lattices");
+  if (lattices.size() % 9 != 0) throw_range(env, "lattices must hold nine numbers for each structure");
+  if (!info[1].IsObject()) throw_type(env, "out must be an object");
+  const Napi::Object out = info[1].As<Napi::Object>();
+  const size_t numbers = lattices.size() / 3;
+  ParametersOut written;
+  written.lengths = array_of<double>(work->lengths, out.Get("lengths"), napi_float64_array, "out.lengths");
+  written.angles = array_of<double>(work->angles, out.Get("angles"), napi_float64_array, "out.angles");
+  if (written.lengths.size() != numbers || written.angles.size() != numbers) throw_range(env, "out must hold three numbers for each structure");
+  std::span<const int32_t> atoms;
+  if (!info[2].IsUndefined()) {
+    atoms = array_of<const int32_t>(work->atoms, info[2], napi_int32_array, "atoms");
+    written.scaled = array_of<double>(work->scaled, out.Get("scaled"), napi_float64_array, "out.scaled");
+    if (atoms.size() * 3 != numbers || written.scaled.size() != numbers) throw_range(env, "atoms must hold a number, and out.scaled three, for each structure");
+  }
+  return Task::run(env, [work, lattices, atoms, written] { work->faults = parameters_batch(lattices, atoms, written); },
                    [work](Napi::Env env) { return faults_value(env, work->faults); });
 }
 
@@ -192,6 +218,7 @@ Napi::Value crystal_graph_async(const Napi::CallbackInfo& info) {
 
 void init_crystal(Napi::Env env, Napi::Object exports) {
   exports.Set("niggli", Napi::Function::New(env, niggli_async, "niggli"));
+  exports.Set("latticeParameters", Napi::Function::New(env, lattice_parameters_async, "latticeParameters"));
   exports.Set("crystalGraph", Napi::Function::New(env, crystal_graph_async, "crystalGraph"));
 }
 

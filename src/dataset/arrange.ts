@@ -1,14 +1,14 @@
 import { isFloating } from '../core/dtype.js'
 import { sha256 } from '../core/hash.js'
 import { frame, HASH_BYTES } from '../core/keys.js'
-import { rowOf, type Rows } from '../core/rows.js'
+import { dataOf, rowOf, type Rows } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import type { DeviceSource } from '../devices/device.js'
 import { inputFields, segments, type Segment } from '../ops/compile.js'
 import type { FieldStates, ItemSequence } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
-import { Executor } from './execute.js'
+import { Executor, slicePiece } from './execute.js'
 import { identitiesOf } from './identify.js'
 
 /** What a build works on: items as a source, the item ops that are left to run on them, and identities where they are known beforehand. */
@@ -21,10 +21,13 @@ export interface Arranged {
 
 /** Items whose bytes are hashed in one step. */
 const STEP_ITEMS = 1024
+/** Bytes of items that item ops are run on in one step. */
+const STEP_BYTES = 8 * 2 ** 20
 
 /**
  * Runs the ops of dataset scope: each turns the sequence of items into another, lazily. An item that comes out of one is identified by everything that
- * went in: H( frame({ dataset_op: place }) ‖ H(identities of all source items) ‖ its index as u64 ), since any source item may have decided what it is.
+ * went in: H( frame({ dataset_op: place, fields: those it was given }) ‖ H(identities of all source items) ‖ its index as u64 ), since any source item may have decided
+ * what it is, and an op may do one thing with a field of one shape and another with one whose extents may differ, even where they do not.
  */
 export async function arrange(source: Source, recipe: Recipe, device: DeviceSource, signal: AbortSignal | undefined): Promise<Arranged> {
   const all = segments(recipe)
@@ -41,8 +44,9 @@ export async function arrange(source: Source, recipe: Recipe, device: DeviceSour
     pending = []
     sequence = await segment.op.definition.arrange(sequence, segment.op.params, { seed: recipe.seed ?? 0n, signal })
   }
-  const base = await identifyAll(source, inputFields(recipe, source.fields), signal)
-  const prefix = frame({ dataset_op: all[last]!.first })
+  const inputs = inputFields(recipe, source.fields)
+  const base = await identifyAll(source, inputs, signal)
+  const prefix = frame({ dataset_op: all[last]!.first, fields: Object.fromEntries(inputs.map((name) => [name, source.fields[name]!])) })
   const identities = new Uint8Array(sequence.length * HASH_BYTES)
   const index = Buffer.alloc(8)
   for (let i = 0; i < sequence.length; i++) {
@@ -75,6 +79,13 @@ function sequenceOf(source: Source): ItemSequence {
       for await (const run of source.read(index, index + 1, { fields, signal })) return row(run.fields)
       throw new RangeError(`item ${index} of ${source.length}`)
     },
+    async * runs(fields, signal) {
+      for (let start = 0; start < source.length; start += STEP_ITEMS) {
+        const stop = Math.min(source.length, start + STEP_ITEMS)
+        yield * source.read(start, stop, { fields, signal })
+        source.release(start, stop)
+      }
+    },
   }
 }
 
@@ -95,6 +106,24 @@ function mapped(sequence: ItemSequence, executor: Executor, before: number, reci
       const [done] = await executor.run(piece, [sequence.id(index)], signal)
       return Object.fromEntries(Object.entries(row(done!.fields)).filter(([name]) => names.includes(name)))
     },
+    ...(sequence.runs !== undefined && { runs: executed(sequence, sequence.runs.bind(sequence), executor) }),
+  }
+}
+
+/** Runs of items after some item ops. All fields are read, since it is not known here which of them the ops need. */
+function executed(sequence: ItemSequence, runs: NonNullable<ItemSequence['runs']>, executor: Executor): NonNullable<ItemSequence['runs']> {
+  return async function * (names, signal) {
+    let at = 0
+    for await (const run of runs(Object.keys(sequence.fields), signal)) {
+      const bytes = Object.values(run.fields).reduce((sum, rows) => sum + dataOf(rows).byteLength, 0)
+      const step = Math.max(1, Math.floor(run.count * Math.min(1, STEP_BYTES / Math.max(1, bytes))))
+      for (let from = 0; from < run.count; from += step) {
+        const part = slicePiece(run, from, Math.min(run.count, from + step))
+        const ids = Array.from({ length: part.count }, (_, i) => sequence.id(at + i))
+        at += part.count
+        for (const { count, fields } of await executor.run(part, ids, signal)) yield { count, fields: Object.fromEntries(names.map((name) => [name, fields[name]!])) }
+      }
+    }
   }
 }
 
@@ -104,7 +133,7 @@ function row(fields: Readonly<Record<string, Rows>>): Record<string, Tensor> {
 
 function sourceOf(sequence: ItemSequence, base: Source): Source {
   return {
-    reader: base.reader, constants: base.constants, description: base.description, selection: base.selection, files: base.files, skipped: base.skipped ?? [],
+    reader: base.reader, constants: base.constants, description: base.description, selection: base.selection, files: base.files, digest: base.digest, skipped: base.skipped ?? [],
     length: sequence.length,
     fields: Object.fromEntries(Object.entries(sequence.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape }])),
     id: (index) => sequence.id(index),

@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js'
-import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { dataOf, fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
+import { ItemError, MissingDependencyError, NonFiniteError, RecipeError } from '../core/errors.js'
+import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf } from '../core/rows.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
@@ -8,6 +8,8 @@ import type { Piece } from './shard-builder.js'
 
 /** Programs that are kept for the next items of the same shapes. */
 const PREPARED_MAX = 64
+/** Items that a host op has under way at a time: enough for threads of its own, few enough to wait for when one fails. */
+const HOST_RUNS = 16
 
 /** A batch step may make thousands of bytes of one: what a call should make, about, and items of the first call. */
 const BATCH_BYTES = 16 * 2 ** 20
@@ -44,7 +46,7 @@ export class Executor {
   }
 
   /**
-   * `piece` holds the fields the recipe reads. Gives one piece where shapes stay equal, several where a host op made them differ.
+   * `piece` holds the fields the recipe reads. Gives one piece where shapes stay equal, several where a host op made them differ in more than axis 0.
    * Rejects with NonFiniteError or ItemError for the first item that fails.
    */
   async run(piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
@@ -151,26 +153,23 @@ export class Executor {
   }
 
   async #runHost(op: HostSegment['op'], piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
-    const made: EqualPiece[] = []
-    for (let i = 0; i < piece.count; i++) {
-      const item: Record<string, Tensor> = {}
-      for (const [name, tensor] of Object.entries(piece.fields)) item[name] = rowOf(tensor, i)
-      let fields: Readonly<Record<string, Tensor>>
-      try {
-        fields = await op.definition.run(item, op.params, { id: ids[i] ?? '', signal })
-      } catch (cause) {
-        if (signal?.aborted === true) throw cause
-        throw new ItemError(ids[i] ?? '', `op ${op.name} failed: ${(cause as Error).message}`, { cause })
+    const made: HostItem[] = []
+    const failures = new Map<number, unknown>()
+    let next = 0
+    const lane = async (): Promise<void> => {
+      while (next < piece.count && failures.size === 0) {
+        const item = next++
+        try {
+          made[item] = await runItem(op, piece, item, ids[item] ?? '', signal)
+        } catch (error) {
+          failures.set(item, error)
+        }
       }
-      const wrapped: Record<string, Tensor> = {}
-      for (const [name, tensor] of Object.entries(fields)) {
-        const bytes = byteCount(tensor.dtype, tensor.shape)
-        if (tensor.data.byteLength !== bytes) throw new ItemError(ids[i] ?? '', `op ${op.name}: field ${name} has ${tensor.data.byteLength} bytes, its dtype and shape say ${bytes}`)
-        wrapped[name] = { ...tensor, shape: [1, ...tensor.shape] }
-      }
-      made.push({ count: 1, fields: wrapped })
     }
-    return mergeEqual(made)
+    await Promise.all(Array.from({ length: Math.min(HOST_RUNS, piece.count) }, lane))
+    // Items begin in order, so of those that fail the first is always among them.
+    if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
+    return joinItems(made)
   }
 }
 
@@ -185,6 +184,7 @@ export interface Cut {
 type DeviceSegment = Extract<Segment, { kind: 'device' }>
 type BatchSegment = Extract<Segment, { kind: 'batch' }>
 type HostSegment = Extract<Segment, { kind: 'host' }>
+type HostItem = Readonly<Record<string, Tensor>>
 type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>
 
 /** Items of equal shapes: what a program runs on. */
@@ -216,20 +216,32 @@ export function slicePiece(piece: Piece, start: number, stop: number): Piece {
   return { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => [name, rowsOf(tensor, start, stop)])) }
 }
 
-// Single-item pieces of equal fields become one, so that what follows runs in batches.
-function mergeEqual(pieces: readonly EqualPiece[]): Piece[] {
-  const merged: Piece[] = []
-  const signature = (piece: EqualPiece): string => JSON.stringify(specsOf(piece))
-  for (let from = 0; from < pieces.length;) {
-    let to = from + 1
-    while (to < pieces.length && signature(pieces[to]!) === signature(pieces[from]!)) to++
-    merged.push(to === from + 1 ? pieces[from]! : concatenate(pieces.slice(from, to)))
-    from = to
+async function runItem(op: HostSegment['op'], piece: Piece, index: number, id: string, signal: AbortSignal | undefined): Promise<HostItem> {
+  const item = Object.fromEntries(Object.entries(piece.fields).map(([name, rows]) => [name, rowOf(rows, index)]))
+  let fields: HostItem
+  try {
+    fields = await op.definition.run(item, op.params, { id, signal })
+  } catch (cause) {
+    if (signal?.aborted === true || cause instanceof MissingDependencyError) throw cause
+    throw new ItemError(id, `op ${op.name} failed: ${(cause as Error).message}`, { cause })
   }
-  return merged
+  for (const [name, { dtype, shape, data }] of Object.entries(fields)) {
+    const bytes = byteCount(dtype, shape)
+    if (data.byteLength !== bytes) throw new ItemError(id, `op ${op.name}: field ${name} has ${data.byteLength} bytes, its dtype and shape say ${bytes}`)
+  }
+  return fields
 }
 
-function concatenate(pieces: readonly EqualPiece[]): Piece {
-  const names = Object.keys(pieces[0]!.fields)
-  return { count: pieces.length, fields: Object.fromEntries(names.map((name) => [name, stackRows(pieces.map((piece) => rowOf(piece.fields[name]!, 0)))])) }
+/** Consecutive items that differ in nothing or in axis 0 become one piece, so that what follows runs in batches. */
+function joinItems(items: readonly HostItem[]): Piece[] {
+  const alike = items.map((item) => JSON.stringify(Object.entries(item).map(([name, { dtype, shape }]) => [name, dtype, shape.length, ...shape.slice(1)])))
+  const pieces: Piece[] = []
+  for (let from = 0; from < items.length;) {
+    let to = from + 1
+    while (to < items.length && alike[to] === alike[from]) to++
+    const joined = items.slice(from, to)
+    pieces.push({ count: joined.length, fields: Object.fromEntries(Object.keys(joined[0]!).map((name) => [name, joinRows(joined.map((item) => item[name]!))])) })
+    from = to
+  }
+  return pieces
 }

@@ -11,11 +11,11 @@ import { Manifest } from './manifest.js'
 const SETTLED_NS = 50_000_000n
 
 /**
- * Key of what a recipe and a source's files ask for, without reading an item; undefined when the source has no files. Digests are remembered by device,
+ * Key of what a recipe and a source's files ask for, without reading an item; undefined when the source has neither files nor a digest. Digests are remembered by device,
  * inode, size and times, so a file that is as it was is not read again.
  */
 export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Array, fingerprint: Fingerprint, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
-  if (source.files.length === 0) return undefined
+  if (source.files.length === 0) return source.digest === undefined ? undefined : requestKey(recipe, source, [source.digest])
   const names: string[] = []
   const learned: { stat: string; digest: Buffer }[] = []
   for (const file of source.files) {

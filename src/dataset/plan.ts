@@ -1,10 +1,11 @@
 import { HASH_BYTES, recipeKey } from '../core/keys.js'
 import { byteCount } from '../core/tensor.js'
 import type { DeviceSource } from '../devices/device.js'
-import { checkRecipe, inputFields, segments } from '../ops/compile.js'
+import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Store } from '../store/store.js'
+import { arrange } from './arrange.js'
 import { Executor, slicePiece } from './execute.js'
 import { contiguous, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 
@@ -15,7 +16,7 @@ export interface Plan {
   readonly missing: number
   /** Bytes that would be written, about; undefined when shapes differ between items. */
   readonly bytes: number | undefined
-  /** Time on this device, from computing a few of the missing items without keeping them; undefined when nothing is missing. */
+  /** Time on this device, from computing a few of the missing items without keeping them; undefined when nothing is missing, and after ops of dataset scope. */
   readonly secondsEstimate: number | undefined
 }
 
@@ -26,24 +27,28 @@ const SAMPLE_ITEMS = 16
 
 /** Identifies every item and looks it up. Reads the source, writes nothing. `store` is undefined when there is no cache yet. */
 export async function plan(request: { readonly store: Store | undefined; readonly source: Source; readonly recipe: Recipe; readonly device: DeviceSource; readonly signal: AbortSignal | undefined }): Promise<Plan> {
-  const { store, source, recipe, device, signal } = request
-  const outputs = checkRecipe(recipe, source.fields)
-  const fields = inputFields(recipe, source.fields)
-  const steps = segments(recipe)
-  if (steps.some((segment) => segment.kind === 'dataset')) throw new TypeError('plan: a recipe with an op of dataset scope cannot be planned without running it')
+  const { store, recipe, device, signal } = request
+  const outputs = checkRecipe(recipe, request.source.fields)
   const key = recipeKey(await recipeDataOn(device, recipe))
+  const { source, segments: steps, identities } = await arrange(request.source, recipe, device, signal)
+  const fields = inputFields(recipe, request.source.fields)
   const executor = new Executor(steps, device)
+  const places = (keys: Uint8Array): unknown[] => store?.lookup(keys) ?? Array.from({ length: keys.length / HASH_BYTES }, () => undefined)
   let hits = 0
   let sampled = 0
   let seconds = 0
   /** Which of these items are in the cache, as far as their identities are remembered. */
-  const stored = async (identities: readonly (Uint8Array | undefined)[] = []): Promise<boolean[]> => {
-    const keys = await keysOf(key, Buffer.concat(identities.map((identity) => identity ?? NONE)))
-    return store === undefined || identities.length === 0 ? [] : store.lookup(keys).map((place, k) => place !== undefined && identities[k] !== undefined)
+  const stored = async (remembered: readonly (Uint8Array | undefined)[] = []): Promise<boolean[]> => {
+    const keys = await keysOf(key, Buffer.concat(remembered.map((identity) => identity ?? NONE)))
+    return remembered.length === 0 ? [] : places(keys).map((place, k) => place !== undefined && remembered[k] !== undefined)
   }
   for (let start = 0; start < source.length; start += STEP_ITEMS) {
     signal?.throwIfAborted()
     const stop = Math.min(source.length, start + STEP_ITEMS)
+    if (identities !== undefined) {
+      hits += places(await keysOf(key, identities.subarray(start * HASH_BYTES, stop * HASH_BYTES))).filter((place) => place !== undefined).length
+      continue
+    }
     // What is remembered and stored is not read.
     const witnesses = store === undefined ? undefined : await source.witnesses?.(start, stop, { fields, signal })
     const remembered = witnesses === undefined ? undefined : store!.identities(witnesses)
@@ -52,10 +57,9 @@ export async function plan(request: { readonly store: Store | undefined; readonl
     const unread = Array.from({ length: stop - start }, (_, k) => start + k).filter((item) => known[item - start] !== true)
     for (const [from, to] of contiguous(unread)) {
       for await (const run of source.read(from, to, { fields, signal })) {
-        const keys = await keysOf(key, await identitiesOf(run, fields, source.reader, 1))
-        const places = store?.lookup(keys) ?? Array.from({ length: run.count }, () => undefined)
-        hits += places.filter((place) => place !== undefined).length
-        const missing = places.indexOf(undefined)
+        const found = places(await keysOf(key, await identitiesOf(run, fields, source.reader, 1)))
+        hits += found.filter((place) => place !== undefined).length
+        const missing = found.indexOf(undefined)
         if (missing < 0 || sampled >= SAMPLE_ITEMS) continue
         const count = Math.min(SAMPLE_ITEMS - sampled, run.count - missing)
         const piece = slicePiece(run, missing, missing + count)

@@ -74,6 +74,14 @@ export class Shards {
     return runs
   }
 
+  /** Up to which item, `stop` at most, those from `index` on follow one another in one shard. */
+  follow(index: number, stop: number): number {
+    const { blobOf, rowOf } = this.manifest.rows
+    let end = index + 1
+    while (end < stop && blobOf[end] === blobOf[index] && rowOf[end] === rowOf[index]! + end - index) end++
+    return end
+  }
+
   #runEnd(indices: Float64Array, start: number): number {
     const { blobOf, rowOf } = this.manifest.rows
     const blob = blobOf[indices[start]!]

@@ -1,6 +1,6 @@
 import type { TypedArray } from '../core/dtype.js'
 import { dataOf, isRagged, shapeOf, type Rows } from '../core/rows.js'
-import { emptyTensor } from '../core/tensor.js'
+import { emptyTensor, type Tensor } from '../core/tensor.js'
 import type { NativeGraphMethod, NativeGraphs, NativeStructures } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
@@ -10,7 +10,11 @@ import { CRYSTAL } from '../ops/crystal-fields.js'
 export async function runCrystalStep(step: BatchStep, batch: Batch, threads: number): Promise<BatchResult> {
   const uneven = unevenItem(step, batch)
   if (uneven !== undefined) return { fields: {}, faults: [uneven] }
-  return step.kernel === 'niggli' ? niggli(batch, threads) : crystalGraph(step, batch, threads)
+  switch (step.kernel) {
+    case 'niggli': return niggli(batch, threads)
+    case 'lattice-parameters': return latticeParameters(step, batch)
+    case 'crystal-graph': return crystalGraph(step, batch, threads)
+  }
 }
 
 /** The first item whose fields disagree about how many atoms it has. */
@@ -54,6 +58,17 @@ function alike(rows: Rows): [Rows, TypedArray] {
   const { data } = emptyTensor(rows.dtype, [length])
   const first = rows.offsets[0]!
   return [{ ...rows, offsets: rows.offsets.map((at) => at - first), data }, data]
+}
+
+async function latticeParameters({ params }: BatchStep, { count, fields }: Batch): Promise<BatchResult> {
+  const made = (): Tensor<'float64'> => emptyTensor('float64', [count, 3])
+  const [lengths, angles] = [made(), made()]
+  const lattices = dataOf(fields[CRYSTAL.lattice]!) as Float64Array
+  if (params.scaled !== true) return { fields: { lengths, angles }, faults: await native().latticeParameters(lattices, { lengths: lengths.data, angles: angles.data }) }
+  const scaled = made()
+  const atoms = Int32Array.from({ length: count }, (_, item) => shapeOf(fields[CRYSTAL.numbers]!, item)[0]!)
+  const faults = await native().latticeParameters(lattices, { lengths: lengths.data, angles: angles.data, scaled: scaled.data }, atoms)
+  return { fields: { lengths, angles, scaled_lengths: scaled }, faults }
 }
 
 async function crystalGraph(step: BatchStep, batch: Batch, threads: number): Promise<BatchResult> {

@@ -93,6 +93,8 @@ export interface Addon {
   // --- crystals -----------------------------------------------------------------------------------------------------
   /** Niggli cells, in the orientation of the `crystals` source, and coordinates in them. What is written for an item with a fault means nothing. */
   niggli(structures: NativeStructures, out: { lattices: Float64Array; frac: Float64Array }, threads: number): Promise<{ item: number; message: string }[]>
+  /** Lengths in Å and angles in degrees, [structures, 3] each; with `atoms`, how many each has, `scaled` are the lengths per cube root of it. */
+  latticeParameters(lattices: Float64Array, out: { lengths: Float64Array; angles: Float64Array; scaled?: Float64Array }, atoms?: Int32Array): Promise<{ item: number; message: string }[]>
   crystalGraph(structures: NativeStructures, method: NativeGraphMethod, threads: number): Promise<NativeGraphs>
   /**
    * What the neighbors kernels are given for the structures `items` of a batch: atoms offsets[i] … offsets[i + 1] with fractional coordinates `frac`, [atoms, 3], in

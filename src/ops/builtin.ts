@@ -1,12 +1,15 @@
 import { castOp } from './cast.js'
 import { cropOp } from './crop.js'
 import { crystalGraphOp } from './crystal-graph.js'
+import { latticeParametersOp } from './lattice-parameters.js'
 import { niggliOp } from './niggli.js'
 import { normalizeOp } from './normalize.js'
 import type { OpDefinition } from './op.js'
 import { padOp } from './pad.js'
+import { primitiveOp } from './primitive.js'
 import { resampleOp } from './resample.js'
 import { renameOp, selectOp } from './select.js'
+import { standardScalerOp } from './standard-scaler.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, niggliOp, normalizeOp, padOp, renameOp, resampleOp, selectOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, padOp, primitiveOp, renameOp, resampleOp, selectOp, standardScalerOp]

@@ -1,9 +1,9 @@
 import type { DType } from '../core/dtype.js'
 import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import type { BatchStep } from './batch.js'
-import { CRYSTAL, expectCrystal } from './crystal-fields.js'
+import { CRYSTAL, expectCrystal, needsAdded, withAdded } from './crystal-fields.js'
 import { describe, fieldOf, objectParam } from './fields.js'
-import { callOf, type BatchOp, type FieldState, type OpCall, type OpParams } from './op.js'
+import { callOf, type BatchOp, type OpCall, type OpParams } from './op.js'
 
 interface Selection {
   /** Edges to all atoms within `cutoff` Å, up to 1024, images of the atom itself among them. */
@@ -94,18 +94,9 @@ export const crystalGraphOp: BatchOp = {
       const field = fieldOf(fields, params.oxidation, fail)
       if (field.dtype !== 'float64' || field.shape.length !== 1) fail(`expected for field ${params.oxidation} float64 [n], found ${describe(field)}`)
     }
-    const made: Record<string, FieldState> = {}
-    for (const { field, dtype } of written(params)) {
-      if (Object.hasOwn(fields, field)) fail(`makes a field ${field}, but there is one already`)
-      made[field] = { dtype, shape: SHAPES[field]!, finiteness: 'finite' }
-    }
-    return { ...fields, ...made }
+    return withAdded(fields, written(params), SHAPES, fail)
   },
-  needs(_fields, params, wanted) {
-    const made = new Set(written(params).map(({ field }) => field))
-    const passed = [...wanted].filter((name) => !made.has(name))
-    return passed.length === wanted.size ? wanted : new Set([...passed, ...reads(params)])
-  },
+  needs: (_fields, params, wanted) => needsAdded(written(params), reads(params), wanted),
   step: (params) => ({
     kernel: 'crystal-graph', reads: reads(params), writes: written(params), params: kernelParams(params),
     ...(params.maxNeighbors != null && { cuts: { field: 'edges_cut', what: 'edges were cut by maxNeighbors' } }),

@@ -6,7 +6,10 @@ import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type Op
 import type { NormalizeStep } from './program.js'
 
 interface NormalizeBase {
-  /** Axes over which statistics are taken; the others are groups with statistics of their own. Default: all. Negative ones count from the end. */
+  /**
+   * Axes over which statistics are taken; the others are groups with statistics of their own. Default: all. Negative ones count from the end. None, `[]`, where mean and std
+   * are given: one of each per element.
+   */
   readonly axes?: readonly number[]
   /** Default: every real field the mode can work on. */
   readonly fields?: readonly string[]
@@ -68,7 +71,8 @@ export const normalizeOp: DeviceOp = {
     const options = objectParam(where, given)
     const mode = choice(where, 'mode', options.mode, ['zscore', 'minmax', 'range', 'scale'] as const)
     checkOptions(`${where} (${mode})`, options, [...COMMON, ...MODES[mode]])
-    return { mode, axes: axesParam(where, options.axes), fields: fieldsParam(where, options.fields), ...modeParams[mode](`${where} (${mode})`, options) }
+    const each = mode === 'zscore' && options.mean !== undefined && Array.isArray(options.axes) && options.axes.length === 0
+    return { mode, axes: each ? [] : axesParam(where, options.axes), fields: fieldsParam(where, options.fields), ...modeParams[mode](`${where} (${mode})`, options) }
   },
   infer(fields, params, fail) {
     const names = chosenFields(fields, params.fields, (field) => unfit(field, params), fail)

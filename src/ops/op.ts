@@ -1,3 +1,4 @@
+import type { Rows } from '../core/rows.js'
 import type { FieldSpec, Tensor } from '../core/tensor.js'
 import type { BatchStep } from './batch.js'
 import type { ProgramBuilder } from './builder.js'
@@ -76,6 +77,8 @@ export interface ItemSequence {
   id(index: number): string
   /** Fields of one item, read when asked for. */
   read(index: number, fields: readonly string[], signal: AbortSignal | undefined): Promise<Readonly<Record<string, Tensor>>>
+  /** All items in order, many at a time: for ops that look at each of them once. Absent where items are only had one by one. */
+  runs?(fields: readonly string[], signal: AbortSignal | undefined): AsyncIterable<{ readonly count: number; readonly fields: Readonly<Record<string, Rows>> }>
 }
 
 /** Turns one sequence of items into another (chooses, groups, splits). Its items' keys cover the identities of all items it sees. */

@@ -16,11 +16,13 @@ export interface Source {
   readonly description: { readonly type: string; readonly [option: string]: unknown }
   /**
    * What of `description` decides which bytes an item has (field mapping), together with the files' content: two sources with equal
-   * `selection`, reader and file digests have the same items. `undefined` when the source is not made of files.
+   * `selection`, reader and file digests (or `digest`) have the same items. `undefined` when neither is known.
    */
   readonly selection: unknown
   /** The files it reads, in order; empty when the items come from the caller. */
   readonly files: readonly SourceFile[]
+  /** Of a source without files whose content is known before it is read: says what the content is, 64 hex digits. */
+  readonly digest?: string | undefined
   /** What was left out while opening, because it could not be read and the caller asked for that; absent from sources that never leave anything out. */
   readonly skipped?: readonly SkippedItem[]
   /** Human name of item `index`. */

@@ -76,6 +76,46 @@ describe('build', () => {
   })
 })
 
+describe('build of a dataset that is made from another', () => {
+  const config = `
+cache: { dir: cache, minFree: 0, memoryBudget: 6MiB }
+datasets:
+  scaler: { source: { type: dataset, name: "\${vars.on}", fields: [x] }, recipe: [standardScaler: {}] }
+  train: { source: { type: npz, path: a.npz } }
+  val: { source: { type: npz, path: missing.npz } }
+vars: { on: train }
+`
+  const lines = (...args: string[]): Record<string, unknown>[] => {
+    const { status, stdout, stderr } = run(...args, '--format', 'json')
+    expect([status, stderr]).toEqual([0, ''])
+    return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+  }
+
+  test('builds what it needs first, and nothing else', () => {
+    writeFileSync(join(dir, 'tensorcache.yaml'), config)
+    expect(lines('build', 'scaler', '--dry-run')).toMatchObject([{ name: 'train', missing: 60, waitsFor: null }, { name: 'scaler', items: null, waitsFor: 'train' }])
+    const cold = lines('build', 'scaler')
+    expect(cold).toMatchObject([{ name: 'train', items: 60, computed: 60 }, { name: 'scaler', items: 1, computed: 1 }])
+    expect(lines('build', 'scaler', 'train')).toMatchObject([{ name: 'train', computed: 0 }, { name: 'scaler', computed: 0, key: cold[1]!.key, digest: cold[1]!.digest }])
+    expect(lines('build', 'scaler', '--dry-run')).toMatchObject([{ name: 'train', hits: 60 }, { name: 'scaler', items: 1, hits: 1, missing: 0, bytes: 0, waitsFor: null }])
+    const { dtype, shape } = JSON.parse(run('info', 'scaler', '--format', 'json').stdout).fields.x_mean as Tensor
+    expect([dtype, shape]).toEqual(['float64', [4096]])
+    // Another row in the training set: another scaler.
+    writeRows(join(dir, 'a.npz'), range(0, 61), 4096)
+    expect(lines('build', 'scaler', '--dry-run')).toMatchObject([{ name: 'train', missing: 1 }, { name: 'scaler', waitsFor: 'train' }])
+    const grown = lines('build', 'scaler')
+    expect(grown).toMatchObject([{ computed: 1 }, { computed: 1 }])
+    expect(grown[1]!.key).not.toBe(cold[1]!.key)
+  })
+
+  test('what is wrong is said', () => {
+    writeFileSync(join(dir, 'tensorcache.yaml'), config)
+    expect(run('build', 'scaler', '--set', 'vars.on=scaler')).toMatchObject({ status: 2, stderr: expect.stringContaining('datasets are made from each other: scaler → scaler') })
+    expect(run('build', 'scaler', '--set', 'datasets.scaler.source.fields=[z]')).toMatchObject({ status: 2, stderr: expect.stringContaining('datasets.scaler.source: fromDataset: the dataset has no field "z"; it has x, y') })
+    expect(run('build', 'scaler', '--set', 'vars.on=val')).toMatchObject({ status: 1, stderr: expect.stringContaining('missing.npz') })
+  })
+})
+
 describe('build of crystals', () => {
   const config = (more: string): string => `cache: { dir: cache, minFree: 0, memoryBudget: 6MiB }\ndatasets: { c: { source: { type: crystals, path: c.csv, idColumn: id, properties: [energy]${more} } } }`
   const rows = (list: readonly (readonly [id: string, a: number])[]): void => writeFileSync(join(dir, 'c.csv'), `id,energy,cif\n${list.map(([id, a]) => `${id},${a / 4},"${cif(a)}"\n`).join('')}`)

@@ -61,6 +61,8 @@ describe('normalisation is exact', () => {
 
   test('given parameters, tiny ones among them, and faults', async () => {
     const random = new Random(73)
+    const each = Float32Array.from({ length: 6 * 300 }, (_, i) => (i % 6 === 2 ? 1 : i % 6 === 1 ? 2 ** -30 : 1) * (i % 97 - 48) / 7)
+    await expectExact('one per element', chain({ dtype: 'float32', shape: [300] }, normalized([300], { groups: 300, members: 1, statistics: 'none', affine: each })), 3, [floats(900, random, 'plain')])
     const affine = Float32Array.of(0.5, 2 ** -130, 2, 2 ** -127, -1, 1, 1e8, -3, 2 ** -126, 5, -2, 2)
     for (const clip of [false, true]) {
       for (const dtype of ['float32', 'int16'] as const) {

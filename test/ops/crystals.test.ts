@@ -4,7 +4,8 @@ import { join, resolve } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createCpuDevice } from '../../src/devices/cpu.js'
-import { crystalGraph, crystals, items, niggli, openArrays, recipe, type Cache, type CrystalGraphOptions, type Dataset, type ItemInput, type OpCall, type Tensor } from '../../src/index.js'
+import { native } from '../../src/native/load.js'
+import { crystalGraph, crystals, items, latticeParameters, niggli, openArrays, recipe, type Cache, type CrystalGraphOptions, type Dataset, type ItemInput, type OpCall, type Tensor } from '../../src/index.js'
 import { smallCache } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 
@@ -282,6 +283,54 @@ describe('niggli', () => {
   })
 })
 
+describe('latticeParameters', () => {
+  const degrees = (cosine: number): number => Math.acos(cosine) * 180 / Math.PI
+
+  test('the lengths and angles of any cell, and the lengths per cube root of the atoms', async () => {
+    await fc.assert(fc.asyncProperty(anyCrystal, async (crystal) => {
+      const dataset = await made([['x', crystal]], latticeParameters({ scaled: true }))
+      const item = await dataset.get(0) as unknown as Record<string, Tensor>
+      const [a, b, c] = crystal.lattice as [number[], number[], number[]]
+      const lengths = [a, b, c].map((row) => Math.hypot(...row))
+      const cosine = (p: number[], q: number[]): number => (p[0]! * q[0]! + p[1]! * q[1]! + p[2]! * q[2]!) / Math.hypot(...p) / Math.hypot(...q)
+      const near = (field: string, expected: number[]): void => expected.forEach((x, k) => expect(Math.abs((item[field]!.data[k] as number) / x - 1)).toBeLessThan(1e-12))
+      near('lengths', lengths)
+      near('angles', [degrees(cosine(b, c)), degrees(cosine(c, a)), degrees(cosine(a, b))])
+      near('scaled_lengths', lengths.map((x) => x / Math.cbrt(crystal.numbers.length)))
+      expect(Object.keys(item).sort()).toEqual(['angles', 'frac_coords', 'id', 'lattice', 'lengths', 'numbers', 'scaled_lengths'])
+    }), { numRuns: 40 })
+  })
+
+  test('right angles are exactly 90, cubes of whole numbers have exact roots, and all roots are within a unit in the last place or two of their reciprocal', async () => {
+    const counts = Int32Array.from([...Array.from({ length: 1290 }, (_, k) => (k + 1) ** 3), ...Array.from({ length: 60_000 }, (_, k) => k + 1), ...Array.from({ length: 1000 }, (_, k) => 2 ** 31 - 1 - 7919 * k)])
+    const lattices = Float64Array.from({ length: 9 * counts.length }, (_, k) => k % 9 % 4 === 0 ? 1 : 0)
+    const out = { lengths: new Float64Array(3 * counts.length), angles: new Float64Array(3 * counts.length), scaled: new Float64Array(3 * counts.length) }
+    expect(await native().latticeParameters(lattices, out, counts)).toEqual([])
+    expect(new Set(out.angles)).toEqual(new Set([90]))
+    expect(new Set(out.lengths)).toEqual(new Set([1]))
+    let worst = 0
+    counts.forEach((count, k) => { worst = Math.max(worst, Math.abs(out.scaled[3 * k]! * Math.cbrt(count) - 1)) })
+    expect(worst).toBeLessThan(2 ** -51)
+    for (let k = 0; k < 1290; k++) expect(out.scaled[3 * k]).toBe(1 / (k + 1))
+    expect(() => native().latticeParameters(lattices, { ...out, lengths: new Float64Array(3) })).toThrow(RangeError)
+    expect(() => native().latticeParameters(lattices, out, counts.subarray(1))).toThrow(RangeError)
+  })
+
+  test('atoms are read where they are needed, and the bytes do not depend on what else is there', async () => {
+    const lattice = { dtype: 'float64' as const, shape: [3, 3], data: Float64Array.from(primitiveFcc.lattice.flat()) }
+    const alone = await cache.dataset(await items([{ id: 'x', fields: { lattice } }]), recipe([latticeParameters()]))
+    const item = await alone.get(0) as unknown as Record<string, Tensor>
+    expect(Object.keys(alone.fields).sort()).toEqual(['angles', 'lattice', 'lengths'])
+    const both = await (await made([['x', primitiveFcc]], latticeParameters({ scaled: true }))).get(0) as unknown as Record<string, Tensor>
+    for (const field of ['lengths', 'angles']) expect(both[field]!.data).toEqual(item[field]!.data)
+    expect(both.scaled_lengths!.data).toEqual(item.lengths!.data)
+    await expect(cache.dataset(await items([{ id: 'x', fields: { lattice } }]), recipe([latticeParameters({ scaled: true })]))).rejects.toThrow(/no field "numbers"/)
+    await expect(cache.dataset(await items([{ id: 'x', fields: { lattice, lengths: 1 } }]), recipe([latticeParameters()]))).rejects.toThrow(/makes a field lengths, but there is one already/)
+    await expect(cache.dataset(await items([{ id: 'x', fields: { lattice, numbers: new Int32Array(0) } }]), recipe([latticeParameters({ scaled: true })]))).rejects.toThrow(/item x.*op 0 \(latticeParameters\).*no atoms/)
+    expect(() => latticeParameters({ scale: true } as never)).toThrow(/should be "scaled"/)
+  })
+})
+
 describe('what is wrong is said, with the item', () => {
   const bad = (crystal: Crystal, ...ops: OpCall[]): Promise<Dataset> => made([['good', bcc], ['bad', crystal]], ...ops)
   test.each<[string, Crystal, CrystalGraphOptions, RegExp]>([
@@ -300,6 +349,7 @@ describe('what is wrong is said, with the item', () => {
 
   test('niggli', async () => {
     await expect(bad({ ...bcc, lattice: [[3, 0, 0], [0, 3, 0], [3, 3, 1e-12]] }, niggli())).rejects.toThrow(/item bad.*op 0 \(niggli\).*no volume/)
+    await expect(bad({ ...bcc, lattice: [[3, 0, 0], [0, 3, 0], [3, 3, 1e-12]] }, latticeParameters())).rejects.toThrow(/item bad.*op 0 \(latticeParameters\).*no volume/)
   })
 
   test('a recipe that does not fit is refused before anything is read', async () => {
@@ -349,6 +399,17 @@ describe.skipIf(!existsSync(folder)).each(['perov_5_val', 'carbon_24_val'])('eve
       const data = lattice!.data as Float64Array
       for (let row = 0; row < 3; row++) worst = Math.max(worst, Math.abs(Math.hypot(...data.subarray(3 * row, 3 * row + 3)) / reference.params!.data[6 * index + row]! - 1))
       for (let k = 0; k < 9; k++) worst = Math.max(worst, Math.abs(data[k]! - reference.matrix!.data[9 * index + k]!) / 10)
+    })
+    expect(worst).toBeLessThan(1e-9)
+  })
+
+  test('lengths and angles of the Niggli cells', async () => {
+    const dataset = await cache.dataset(source, recipe([niggli(), latticeParameters()]))
+    let worst = 0
+    await rows(dataset, (index, { lengths, angles }) => {
+      for (let k = 0; k < 3; k++) {
+        worst = Math.max(worst, Math.abs((lengths!.data[k] as number) / reference.params!.data[6 * index + k]! - 1), Math.abs((angles!.data[k] as number) / reference.params!.data[6 * index + 3 + k]! - 1))
+      }
     })
     expect(worst).toBeLessThan(1e-9)
   })

@@ -113,6 +113,8 @@ describe('normalize', () => {
     const run = async (options: Parameters<typeof normalize>[0]): Promise<number[]> => [...(await runOps([normalize(options)], { x })).fields.x!.data as Float32Array]
     expect(await run({ mode: 'zscore', mean: [2, 6], std: [1, 2], axes: [1] })).toEqual([-1, 0, 1, -1, 0, 1])
     expect(await run({ mode: 'zscore', mean: 4, std: 2 })).toEqual([-1.5, -1, -0.5, 0, 1, 2])
+    expect(await run({ mode: 'zscore', mean: [1, 1, 1, 2, 2, 2], std: [1, 2, 4, 1, 2, 4], axes: [] })).toEqual([0, 0.5, 0.5, 2, 2, 1.5])
+    expect(() => normalize({ mode: 'zscore', axes: [] })).toThrow(/axes must be a list of different integers/)
     expect(await run({ mode: 'minmax', to: [-1, 1], axes: [1] })).toEqual([-1, 0, 1, -1, 0, 1])
     expect(await run({ mode: 'range', aMin: 2, aMax: 6, bMin: 0, bMax: 1 })).toEqual([-0.25, 0, 0.25, 0.5, 1, 1.5])
     expect(await run({ mode: 'range', aMin: 2, aMax: 6, clip: true })).toEqual([0, 0, 0.25, 0.5, 1, 1])

@@ -124,6 +124,27 @@ std::vector<ItemFault> niggli_batch(const Structures& structures, std::span<doub
   return sorted(faults);
 }
 
+std::vector<ItemFault> parameters_batch(std::span<const double> lattices, std::span<const int32_t> atoms, const ParametersOut& out) {
+  std::vector<ItemFault> faults;
+  for (size_t k = 0; k < lattices.size() / 9; k++) {
+    Lattice rows;
+    std::memcpy(&rows, &lattices[9 * k], sizeof(Lattice));
+    try {
+      require_lattice(rows);
+      const Parameters parameters = parameters_of(rows);
+      std::copy_n(parameters.lengths.begin(), 3, &out.lengths[3 * k]);
+      std::copy_n(parameters.angles.begin(), 3, &out.angles[3 * k]);
+      if (out.scaled.empty()) continue;
+      if (atoms[k] < 1) throw CrystalError(Fault::NoAtoms, "there are no atoms to scale the lengths by");
+      const double root = cube_root(atoms[k]);
+      for (int x = 0; x < 3; x++) out.scaled[3 * k + x] = parameters.lengths[x] / root;
+    } catch (const CrystalError& error) {
+      faults.push_back({k, error.fault, error.what()});
+    }
+  }
+  return faults;
+}
+
 Graphs graph_batch(const Structures& structures, const std::variant<NeighborOptions, CrystalNNOptions>& method, unsigned threads) {
   const size_t count = structures.count();
   const unsigned used = worth(structures, threads);

@@ -36,6 +36,15 @@ struct ItemFault {
 // The cell of each, in the orientation of Lattice.from_parameters, and its atoms' coordinates in it. What is written for an item with a fault means nothing.
 std::vector<ItemFault> niggli_batch(const Structures& structures, std::span<double> lattices, std::span<double> frac, unsigned threads);
 
+// What `parameters_batch` writes, each [structures][3].
+struct ParametersOut {
+  std::span<double> lengths, angles;
+  std::span<double> scaled;  // lengths / cube root of the number of atoms; or none
+};
+
+// On this thread: a microsecond each. `atoms` [structures] is read for `scaled`. What is written for an item with a fault means nothing.
+std::vector<ItemFault> parameters_batch(std::span<const double> lattices, std::span<const int32_t> atoms, const ParametersOut& out);
+
 struct Graphs {
   Edges edges;
   std::vector<double> offsets;  // of edges, one more than there are structures

@@ -17,6 +17,7 @@ enum class Fault {
   Element,        // an atomic number outside 1 … 118, or an element without the radius that is asked for
   Unbounded,      // a Voronoi cell that no cutoff closes
   NoTargets,      // nothing of the opposite charge around an atom
+  NoAtoms,        // a crystal without atoms
 };
 
 struct CrystalError : std::runtime_error {

@@ -27,6 +27,9 @@ Lattice standard_lattice(const Vector& lengths, const Vector& cosines);
 // The angle in degrees, within 5 units in the last place; cosines beyond ±1 count as ±1.
 double degrees_of_cosine(double cosine);
 
+// Of a positive normal number, within 0.67 units in the last place.
+double cube_root(double x);
+
 // Throws CrystalError for a lattice that is not finite, longer than 2^20 Å, or flat: |a||b||c| exceeds its volume 2^30 times.
 void require_lattice(const Lattice& rows);
 

@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
 import { checkCacheOptions, type CacheOptions } from '../../cache/options.js'
 import { nearest, show } from '../../core/options.js'
+import type { Dataset } from '../../dataset/dataset.js'
+import { fromDataset } from '../../dataset/from-dataset.js'
 import { DEVICE_CHOICES, isDeviceChoice, type DeviceChoice } from '../../devices/select.js'
 import { builtinOps } from '../../ops/builtin.js'
 import { parseRecipe, type Recipe } from '../../ops/recipe.js'
@@ -13,6 +15,8 @@ import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree
 const TOP_KEYS = ['extends', 'paths', 'vars', 'cache', 'datasets']
 // The names of the library's options, all of them and no others: the compiler says so when one is added.
 const CACHE_KEYS = Object.keys({ dir: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
+/** The type of a source that is another dataset of the file. */
+const DATASET = 'dataset'
 const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device']
 
 export interface DatasetConfig {
@@ -20,8 +24,10 @@ export interface DatasetConfig {
   readonly namespace: string | undefined
   readonly recipe: Recipe
   readonly device: DeviceChoice | undefined
-  /** Opens the source: reads headers. Rejects with ConfigError when an option does not fit the files. */
-  open(): Promise<Source>
+  /** The dataset of this configuration that its source is, when it is one: built first. */
+  readonly from: string | undefined
+  /** Opens the source: reads headers. `built` gives the dataset `from`. Rejects with ConfigError when an option does not fit the files. */
+  open(built?: (name: string) => Promise<Dataset>): Promise<Source>
 }
 
 /** A configuration, read and merged. Each section is resolved and checked when it is asked for, so that one verb does not stumble over what only another needs. */
@@ -61,7 +67,7 @@ export class Config {
   /** One dataset, which must be there. */
   dataset(name: string): DatasetConfig {
     const key = under('datasets', name)
-    const section = mapOf(this.#references.resolve(mapOf(mapOf(this.#tree, '').entries.get('datasets')!, 'datasets').entries.get(name)!, key), key)
+    const section = this.#dataset(name)
     checkKeys(section, key, DATASET_KEYS)
     const namespace = section.entries.get('namespace')
     const device = section.entries.get('device')
@@ -72,7 +78,30 @@ export class Config {
       namespace: isNull(namespace) ? undefined : textOf(namespace!, under(key, 'namespace')),
       recipe: recipeOf(section.entries.get('recipe'), under(key, 'recipe')),
       device: deviceName,
+      from: this.#from(name),
       open: sourceOf(section, key),
+    }
+  }
+
+  #dataset(name: string): Branch {
+    const key = under('datasets', name)
+    return mapOf(this.#references.resolve(mapOf(mapOf(this.#tree, '').entries.get('datasets')!, 'datasets').entries.get(name)!, key), key)
+  }
+
+  /** The dataset that the source of `name` is, if it is one, after a look at all that it is made from in turn. */
+  #from(name: string): string | undefined {
+    const chain = [name]
+    for (;;) {
+      const last = chain.at(-1)!
+      const key = under(under('datasets', last), 'source')
+      const source = this.#dataset(last).entries.get('source')
+      if (source?.kind !== 'map' || plain(source.entries.get('type') ?? source) !== DATASET) return chain[1]
+      const tree = source.entries.get('name')
+      if (tree === undefined || isNull(tree)) return fail(source.at, key, 'has no name: which dataset of this file it is')
+      const next = textOf(tree, under(key, 'name'))
+      if (!this.datasetNames.includes(next)) fail(tree.at, under(key, 'name'), `there is no dataset ${show(next)}; ${suggestion(next, this.datasetNames)}`)
+      if (chain.includes(next)) fail(tree.at, under(key, 'name'), `datasets are made from each other: ${[...chain.slice(chain.indexOf(next)), next].join(' → ')}`)
+      chain.push(next)
     }
   }
 
@@ -94,27 +123,32 @@ function recipeOf(tree: Tree | undefined, key: string): Recipe {
   return judged(tree.kind === 'map' ? tree.entries.get('seed') ?? tree : tree, tree.kind === 'map' ? under(key, 'seed') : key, () => parseRecipe(plain(tree), builtinOps))
 }
 
-function sourceOf(dataset: Branch, datasetKey: string): () => Promise<Source> {
+function sourceOf(dataset: Branch, datasetKey: string): DatasetConfig['open'] {
   const key = under(datasetKey, 'source')
   const tree = dataset.entries.get('source')
   if (tree === undefined || isNull(tree)) return fail(dataset.at, datasetKey, 'has no source; one looks like { type: npz, path: data/train.npz }')
   const section = mapOf(tree, key)
-  const types = Object.keys(sourceTypes)
+  const types = [...Object.keys(sourceTypes), DATASET]
   const typeTree = section.entries.get('type')
   if (typeTree === undefined || isNull(typeTree)) return fail(section.at, key, `has no type: ${types.join(', ')}`)
   const name = textOf(typeTree, under(key, 'type'))
+  if (name === DATASET) return datasetSourceOf(section, key)
   const type = Object.hasOwn(sourceTypes, name) ? sourceTypes[name]! : fail(typeTree.at, under(key, 'type'), `there is no source ${show(name)}; ${suggestion(name, types)}`)
   checkKeys(section, key, ['type', 'path', 'paths', ...type.options])
   const paths = pathsOf(section, key)
   const options = Object.fromEntries(type.options.filter((option) => !isNull(section.entries.get(option))).map((option) => [option, plain(section.entries.get(option)!)]))
-  return async () => {
-    try {
-      return await type.open(paths, options)
-    } catch (error) {
-      // The library's TypeErrors are about what the section says; other errors are about the files.
-      if (error instanceof TypeError) fail(section.at, key, withoutPrefix(error.message), error)
-      throw error
-    }
+  // The library's TypeErrors are about what the section says; other errors are about the files.
+  return () => type.open(paths, options).catch((error: unknown) => judged(section, key, () => { throw error }))
+}
+
+function datasetSourceOf(section: Branch, key: string): DatasetConfig['open'] {
+  checkKeys(section, key, ['type', 'name', 'fields'])
+  const name = section.entries.get('name')
+  const fields = section.entries.get('fields')
+  return async (built) => {
+    if (built === undefined) throw new TypeError(`${key}: is a dataset, which has to be built first`)
+    const dataset = await built(textOf(name!, under(key, 'name')))
+    return judged(section, key, () => fromDataset(dataset, isNull(fields) ? {} : { fields: plain(fields!) as string[] }))
   }
 }
 

@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { StoreError } from '../../core/errors.js'
 import { number } from '../../core/options.js'
+import type { Dataset } from '../../dataset/dataset.js'
 import { plan } from '../../dataset/plan.js'
 import { checkDeviceChoice, deviceSource, type DeviceChoice } from '../../devices/select.js'
+import type { Source } from '../../sources/source.js'
 import type { DatasetConfig } from '../config/schema.js'
 import { humanBytes, humanSeconds } from '../format.js'
 import { ProgressLine } from '../progress.js'
@@ -10,7 +13,7 @@ import { UsageError, type Context, type Verb } from '../verb.js'
 
 export const build: Verb = {
   name: 'build',
-  summary: 'Fills what is missing of the datasets of the configuration file (all, or those named).',
+  summary: 'Fills what is missing of the datasets of the configuration file (all, or those named and what they are made from).',
   usage: '[dataset…]',
   example: 'tensorcache build train --jobs 4',
   options: {
@@ -22,60 +25,101 @@ export const build: Verb = {
   async run(context) {
     const config = context.config()
     const { datasetNames: names } = config
-    // Only what is built is checked: another dataset may need a variable that is not set here.
-    const chosen = (context.positionals.length === 0 ? names : context.positionals).map((name) => names.includes(name) ? config.dataset(name) : unknown(name, names))
+    const chosen = context.positionals.length === 0 ? names : [...context.positionals]
     if (chosen.length === 0) throw new UsageError('the configuration file has no datasets')
+    for (const name of chosen) if (!names.includes(name)) unknown(name, names)
+    // Only what is built is checked: another dataset may need a variable that is not set here. What is made from others comes after them.
+    const datasets = new Map<string, DatasetConfig>()
+    const take = (name: string): void => {
+      if (datasets.has(name)) return
+      const dataset = config.dataset(name)
+      if (dataset.from !== undefined) take(dataset.from)
+      datasets.set(name, dataset)
+    }
+    chosen.forEach(take)
     const { jobs: given } = context.values
     const jobs = given === undefined ? undefined : number('build', 'jobs', Number(given), { integer: true, min: 1, max: 256 })
-    for (const dataset of chosen) {
-      const device = checkDeviceChoice('build', context.values.device ?? dataset.device)
-      if (context.values['dry-run'] === true) await dryRun(context, dataset, device)
-      else await fill(context, dataset, device, jobs)
-    }
+    const device = (dataset: DatasetConfig): DeviceChoice => checkDeviceChoice('build', context.values.device ?? dataset.device)
+    if (context.values['dry-run'] === true) await dryRun(context, [...datasets.values()], device)
+    else await fill(context, [...datasets.values()], device, jobs)
     return 0
   },
 }
 
-async function fill(context: Context, config: DatasetConfig, device: DeviceChoice, jobs: number | undefined): Promise<void> {
+/** Datasets in an order in which each comes after that it is made from. */
+async function fill(context: Context, configs: readonly DatasetConfig[], deviceOf: (config: DatasetConfig) => DeviceChoice, jobs: number | undefined): Promise<void> {
   const cache = await context.openCache()
   const line = new ProgressLine(process.stderr, !context.quiet)
-  const source = await config.open()
+  const wanted = new Set(configs.map(({ from }) => from))
+  // Others are made from these; their sources stay open, so that damage can heal.
+  const kept = new Map<string, Dataset>()
+  const open: Source[] = []
   try {
-    const dataset = await cache.dataset(source, config.recipe, {
-      name: config.name, namespace: config.namespace, device, signal: context.signal,
-      ...(jobs === undefined ? {} : { jobs }),
-      onProgress: (progress) => line.update(progress),
-    })
-    line.clear()
-    const { items, hits, computed, skipped, seconds, bytes } = dataset.report
-    const made = dataset.provenance.device
-    if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, bytes, device: made?.kind ?? null, adapter: made?.name ?? null }))
-    else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}, ${humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}`)
-    for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count} of ${from} items`)
-    for (const { id, reason } of source.skipped ?? []) context.note(`skipped ${id}: ${reason}`)
-    await dataset.close()
+    for (const config of configs) {
+      const source = await config.open(async (name) => kept.get(name)!)
+      open.push(source)
+      const dataset = await cache.dataset(source, config.recipe, {
+        name: config.name, namespace: config.namespace, device: deviceOf(config), signal: context.signal,
+        ...(jobs === undefined ? {} : { jobs }),
+        onProgress: (progress) => line.update(progress),
+      })
+      line.clear()
+      const { items, hits, computed, skipped, seconds, bytes } = dataset.report
+      const made = dataset.provenance.device
+      if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, bytes, device: made?.kind ?? null, adapter: made?.name ?? null }))
+      else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}, ${humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}`)
+      for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count} of ${from} items`)
+      for (const { id, reason } of source.skipped ?? []) context.note(`skipped ${id}: ${reason}`)
+      if (wanted.has(config.name)) kept.set(config.name, dataset)
+      else {
+        await dataset.close()
+        open.pop()!.close()
+      }
+    }
   } finally {
     line.clear()
-    source.close()
+    for (const dataset of kept.values()) await dataset.close()
+    for (const source of open) source.close()
   }
 }
 
-async function dryRun(context: Context, config: DatasetConfig, choice: DeviceChoice): Promise<void> {
+async function dryRun(context: Context, configs: readonly DatasetConfig[], deviceOf: (config: DatasetConfig) => DeviceChoice): Promise<void> {
   const cache = existsSync(join(context.cacheDir(), 'index/data.mdb')) ? await context.openCache({ readonly: true }) : undefined
-  const device = deviceSource(choice)
-  const source = await config.open()
+  const wanted = new Set(configs.map(({ from }) => from))
+  const complete = new Map<string, Dataset>()
+  const open: Source[] = []
   try {
-    const found = await plan({ store: cache?.store, source, recipe: config.recipe, device, signal: context.signal })
-    if (context.json) {
-      context.print(JSON.stringify({ name: config.name, dryRun: true, items: found.items, hits: found.hits, missing: found.missing, bytes: found.bytes ?? null, secondsEstimate: found.secondsEstimate ?? null }))
-    } else {
-      const cost = found.missing === 0 ? '' : `: about ${found.bytes === undefined ? 'an unknown number of bytes' : humanBytes(found.bytes)} and ${humanSeconds(found.secondsEstimate ?? NaN)} of computing`
-      context.print(`${config.name}: ${found.items} items, ${found.hits} hits, ${found.missing} to compute${cost}`)
+    for (const config of configs) {
+      const { name, from } = config
+      if (from !== undefined && !complete.has(from)) {
+        if (context.json) context.print(JSON.stringify({ name, dryRun: true, items: null, hits: null, missing: null, bytes: null, secondsEstimate: null, waitsFor: from }))
+        else context.print(`${name}: is made from ${from}, which has to be built first`)
+        continue
+      }
+      const source = await config.open(async (other) => complete.get(other)!)
+      open.push(source)
+      const device = deviceSource(deviceOf(config))
+      try {
+        const { items, hits, missing, bytes, secondsEstimate } = await plan({ store: cache?.store, source, recipe: config.recipe, device, signal: context.signal })
+        if (context.json) {
+          context.print(JSON.stringify({ name, dryRun: true, items, hits, missing, bytes: bytes ?? null, secondsEstimate: secondsEstimate ?? null, waitsFor: null }))
+        } else {
+          const cost = missing === 0 ? '' : `: about ${bytes === undefined ? 'an unknown number of bytes' : humanBytes(bytes)} and ${humanSeconds(secondsEstimate ?? NaN)} of computing`
+          context.print(`${name}: ${items} items, ${hits} hits, ${missing} to compute${cost}`)
+        }
+        // A read-only cache gives what is whole, its list of items too.
+        if (missing === 0 && wanted.has(name)) await cache?.dataset(source, config.recipe, { device: deviceOf(config) }).then((dataset) => complete.set(name, dataset), ifMissing)
+      } finally {
+        await device.close()
+      }
     }
   } finally {
-    source.close()
-    await device.close()
+    for (const source of open) source.close()
   }
+}
+
+function ifMissing(error: unknown): void {
+  if (!(error instanceof StoreError)) throw error
 }
 
 function unknown(name: string, names: readonly string[]): never {
