@@ -1,27 +1,55 @@
-/** Changes of entries, in one buffer: what goes to the writer thread is a single transfer however many there are. */
+import { entryBytes, writeEntry, type Entry } from './entry.js'
 
-export type EntryChange =
-  | { readonly kind: 'put'; readonly key: Uint8Array; readonly record: Uint8Array }
-  | { readonly kind: 'remove'; readonly key: Uint8Array }
-
+/**
+ * Changes of entries, one after the other in one buffer: what goes to the writer thread is a single message however many there are, and what waits for it is no
+ * heap of small buffers.
+ *
+ *   u8 0 put, 1 remove · u32 bytes of the key · u32 of the record · key · record, for each
+ */
 const HEAD_BYTES = 9
+const FIRST_BYTES = 64 * 1024
 
-/** u8 0 put, 1 remove · u32 bytes of the key · u32 of the record · key · record, for each. */
-export function packChanges(changes: readonly EntryChange[]): Uint8Array {
-  const size = changes.reduce((sum, change) => sum + HEAD_BYTES + change.key.byteLength + (change.kind === 'put' ? change.record.byteLength : 0), 0)
-  const packed = Buffer.allocUnsafeSlow(size)
-  let at = 0
-  for (const change of changes) {
-    packed[at] = change.kind === 'put' ? 0 : 1
-    packed.writeUInt32LE(change.key.byteLength, at + 1)
-    packed.writeUInt32LE(change.kind === 'put' ? change.record.byteLength : 0, at + 5)
-    packed.set(change.key, at += HEAD_BYTES)
-    at += change.key.byteLength
-    if (change.kind === 'remove') continue
-    packed.set(change.record, at)
-    at += change.record.byteLength
+export class ChangeBatch {
+  #bytes = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  #at = 0
+  count = 0
+
+  /** Bytes so far. */
+  get size(): number {
+    return this.#at
   }
-  return packed
+
+  put(key: Uint8Array, entry: Entry): void {
+    const start = this.#head(0, key, entryBytes(entry))
+    const end = writeEntry(this.#bytes, start, entry)
+    this.#bytes.writeUInt32LE(end - start, start - key.byteLength - 4)
+    this.#at = end
+  }
+
+  remove(key: Uint8Array): void {
+    this.#at = this.#head(1, key, 0)
+  }
+
+  /** All of them. */
+  packed(): Uint8Array {
+    return this.#bytes.subarray(0, this.#at)
+  }
+
+  /** Makes room, and writes what stands before a record; gives where that begins. */
+  #head(kind: number, key: Uint8Array, recordBytes: number): number {
+    const end = this.#at + HEAD_BYTES + key.byteLength + recordBytes
+    if (end > this.#bytes.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#bytes.length))
+      this.#bytes.copy(larger, 0, 0, this.#at)
+      this.#bytes = larger
+    }
+    this.#bytes[this.#at] = kind
+    this.#bytes.writeUInt32LE(key.byteLength, this.#at + 1)
+    this.#bytes.writeUInt32LE(0, this.#at + 5)
+    this.#bytes.set(key, this.#at + HEAD_BYTES)
+    this.count++
+    return this.#at + HEAD_BYTES + key.byteLength
+  }
 }
 
 /** The changes again, as views. */

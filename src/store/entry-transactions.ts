@@ -1,10 +1,10 @@
 import { rmSync, statSync } from 'node:fs'
 import { HASH_BYTES } from '../core/keys.js'
-import { sha256 } from '../core/hash.js'
+import { sha256, toHex } from '../core/hash.js'
 import { unpackChanges } from './entry-batch.js'
 import { decodeEntry, glance, namespaceRange, type Entry } from './entry.js'
-import { blobPath, layoutOf } from './layout.js'
-import type { NamespaceRecord, Tables } from './tables.js'
+import { blobPath, layoutOf, type Layout } from './layout.js'
+import type { Tables } from './tables.js'
 
 /** A blob that came with a change: its file is there. */
 export interface ValueBlob {
@@ -29,6 +29,8 @@ const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.by
 class Ledger {
   readonly #tables: Tables
   readonly #changes = new Map<number, { entries: number; bytes: number }>()
+  /** Entries went because of what they were made from. */
+  cascaded = false
 
   constructor(tables: Tables) {
     this.#tables = tables
@@ -40,7 +42,10 @@ class Ledger {
     this.#changes.set(id, { entries: change.entries + entries, bytes: change.bytes + bytes })
   }
 
-  close(): void {
+  /** Gives the number of transactions that changed entries so far, this one among them. */
+  close(): number {
+    const changes = (this.#tables.counters.get('changes') ?? 0) + 1
+    this.#tables.counters.put('changes', changes)
     let total = this.#tables.counters.get('value-bytes') ?? 0
     for (const [id, { entries, bytes }] of this.#changes) {
       const held = this.#tables.namespaces.get(id) ?? { name: '', entries: 0, bytes: 0 }
@@ -48,6 +53,7 @@ class Ledger {
       total += bytes
     }
     if (this.#changes.size > 0) this.#tables.counters.put('value-bytes', total)
+    return changes
   }
 }
 
@@ -71,9 +77,9 @@ export const entryTransactions = {
   },
 
   /** Puts and removes entries. Gives one outcome each: whether an entry of that key was there. */
-  change(tables: Tables, { packed, blobs, dir, now }: { packed: Uint8Array; blobs: readonly ValueBlob[]; dir: string; now: number }): Uint8Array {
+  change(tables: Tables, { packed, blobs, dir, now }: { packed: Uint8Array; blobs: readonly ValueBlob[]; dir: string; now: number }): { outcomes: Uint8Array; cascaded: boolean; changes: number } {
     const layout = layoutOf(dir)
-    const come = new Map(blobs.map((blob) => [buffer(blob.digest).toString('hex'), blob]))
+    const come = new Map(blobs.map((blob) => [toHex(blob.digest), blob]))
     const ledger = new Ledger(tables)
     const outcomes: number[] = []
     for (const { key, record } of unpackChanges(packed)) {
@@ -82,35 +88,38 @@ export const entryTransactions = {
         continue
       }
       const entry = decodeEntry(record, FILE)
-      if (entry.blob !== undefined && !hold(tables, entry, come, layout, now)) {
+      if (entry.blob !== undefined && !isThere(tables, entry.blob, come, layout)) {
         outcomes.push(OUTCOME.lost)
         continue
       }
       outcomes.push(remove(tables, ledger, key, record) ? OUTCOME.present : OUTCOME.absent)
       tables.entries.put(key, record)
+      if (entry.blob !== undefined) hold(tables, entry.blob, key, come, now)
       for (const digest of entry.dependsOn) tables.dependents.put(Buffer.concat([digest, key]), EMPTY)
       ledger.count(key, 1, entry.bytes)
     }
     for (const { pending } of blobs) tables.pending.remove(pending)
-    ledger.close()
-    return Uint8Array.from(outcomes)
+    return { outcomes: Uint8Array.from(outcomes), cascaded: ledger.cascaded, changes: ledger.close() }
   },
 
   /** Removes up to `limit` entries of a namespace; gives how many. */
-  clear(tables: Tables, { namespace, limit }: { namespace: number; limit: number }): number {
+  clear(tables: Tables, { namespace, limit }: { namespace: number; limit: number }): { removed: number; changes: number } {
     const ledger = new Ledger(tables)
     const keys = Array.from(tables.entries.getKeys({ ...namespaceRange(namespace), limit }), (key) => Buffer.from(key as Buffer))
     for (const key of keys) remove(tables, ledger, key)
-    ledger.close()
-    return keys.length
+    return { removed: keys.length, changes: ledger.close() }
   },
 
   /** Removes what was made from things with these digests, and what was made from that; gives how many entries. */
-  invalidate(tables: Tables, { digests }: { digests: readonly Uint8Array[] }): number {
+  invalidate(tables: Tables, { digests }: { digests: readonly Uint8Array[] }): { removed: number; changes: number } {
     const ledger = new Ledger(tables)
     const removed = digests.reduce((sum, digest) => sum + removeDependents(tables, ledger, buffer(digest)), 0)
-    ledger.close()
-    return removed
+    return { removed, changes: ledger.close() }
+  },
+
+  /** Adds to the counts of what the cache was good for. */
+  tally(tables: Tables, { added }: { added: Readonly<Record<string, number>> }): void {
+    for (const [name, count] of Object.entries(added)) tables.counters.put(`tally:${name}`, (tables.counters.get(`tally:${name}`) ?? 0) + count)
   },
 
   /** Notes when entries were read: packed as `u32 bytes of the key · key · u32 seconds`. */
@@ -119,7 +128,7 @@ export const entryTransactions = {
     for (let at = 0; at < bytes.length;) {
       const end = at + 4 + bytes.readUInt32LE(at)
       const key = bytes.subarray(at + 4, end)
-      if (tables.entries.get(key) !== undefined) tables.uses.put(key, bytes.subarray(end, end + 4))
+      if (tables.entries.get(key) !== undefined || tables.datasets.get(key) !== undefined) tables.uses.put(key, bytes.subarray(end, end + 4))
       at = end + 4
     }
   },
@@ -160,38 +169,41 @@ export const entryTransactions = {
 
 const EMPTY = Buffer.alloc(0)
 
-/** Takes a hold of an entry's blob; false when neither its record nor its file is there. */
-function hold(tables: Tables, { blob }: Entry, come: ReadonlyMap<string, ValueBlob>, layout: ReturnType<typeof layoutOf>, now: number): boolean {
-  const digest = Buffer.from(blob!)
-  const held = tables.blobs.get(digest)
-  if (held !== undefined) {
-    tables.blobs.put(digest, { ...held, refs: (held.refs ?? 0) + 1 })
-    return true
-  }
-  const facts = come.get(digest.toString('hex'))
-  if (facts === undefined || statSync(blobPath(layout, digest.toString('hex')), { throwIfNoEntry: false }) === undefined) return false
+/** True when a blob is in the index, or came with the change and its file was not collected meanwhile. */
+function isThere(tables: Tables, blob: Uint8Array, come: ReadonlyMap<string, ValueBlob>, layout: Layout): boolean {
+  const digest = toHex(blob)
+  return tables.blobs.get(Buffer.from(blob)) !== undefined || (come.has(digest) && statSync(blobPath(layout, digest), { throwIfNoEntry: false }) !== undefined)
+}
+
+/** Notes that an entry's value is a blob that is there. */
+function hold(tables: Tables, blob: Uint8Array, key: Buffer, come: ReadonlyMap<string, ValueBlob>, now: number): void {
+  const digest = Buffer.from(blob)
+  tables.holders.put(Buffer.concat([digest, key]), EMPTY)
+  if (tables.blobs.get(digest) !== undefined) return
+  // What it held before may have been its own blob, which went with it.
+  const facts = come.get(toHex(digest))!
   const id = (tables.counters.get('blob') ?? 0) + 1
   tables.counters.put('blob', id)
-  tables.blobs.put(digest, { id, kind: 'value', bytes: facts.bytes, chunkBytes: facts.chunkBytes, rows: 0, refs: 1, created: now })
+  tables.blobs.put(digest, { id, kind: 'value', bytes: facts.bytes, chunkBytes: facts.chunkBytes, rows: 0, created: now })
   tables.blobIds.put(id, digest)
   tables.checksums.put(digest, buffer(facts.checksums))
   tables.trash.remove(digest)
-  return true
 }
 
-/** Lets go of a blob that an entry held. */
-function letGo(tables: Tables, digest: Buffer): void {
+/** An entry does not hold its blob any more; the last one takes it along. */
+function letGo(tables: Tables, digest: Buffer, key: Buffer): void {
+  tables.holders.remove(Buffer.concat([digest, key]))
+  for (const _ of tables.holders.getKeys({ ...beginningWith(digest), limit: 1 })) return
   const held = tables.blobs.get(digest)
-  if (held === undefined) return
-  const refs = (held.refs ?? 1) - 1
-  if (refs > 0 || held.kind !== 'value') {
-    tables.blobs.put(digest, { ...held, refs })
-    return
-  }
+  if (held === undefined || held.kind !== 'value') return
   tables.blobs.remove(digest)
   tables.blobIds.remove(held.id)
   tables.checksums.remove(digest)
   tables.trash.put(digest, EMPTY)
+}
+
+function beginningWith(digest: Buffer): { start: Buffer; end: Buffer } {
+  return { start: digest, end: Buffer.concat([digest, Buffer.alloc(8, 0xff)]) }
 }
 
 /** False when there was none. `instead` takes its place: what was made from the same value stays. */
@@ -204,7 +216,7 @@ function remove(tables: Tables, ledger: Ledger, key: Buffer, instead?: Buffer): 
   tables.entries.remove(key)
   if (instead === undefined) tables.uses.remove(key)
   for (const digest of entry.dependsOn) tables.dependents.remove(Buffer.concat([digest, key]))
-  if (entry.blob !== undefined) letGo(tables, Buffer.from(entry.blob))
+  if (entry.blob !== undefined) letGo(tables, Buffer.from(entry.blob), key)
   // Nothing is made from most values, and most caches know of no dependents at all.
   if (hasDependents(tables)) {
     const digest = digestOf(entry)
@@ -220,13 +232,11 @@ function hasDependents(tables: Tables): boolean {
 }
 
 function removeDependents(tables: Tables, ledger: Ledger, digest: Buffer): number {
-  const end = Buffer.concat([digest, Buffer.alloc(8, 0xff)])
-  const keys = Array.from(tables.dependents.getKeys({ start: digest, end }), (key) => Buffer.from((key as Buffer).subarray(HASH_BYTES)))
+  const keys = Array.from(tables.dependents.getKeys(beginningWith(digest)), (key) => Buffer.from((key as Buffer).subarray(HASH_BYTES)))
+  if (keys.length > 0) ledger.cascaded = true
   return keys.reduce((sum, key) => sum + (remove(tables, ledger, key) ? 1 : 0), 0)
 }
 
 function digestOf({ small, blob }: Entry): Buffer {
   return Buffer.from(blob ?? sha256(small!))
 }
-
-export type { NamespaceRecord }

@@ -34,27 +34,33 @@ export interface Entry {
   readonly blob: Uint8Array | undefined
 }
 
-export function encodeEntry(entry: Entry): Buffer {
-  const key = Buffer.from(entry.key)
-  const metadata = Buffer.from(entry.metadata)
-  const payload = entry.small ?? entry.blob!
-  const record = Buffer.allocUnsafe(HEADER_BYTES + key.length + metadata.length + entry.dependsOn.length * HASH_BYTES + payload.byteLength)
-  record[0] = FORMAT
-  record[1] = (entry.small === undefined ? BLOB : 0) | (entry.keep ? KEEP : 0)
-  record.writeUInt16LE(0, 2)
-  record.writeUInt32LE(key.length, 4)
-  record.writeUInt32LE(metadata.length, 8)
-  record.writeUInt32LE(entry.dependsOn.length, 12)
-  record.writeDoubleLE(entry.created, 16)
-  record.writeDoubleLE(entry.expires, 24)
-  record.writeDoubleLE(entry.seconds, 32)
-  record.writeDoubleLE(entry.bytes, 40)
-  let at = HEADER_BYTES
-  for (const part of [key, metadata, ...entry.dependsOn, payload]) {
-    record.set(part, at)
-    at += part.byteLength
+/** Bytes of its record. */
+export function entryBytes(entry: Entry): number {
+  return HEADER_BYTES + Buffer.byteLength(entry.key) + Buffer.byteLength(entry.metadata) + entry.dependsOn.length * HASH_BYTES + (entry.small ?? entry.blob!).byteLength
+}
+
+/** Writes its record at `at` and gives where it ends. */
+export function writeEntry(into: Buffer, at: number, entry: Entry): number {
+  const keyBytes = into.write(entry.key, at + HEADER_BYTES)
+  const metadataBytes = entry.metadata === '' ? 0 : into.write(entry.metadata, at + HEADER_BYTES + keyBytes)
+  into[at] = FORMAT
+  into[at + 1] = (entry.small === undefined ? BLOB : 0) | (entry.keep ? KEEP : 0)
+  into.writeUInt16LE(0, at + 2)
+  into.writeUInt32LE(keyBytes, at + 4)
+  into.writeUInt32LE(metadataBytes, at + 8)
+  into.writeUInt32LE(entry.dependsOn.length, at + 12)
+  into.writeDoubleLE(entry.created, at + 16)
+  into.writeDoubleLE(entry.expires, at + 24)
+  into.writeDoubleLE(entry.seconds, at + 32)
+  into.writeDoubleLE(entry.bytes, at + 40)
+  let end = at + HEADER_BYTES + keyBytes + metadataBytes
+  for (const digest of entry.dependsOn) {
+    into.set(digest, end)
+    end += HASH_BYTES
   }
-  return record
+  const payload = entry.small ?? entry.blob!
+  into.set(payload, end)
+  return end + payload.byteLength
 }
 
 /** What is in the record, as views of it. `length` of `record` counts: lmdb lends buffers that are longer. Throws IntegrityError. */

@@ -10,8 +10,6 @@ export interface BlobRecord {
   readonly bytes: number
   readonly chunkBytes: number
   readonly rows: number
-  /** Of a value: entries that hold it. */
-  readonly refs?: number
   /** Milliseconds since 1970. */
   readonly created: number
 }
@@ -35,6 +33,8 @@ export interface DatasetRecord {
   readonly items: number
   /** Bytes of all shards it refers to. */
   readonly bytes: number
+  /** Their numbers. */
+  readonly shards?: readonly number[]
   readonly created: number
 }
 
@@ -78,6 +78,8 @@ export interface Tables {
   readonly uses: Database<Buffer, Buffer>
   /** digest ‖ key of an entry that was made from what has this digest. */
   readonly dependents: Database<Buffer, Buffer>
+  /** digest ‖ key of an entry whose value is the blob of this digest. */
+  readonly holders: Database<Buffer, Buffer>
   /** Digests of blobs that nothing holds any more; their files go when nobody can be about to use them. */
   readonly trash: Database<Buffer, Buffer>
   readonly leases: Database<LeaseRecord, Buffer>
@@ -124,6 +126,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     entries: table('entries', binary),
     uses: table('uses', binary),
     dependents: table('dependents', binary),
+    holders: table('holders', binary),
     trash: table('trash', binary),
     leases: table('leases', { encoding: 'json', keyEncoding: 'binary' }),
     owners: table('owners', { encoding: 'json' }),
