@@ -20,12 +20,16 @@ export class FrameReader {
   readonly #index: FrameIndex
   readonly #code: number
   readonly #keep: number
+  readonly #threads: number
   readonly #kept = new Map<number, Promise<Uint8Array>>()
   #shuffled = shuffledTriples([])
   #whole: ArrayBuffer | undefined
 
-  /** The file stays the caller's to close. `keepFrames`: whole frames to keep. Default 4: one for each of a few readers that go through different fields. */
-  constructor(file: MappedFile, index: FrameIndex, { keepFrames = 4 }: { readonly keepFrames?: number } = {}) {
+  /**
+   * The file stays the caller's to close. `keepFrames`: whole frames to keep. Default 4: one for each of a few readers that go through different fields. `threads` of one
+   * read: default as many as there are processors.
+   */
+  constructor(file: MappedFile, index: FrameIndex, { keepFrames = 4, threads = availableParallelism() }: { readonly keepFrames?: number; readonly threads?: number } = {}) {
     const { codec, bytes, ends } = index
     const sound = Number.isSafeInteger(bytes) && bytes >= 0 && ends.length === frameCount(bytes) && ends.every((end, k) => Number.isSafeInteger(end) && end > (ends[k - 1] ?? 0))
     if (!sound) throw new FormatError({ file: file.path, place: 'frame index', expected: `ascending ends of the frames of ${bytes} bytes`, found: `${ends.length} entries` })
@@ -35,6 +39,7 @@ export class FrameReader {
     this.bytes = bytes
     this.#code = codeOf(codec)
     this.#keep = keepFrames
+    this.#threads = threads
   }
 
   /** What is shuffled, ascending: known once the header has been read. From now on it is read unshuffled. */
@@ -85,7 +90,7 @@ export class FrameReader {
     const room = (frame: number): Uint8Array | undefined => this.#keep > 0 && partial(frame) ? new Uint8Array(native().pooledBuffer(FRAME_BYTES)) : undefined
     const head = room(first)
     const tail = last > first ? room(last) : undefined
-    const done = native().decompressFrames(this.#code, this.bytes, first, source, relative, offset, out, head, tail, this.#shuffled, availableParallelism()).then((fault) => {
+    const done = native().decompressFrames(this.#code, this.bytes, first, source, relative, offset, out, head, tail, this.#shuffled, this.#threads).then((fault) => {
       if (fault === undefined) return
       const at = fault.frame === 0 ? 0 : ends[fault.frame - 1]!
       throw new IntegrityError(this.#file.path, `frame ${fault.frame} at byte ${at} is damaged: ${fault.reason}`)

@@ -3,7 +3,7 @@ import { native } from '../native/load.js'
 import { codeOf, FRAME_BYTES, frameCount, shuffledTriples, type Compression, type FrameIndex, type Shuffled } from './compression.js'
 
 /** Frames that one call compresses: enough for threads to be worth starting, few enough that three calls' room stays under 100 MiB however many processors there are. */
-const BATCH = Math.min(32, Math.max(8, 2 * availableParallelism()))
+const batchFrames = (threads: number): number => Math.min(32, Math.max(8, 2 * threads))
 /** Two under way, so that no thread waits for the last frame of a call, and one being consumed. */
 const ROOMS = 3
 
@@ -21,10 +21,11 @@ export class FrameWriter implements AsyncIterable<Uint8Array> {
   readonly #bytes: number
   readonly #shuffled: Float64Array
   readonly #ends: Float64Array
+  readonly #threads: number
   #done = 0
 
-  /** `shuffled`: where elements lie, ascending; looked at when the compression says so. */
-  constructor(parts: readonly Uint8Array[], compression: Compression, shuffled: readonly Shuffled[] = []) {
+  /** `shuffled`: where elements lie, ascending; looked at when the compression says so. `threads`: default as many as there are processors. */
+  constructor(parts: readonly Uint8Array[], compression: Compression, { shuffled = [], threads = availableParallelism() }: { readonly shuffled?: readonly Shuffled[]; readonly threads?: number } = {}) {
     this.#compression = compression
     this.#code = codeOf(compression.codec)
     this.#parts = parts.filter((part) => part.byteLength > 0)
@@ -33,6 +34,7 @@ export class FrameWriter implements AsyncIterable<Uint8Array> {
     this.#bytes = bytes
     this.#shuffled = shuffledTriples(compression.shuffle ? shuffled : [])
     this.#ends = new Float64Array(frameCount(bytes))
+    this.#threads = threads
   }
 
   /** Where the frames are, once all have been given. */
@@ -45,25 +47,28 @@ export class FrameWriter implements AsyncIterable<Uint8Array> {
     this.#done = 0
     const frames = this.#ends.length
     const bound = native().frameBound
-    const batches = Math.ceil(frames / BATCH)
-    const rooms = Array.from({ length: Math.min(ROOMS, batches) }, () => new Uint8Array(Math.min(frames, BATCH) * bound))
+    const batchSize = batchFrames(this.#threads)
+    const batches = Math.ceil(frames / batchSize)
+    // Two calls side by side have twice the threads that were asked for, now and then all at work. One thread is one.
+    const roomCount = this.#threads === 1 ? 2 : ROOMS
+    const rooms = Array.from({ length: Math.min(roomCount, batches) }, () => new Uint8Array(Math.min(frames, batchSize) * bound))
     const under: Promise<Float64Array>[] = []
     const start = (batch: number): void => {
       if (batch >= batches) return
-      const call = this.#compress(batch * BATCH, Math.min(frames, (batch + 1) * BATCH), rooms[batch % ROOMS]!)
+      const call = this.#compress(batch * batchSize, Math.min(frames, (batch + 1) * batchSize), rooms[batch % roomCount]!)
       // Whoever stops in the middle does not ask for the rest.
       call.catch(() => {})
       under.push(call)
     }
-    for (let batch = 0; batch < ROOMS - 1; batch++) start(batch)
+    for (let batch = 0; batch < roomCount - 1; batch++) start(batch)
     let end = 0
     for (let batch = 0; batch < batches; batch++) {
-      start(batch + ROOMS - 1)
       const sizes = await under.shift()!
+      start(batch + roomCount - 1)
       for (const [k, size] of sizes.entries()) {
         end += size
         this.#ends[this.#done++] = end
-        yield rooms[batch % ROOMS]!.subarray(k * bound, k * bound + size)
+        yield rooms[batch % roomCount]!.subarray(k * bound, k * bound + size)
       }
     }
     if (this.#compression.codec === 'zstd') yield seekTable(this.index)
@@ -77,7 +82,7 @@ export class FrameWriter implements AsyncIterable<Uint8Array> {
       const start = this.#starts[at]!
       parts.push(this.#parts[at]!.subarray(Math.max(0, begin - start), end - start))
     }
-    return native().compressFrames(this.#code, this.#compression.level, begin, parts, this.#shuffled, room, availableParallelism())
+    return native().compressFrames(this.#code, this.#compression.level, begin, parts, this.#shuffled, room, this.#threads)
   }
 }
 

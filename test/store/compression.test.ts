@@ -14,7 +14,11 @@ import { FrameWriter } from '../../src/store/frame-writer.js'
 import { encodeBlob } from '../../src/store/shard-format.js'
 import { tempDir } from '../support/temp.js'
 
-const CODECS = ['lz4', 'zstd', 'gzip'] as const
+/** What this machine lacks: zstd on Node 20 without libzstd. */
+const MISSING = new Map((['lz4', 'zstd', 'gzip'] as const).map((codec, code) => [codec, native().missingCodec(code)]))
+const CODECS = [...MISSING].filter(([, missing]) => missing === undefined).map(([codec]) => codec)
+for (const [codec, missing] of MISSING) if (missing !== undefined) test.skip(`${codec}: ${missing}`, () => {})
+const withoutZstd = MISSING.get('zstd') !== undefined
 const MIB = 2 ** 20
 const dir = tempDir()
 let files = 0
@@ -42,7 +46,7 @@ function compression(codec: Codec, facts: Partial<Compression> = {}): Compressio
 }
 
 async function compress(parts: readonly Uint8Array[], how: Compression, shuffled: readonly Shuffled[] = []): Promise<{ bytes: Buffer; index: FrameIndex }> {
-  const writer = new FrameWriter(parts, how, shuffled)
+  const writer = new FrameWriter(parts, how, { shuffled })
   const pieces: Buffer[] = []
   for await (const piece of writer) pieces.push(Buffer.from(piece))
   return { bytes: Buffer.concat(pieces), index: writer.index }
@@ -78,7 +82,7 @@ function unpacked(codec: Codec, bytes: Uint8Array): Buffer {
 }
 
 describe('options', () => {
-  test('names, defaults and levels', () => {
+  test.skipIf(withoutZstd)('names, defaults and levels', () => {
     expect(checkCompression('cache', undefined)).toBeUndefined()
     expect(checkCompression('cache', 'none')).toBeUndefined()
     expect(checkCompression('cache', { codec: 'none' })).toBeUndefined()
@@ -350,7 +354,7 @@ describe('files of others', () => {
     await refused(Buffer.concat([short, Buffer.from('text after it')]), /frame 1 at byte/)
   })
 
-  test('frames that declare more than 1 MiB', async () => {
+  test.skipIf(withoutZstd)('frames that declare more than 1 MiB', async () => {
     const lz4 = await frame('lz4', sample(100))
     lz4.writeUInt32LE(FRAME_BYTES + 1, 6)
     await refused(lz4, /at most 1048576 bytes, found 1048577/)
@@ -378,7 +382,7 @@ describe('files of others', () => {
     await expect(readAll(zstd(BigInt(FRAME_BYTES), ...blocks))).rejects.toThrow(IntegrityError)
   })
 
-  test('a seek table that is not the end', async () => {
+  test.skipIf(withoutZstd)('a seek table that is not the end', async () => {
     const { bytes, index } = await compress([sample(100)], compression('zstd'))
     await refused(Buffer.concat([bytes, Buffer.of(0)]), /a seek table that ends the file/)
     const table = bytes.subarray(index.ends[0])
@@ -410,7 +414,7 @@ describe('blobs', () => {
     expect(most).toBeLessThan(160 * MIB)
   })
 
-  test('whoever stops in the middle is not told of the rest', async () => {
+  test.skipIf(withoutZstd)('whoever stops in the middle is not told of the rest', async () => {
     const writer = new FrameWriter([sample(40 * MIB)], compression('zstd'))
     for await (const piece of writer) {
       expect(piece.length).toBeGreaterThan(0)
