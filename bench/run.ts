@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { batches } from './batches.js'
 import { cast } from './cast.js'
+import { compression } from './compression.js'
 import { crystal } from './crystals.js'
 import { coresBusy, facts } from './lib/facts.js'
 import { Peer } from './lib/peer.js'
@@ -18,7 +19,7 @@ import { publish } from './publish.js'
 import { resample } from './resample.js'
 import { streaming } from './stream.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, loop, crystal, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, gpu]
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))

@@ -25,12 +25,15 @@ const includes = [
   require('node-addon-api').include_dir.replaceAll('"', ''),
   join(here, 'src'),
 ]
+// The reference implementation of LZ4 lies in the lmdb package, which compiles it, too. It becomes part of the addon, hidden.
+const lz4 = lz4Folder()
 const common = [
   '-std=c++20', '-fPIC', '-fvisibility=hidden', '-pthread', debug ? '-O1' : '-O3', '-g1', '-Wall', '-Wextra', '-Werror',
   // Exactness: every float operation rounds once, as written. No contraction to fma, no reassociation.
   '-ffp-contract=off', '-fno-fast-math', '-fno-math-errno', '-fno-trapping-math',
   // The last: an exception that nobody can be told of, because a worker thread is being stopped in the middle of a call, does not abort the process.
   '-DNAPI_VERSION=8', '-DNAPI_CPP_EXCEPTIONS', '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', ...includes.map((path) => `-isystem${path}`), `-I${join(here, 'src')}`,
+  ...(lz4 === undefined ? [] : ['-DTC_LZ4', `-isystem${lz4}`]),
   ...(sanitize ? ['-fsanitize=address,undefined', '-fno-omit-frame-pointer'] : []),
 ]
 // One file per instruction set in src/isa; which of them exist depends on the processor family built for.
@@ -51,6 +54,11 @@ const jobs = sources.map((path) => {
   const key = hash([readFileSync(path), headerHash, toolHash, flags.join(' ')])
   return { path, flags, object: join(objects, `${relative(join(here, 'src'), path).replaceAll('/', '_')}-${key}.o`) }
 })
+for (const name of lz4 === undefined ? [] : ['lz4', 'lz4hc']) {
+  const path = join(lz4, `${name}.c`)
+  const flags = ['-x', 'c', '-std=c99', '-fPIC', '-fvisibility=hidden', debug ? '-O1' : '-O3', '-DLZ4LIB_VISIBILITY=', ...(sanitize ? ['-fsanitize=address,undefined'] : [])]
+  jobs.push({ path, flags, object: join(objects, `${name}-${hash([readFileSync(path), readFileSync(join(lz4, 'lz4.c')), toolHash, flags.join(' ')])}.o`) })
+}
 const pending = [...jobs]
 await Promise.all(Array.from({ length: availableParallelism() }, async () => {
   for (let job = pending.shift(); job !== undefined; job = pending.shift()) {
@@ -61,7 +69,7 @@ await Promise.all(Array.from({ length: availableParallelism() }, async () => {
   }
 }))
 const tmp = `${target}.${process.pid}`
-const undefinedSymbols = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-Wl,--exclude-libs,ALL', '-static-libstdc++', '-static-libgcc']
+const undefinedSymbols = process.platform === 'darwin' ? ['-undefined', 'dynamic_lookup'] : ['-Wl,--exclude-libs,ALL', '-static-libstdc++', '-static-libgcc', '-ldl']
 await run(compiler, ['-shared', '-pthread', ...(sanitize ? ['-fsanitize=address,undefined'] : undefinedSymbols), ...jobs.map((job) => job.object), '-o', tmp])
 renameSync(tmp, target)
 for (const name of readdirSync(objects)) {
@@ -71,6 +79,10 @@ for (const name of readdirSync(objects)) {
 // A file named *.shani.cc or *.clmul.cc may use those instructions; its callers ask the processor first.
 function usesShaNi(path) { return process.arch === 'x64' && path.endsWith('.shani.cc') }
 function usesClmul(path) { return process.arch === 'x64' && path.endsWith('.clmul.cc') }
+function lz4Folder() {
+  const folder = join(require.resolve('lmdb'), '../../dependencies/lz4/lib')
+  return ['lz4.c', 'lz4.h', 'lz4hc.c', 'lz4hc.h'].every((name) => existsSync(join(folder, name))) ? folder : undefined
+}
 function stem(path) { return basename(path, extname(path)) }
 function walk(folder) {
   return readdirSync(folder, { withFileTypes: true, recursive: true }).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name))

@@ -1,4 +1,10 @@
-import { availableParallelism } from 'node:os'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { checkNamespace, KeyValue } from './cache/key-value.js'
+import { MemoryTier } from './cache/memory.js'
+import { Scope, type ScopeOptions } from './cache/scope.js'
+import { Tally } from './cache/tally.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
 import { StoreError } from './core/errors.js'
 import { fromHex } from './core/hash.js'
@@ -30,29 +36,52 @@ export interface DatasetOptions {
 
 const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'signal']
 
-/** A cache directory, opened. Close it when done: `await cache.close()` or `await using`. */
-export class Cache {
-  readonly #store: Store
+/** A cache directory, opened: datasets, and values by key. Close it when done: `await cache.close()` or `await using`. */
+export class Cache extends KeyValue {
   readonly #options: CheckedCacheOptions
   readonly #open = new Set<Dataset>()
   readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
   readonly #building = new Set<Promise<unknown>>()
   readonly #closing = new AbortController()
 
+  /** Where datasets lie while nothing else is to be written. */
+  #passing: Promise<Store> | undefined
+
   /** @internal Use `openCache`. */
-  constructor(store: Store, options: CheckedCacheOptions) {
-    this.#store = store
+  constructor(store: Store | undefined, options: CheckedCacheOptions) {
+    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, tally: new Tally(), flights: new Map() }, '')
     this.#options = options
   }
 
-  /** Folder of the cache. */
-  get dir(): string {
-    return this.#options.dir
+  /** Folder of the cache; null when nothing is written. */
+  get dir(): string | null {
+    return this.room.store === undefined ? null : this.#options.dir
   }
 
   /** @internal The store, for the command line. */
   get store(): Store {
-    return this.#store
+    if (this.room.store === undefined) throw new TypeError('a cache without a folder has no store')
+    return this.room.store
+  }
+
+  /**
+   * A namespace that is emptied when it is disposed: `await using cycle = cache.scope('generated/cycle_003')`. Its methods are those of the cache; names of namespaces
+   * are below its own.
+   */
+  scope(name: string, options: ScopeOptions = {}): Scope {
+    checkOptions('scope', options, ['keepLast'])
+    const namespace = checkNamespace('scope', name)
+    if (options.keepLast !== undefined) number('scope', 'keepLast', options.keepLast, { integer: true, min: 1 })
+    return new Scope(this.room, namespace, options)
+  }
+
+  /**
+   * Removes what was made (`dependsOn`) from things with these digests of 64 hex digits, and what was made from that. Happens by itself when such a thing is replaced or
+   * removed here; this is for what lies elsewhere. Gives how many entries.
+   */
+  async invalidate(...digests: readonly string[]): Promise<number> {
+    for (const digest of digests) if (!/^[0-9a-f]{64}$/.test(digest)) throw new TypeError(`invalidate: digest must be 64 hex digits, not ${show(digest)}`)
+    return await this.room.store?.entries.invalidate(digests) ?? 0
   }
 
   /**
@@ -70,15 +99,16 @@ export class Cache {
     const namespace = text('namespace', options.namespace)
     const device = this.#device(options.device)
     const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
+    const store = await this.#datasets()
     const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
-      store: this.#store, source, recipe, name, namespace, jobs, signal: either,
+      store, source, recipe, name, namespace, jobs, signal: either,
       device,
       fingerprint: this.#options.fingerprint,
       memoryBytes: this.#options.memoryBudget,
       onProgress: options.onProgress,
     }))
     const { manifest, report } = await run(options.signal)
-    return this.#opened(manifest, report, async () => (await run(undefined)).manifest)
+    return this.#opened(store, manifest, report, async () => (await run(undefined)).manifest)
   }
 
   /**
@@ -88,29 +118,43 @@ export class Cache {
   async openDataset(key: string): Promise<Dataset | undefined> {
     if (!/^[0-9a-f]{64}$/.test(key)) throw new TypeError(`openDataset: key must be 64 hex digits, not ${show(key)}`)
     const began = performance.now()
-    const record = this.#store.datasetRecord(fromHex(key))
+    const store = await this.#datasets()
+    const record = store.datasetRecord(fromHex(key))
     if (record === undefined) return undefined
-    const manifest = await Manifest.read(await this.#store.blob(record.manifest))
+    const manifest = await Manifest.read(await store.blob(record.manifest))
     const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 }
-    return this.#opened(manifest, report)
+    return this.#opened(store, manifest, report)
   }
 
   /** Ends builds that are under way (what they finished is kept), closes the datasets and the index. Views that were handed out stay valid. */
   async close(): Promise<void> {
-    this.#closing.abort(new StoreError(this.#options.dir, 'is closed'))
+    this.#closing.abort(new StoreError(this.#options.dir ?? 'the cache', 'is closed'))
     await Promise.allSettled(this.#building)
     for (const dataset of this.#open) await dataset.close()
     for (const device of this.#devices.values()) await device.close()
     this.#devices.clear()
-    await this.#store.close()
+    const passing = await this.#passing?.catch(() => undefined)
+    await passing?.close()
+    if (passing !== undefined) await rm(passing.layout.dir, { recursive: true, force: true })
+    const { store, tally } = this.room
+    // What was counted is not worth an error.
+    await tally.flush(store).catch(() => undefined)
+    await store?.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  async #opened(manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
-    const dataset = await Dataset.open(this.#store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
+  /** The store that datasets lie in: the cache's, or a folder that goes with the cache. */
+  #datasets(): Promise<Store> {
+    if (this.room.store !== undefined) return Promise.resolve(this.room.store)
+    const { minFree } = this.#options
+    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree }))
+  }
+
+  async #opened(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
+    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
     this.#open.add(dataset)
     return dataset
   }
@@ -130,7 +174,7 @@ export class Cache {
     const choice = checkDeviceChoice('dataset', chosen)
     let device = this.#devices.get(choice)
     if (device === undefined) {
-      device = deviceSource(choice, { verdicts: { read: () => this.#store.verdicts(), write: (learned) => this.#store.judge(learned) } })
+      device = deviceSource(choice, { verdicts: { read: async () => (await this.#datasets()).verdicts(), write: async (learned) => (await this.#datasets()).judge(learned) } })
       this.#devices.set(choice, device)
     }
     return device
@@ -140,7 +184,8 @@ export class Cache {
 /** Opens a cache directory, making it when it is not there. No server, no configuration. Rejects with StoreError when the folder cannot be used. */
 export async function openCache(options: CacheOptions = {}): Promise<Cache> {
   const checked = checkCacheOptions(options)
-  return new Cache(await Store.open(checked), checked)
+  const { dir, enabled } = checked
+  return new Cache(dir === null || !enabled ? undefined : await Store.open({ ...checked, dir }), checked)
 }
 
 function text(name: string, value: unknown): string {

@@ -11,3 +11,6 @@ export const { LocalBackend } = await load<typeof import('../../dist/devices/web
 export const { kernel: webgpuKernel, userKernel } = await load<typeof import('../../dist/devices/webgpu/wgsl.js')>('devices/webgpu/wgsl.js')
 export const { native } = await load<typeof import('../../dist/native/load.js')>('native/load.js')
 export const { encodeBlob } = await load<typeof import('../../dist/store/shard-format.js')>('store/shard-format.js')
+export const { checkCompression } = await load<typeof import('../../dist/store/compression.js')>('store/compression.js')
+export const { FrameReader } = await load<typeof import('../../dist/store/frame-reader.js')>('store/frame-reader.js')
+export const { FrameWriter } = await load<typeof import('../../dist/store/frame-writer.js')>('store/frame-writer.js')

@@ -15,7 +15,7 @@ export interface DTypeArrays {
   complex64: Float32Array; complex128: Float64Array
 }
 
-type ArrayConstructor = { new(buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray; readonly BYTES_PER_ELEMENT: number }
+type ArrayConstructor = { new(buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray; readonly BYTES_PER_ELEMENT: number; readonly name: string }
 
 export interface DTypeInfo {
   /** Number that stands for the dtype in native code and kernels; never reused. */
@@ -42,6 +42,24 @@ export const DTYPES: { readonly [D in DType]: DTypeInfo } = {
   float64: { code: 12, size: 8, kind: 'float', array: Float64Array },
   complex64: { code: 13, size: 8, kind: 'complex', array: Float32Array },
   complex128: { code: 14, size: 16, kind: 'complex', array: Float64Array },
+}
+
+const OF_ARRAYS: Readonly<Record<string, DType>> = {
+  Int8Array: 'int8', Uint8Array: 'uint8', Int16Array: 'int16', Uint16Array: 'uint16', Int32Array: 'int32', Uint32Array: 'uint32',
+  BigInt64Array: 'int64', BigUint64Array: 'uint64', Float32Array: 'float32', Float64Array: 'float64',
+}
+/** The class of a typed array whatever realm, subclass or `Symbol.toStringTag` it has; undefined for everything else. */
+const classOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype) as object, Symbol.toStringTag)!.get!
+
+/** The dtype a typed array has by its class (Uint16Array is uint16, not float16); undefined for what holds no dtype's elements. */
+export function dtypeOf(value: object): DType | undefined {
+  const name = classOf.call(value) as string | undefined
+  return name === undefined ? undefined : OF_ARRAYS[name]
+}
+
+/** The dtype that `dtypeOf` gives for the arrays of this one. */
+export function arrayDType(dtype: DType): DType {
+  return OF_ARRAYS[DTYPES[dtype].array.name]!
 }
 
 export function isDType(name: unknown): name is DType {

@@ -74,6 +74,20 @@ export function bytes(where: string, name: string, value: unknown, fallback?: nu
   return Math.round(Number(match[1]) * (match[3] === '' ? 1000 : 1024) ** power)
 }
 
+const MILLISECONDS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/**
+ * Milliseconds, to the nearest, from a number of them or a duration: `500ms`, `90s`, `30m`, `24h`, `7d`, `1.5h`. Units are lower case, for `M` means months elsewhere;
+ * a text without one is refused, for it may have been seconds.
+ */
+export function duration(where: string, name: string, value: unknown, fallback?: number): number {
+  if (value === undefined && fallback !== undefined) return fallback
+  const match = typeof value === 'string' ? /^\s*(\d{1,15}(?:\.\d{1,15})?)\s*(ms|s|m|h|d)\s*$/.exec(value) : null
+  const ms = typeof value === 'number' ? Math.round(value) : match === null ? NaN : Math.round(Number(match[1]) * MILLISECONDS[match[2]!]!)
+  if (!Number.isSafeInteger(ms) || ms < 0 || (value as number) < 0) throw new TypeError(`${where}: ${name} must be milliseconds or a duration such as 500ms, 90s, 30m, 24h or 7d, not ${show(value)}`)
+  return ms === 0 ? 0 : ms
+}
+
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'bigint') return `${value}n`

@@ -1,4 +1,4 @@
-import { DTYPES, sizeOf, type DType, type DTypeArrays, type TypedArray } from './dtype.js'
+import { arrayDType, DTYPES, dtypeOf, sizeOf, type DType, type DTypeArrays, type TypedArray } from './dtype.js'
 
 /**
  * A dense array as plain data: C order, little-endian. `data` may be a view of mapped memory, so treat it as
@@ -80,4 +80,14 @@ export function bytesOf(data: TypedArray): Uint8Array {
 /** A tensor over `memory`, from byte `offset` on. */
 export function tensorIn(memory: ArrayBuffer, offset: number, dtype: DType, shape: readonly number[]): Tensor {
   return { dtype, shape, data: typedArray(dtype, memory, offset, byteCount(dtype, shape)) } as Tensor
+}
+
+/** Why a dtype, a shape and an array do not make a tensor, if so. */
+export function tensorFault({ dtype, shape, data }: { readonly dtype: DType; readonly shape: readonly unknown[]; readonly data: ArrayBufferView }): string | undefined {
+  const count = elementCount(shape as number[])
+  if (count === undefined) return `has the shape [${shape.map(String).join(', ')}], which is none`
+  if (dtypeOf(data) !== arrayDType(dtype)) return `is a ${dtype} tensor, whose data lies in a ${DTYPES[dtype].array.name}, not in a ${data.constructor.name}`
+  const numbers = DTYPES[dtype].kind === 'complex' ? 2 * count : count
+  const given = (data as TypedArray).length
+  return given === numbers ? undefined : `is a ${dtype} tensor of shape [${shape.join(', ')}], whose data are ${numbers} numbers, not ${given}`
 }

@@ -438,7 +438,7 @@ class Build {
       const rows = { identities: this.#identities, digests: this.#digests, blobOf: this.#blobOf, rowOf: this.#rowOf, blobs: this.#blobs }
       const ids = Array.from({ length: source.length }, (_, i) => source.id(i))
       const bytes = this.#blobs.reduce((sum, blob) => sum + (store.blobBytes(blob) ?? 0), 0)
-      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes }, this.#owner, stale)
+      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes }, this.#blobs, this.#owner, stale)
       manifest = await Manifest.read(await store.blob(digestOfManifest))
     }
     if (this.#prepared.asked !== undefined) await store.remember({ request: this.#prepared.asked, dataset: key })

@@ -53,6 +53,28 @@ export interface Addon {
   /** `compressed` may be given in pieces as for `fromFortran`. A resume point is left every `pointEveryBytes` inflated bytes; 0 leaves none. */
   Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number) => Inflate
 
+  // --- compressed frames --------------------------------------------------------------------------------------------
+  /** What is missing for a codec (0 lz4, 1 zstd, 2 gzip), `undefined` when it can be used. The two functions below throw E_MISSING_DEPENDENCY with it. */
+  missingCodec(codec: number): string | undefined
+  /** More than any frame of 1 MiB comes to. */
+  readonly frameBound: number
+  /**
+   * Compresses frames of the plain file from byte `offset`, where one begins. The parts follow one another and end where a frame or the file does; none at all are one empty frame.
+   * `shuffled`: triples begin, end, element in bytes of the file, ascending. Frame k goes to `out` at k · `frameBound`; resolves to the frames' sizes.
+   */
+  compressFrames(codec: number, level: number, offset: number, parts: readonly Uint8Array[], shuffled: Float64Array, out: Uint8Array, threads: number): Promise<Float64Array>
+  /**
+   * Decompresses what bytes `offset …` of the plain file need to fill `out`. Frames `first …` of them lie in `source` between `ends[k]` and `ends[k + 1]`, each having a part in the range. `head` and `tail`
+   * take the whole first and last frame (`head` where there is one only). Resolves to the damaged frame with the lowest number, if there is one; then what was written means nothing.
+   */
+  decompressFrames(
+    codec: number, fileBytes: number, first: number, source: Uint8Array, ends: Float64Array, offset: number, out: Uint8Array,
+    head: Uint8Array | undefined, tail: Uint8Array | undefined, shuffled: Float64Array, threads: number,
+  ): Promise<{ frame: number; reason: string } | undefined>
+  /** `out[b · n + i]` is byte b of element i of n (2, 4 or 8 bytes each); bytes after the last whole element keep their place. */
+  shuffleBytes(source: Uint8Array, element: number, out: Uint8Array): void
+  unshuffleBytes(source: Uint8Array, element: number, out: Uint8Array): void
+
   // --- datasets -----------------------------------------------------------------------------------------------------
   VerifiedBlob: new(file: MappedFile, checksums: Uint8Array, chunkBytes: number) => VerifiedBlob
   RowTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, blobOf: Uint32Array, rowOf: Uint32Array) => RowTable

@@ -5,12 +5,14 @@ import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
+import { Entries, type EntryHost } from './entries.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from './owner.js'
 import { writeBlobFile, type WrittenBlob } from './write-blob.js'
 import { reserveIndex } from './space.js'
 import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
+import { Upkeep } from './upkeep.js'
 import { Writer } from './writer.js'
 
 export interface StoreOptions {
@@ -53,6 +55,9 @@ export class Store {
   #heartbeat: NodeJS.Timeout | undefined
   #works = 0
   #closed = false
+  /** Key-value entries. */
+  readonly entries: Entries
+  readonly upkeep: Upkeep
 
   private constructor(options: StoreOptions, layout: Layout, tables: Tables, writer: Writer) {
     this.layout = layout
@@ -60,6 +65,12 @@ export class Store {
     this.minFree = options.minFree
     this.#tables = tables
     this.#writer = writer
+    const host: EntryHost = {
+      layout, readonly: options.readonly, minFree: options.minFree, tables, writer,
+      fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(),
+    }
+    this.entries = new Entries(host)
+    this.upkeep = new Upkeep(host, this.entries)
   }
 
   static async open(options: StoreOptions): Promise<Store> {
@@ -75,6 +86,7 @@ export class Store {
     if (!options.readonly && tables.counters.get('format') === undefined) await writer.run('initialise', undefined)
     const store = new Store(options, layout, tables, writer)
     if (!options.readonly && store.#leftovers()) await store.sweep()
+    if (!options.readonly && store.#scopesLeft()) await store.entries.sweep()
     return store
   }
 
@@ -220,7 +232,7 @@ export class Store {
   }
 
   /** Writes a dataset's manifest. Gives the digest of the one that counts: this one, or one that another process made meanwhile. `stale` names one to be replaced. */
-  async publishManifest(parts: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created'>, owner: string, stale: string | undefined): Promise<string> {
+  async publishManifest(parts: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created' | 'shards'>, shards: readonly string[], owner: string, stale: string | undefined): Promise<string> {
     const pending = this.tmpName(owner)
     const chunkBytes = 2 ** 18
     let lease: Lease | undefined
@@ -233,8 +245,8 @@ export class Store {
     const now = Date.now()
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,
-      record: { ...facts, manifest: written.digest, created: now }, stale, pending, now,
-    }, { entries: 16, payload: written.checksums.byteLength + 8192 })
+      record: { ...facts, manifest: written.digest, created: now }, shards: Buffer.concat(shards.map(fromHex)), stale, pending, now,
+    }, { entries: 16, payload: written.checksums.byteLength + 8192 + 16 * shards.length })
     if (counts === undefined) throw new LeaseLostError(`manifest ${written.digest}`)
     return counts
   }
@@ -261,6 +273,17 @@ export class Store {
   async rememberIdentities(witnesses: Uint8Array, identities: Uint8Array): Promise<void> {
     const entries = witnesses.byteLength / HASH_BYTES
     if (!this.readonly && entries > 0) await this.#writer.run('witness', { witnesses, identities }, { entries, payload: entries * 2 * HASH_BYTES })
+  }
+
+  /** Counts of what the cache was good for, of all processes. */
+  tallies(): Record<string, number> {
+    this.#fresh()
+    const prefix = 'tally:'
+    return Object.fromEntries(Array.from(this.#tables.counters.getRange({ start: prefix, end: 'tally;' }), ({ key, value }) => [(key as string).slice(prefix.length), value]))
+  }
+
+  async tally(added: Readonly<Record<string, number>>): Promise<void> {
+    if (!this.readonly && !this.#closed) await this.#writer.run('tally', { added })
   }
 
   // --- leases -----------------------------------------------------------------------------------------------------------
@@ -307,6 +330,7 @@ export class Store {
    */
   async pin(dataset: string): Promise<string> {
     const owner = ownerName(thisProcess())
+    this.entries.touchKey(fromHex(dataset), Date.now())
     const name = `${dataset}/${owner}/${randomBytes(4).toString('hex')}`
     if (!this.readonly) {
       reserveIndex(this.layout, this.#tables, 4, 4096)
@@ -348,9 +372,16 @@ export class Store {
     return false
   }
 
+  #scopesLeft(): boolean {
+    for (const { value } of this.#tables.namespaces.getRange()) if (value.owner !== undefined) return true
+    for (const _ of this.#tables.trash.getKeys({ limit: 1 })) return true
+    return false
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     clearInterval(this.#heartbeat)
+    await this.entries.drain()
     await this.#writer.close()
     this.#closed = true
     for (const opening of this.#blobs.values()) (await opening.catch(() => undefined))?.close()

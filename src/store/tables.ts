@@ -6,12 +6,22 @@ import { STORE_FORMAT, type Layout } from './layout.js'
 export interface BlobRecord {
   /** Short number that item entries use instead of the digest. */
   readonly id: number
-  readonly kind: 'shard' | 'manifest'
+  readonly kind: 'shard' | 'manifest' | 'value'
   readonly bytes: number
   readonly chunkBytes: number
   readonly rows: number
   /** Milliseconds since 1970. */
   readonly created: number
+}
+
+/** A namespace; the key is its number, with which the keys of its entries begin. */
+export interface NamespaceRecord {
+  readonly name: string
+  readonly entries: number
+  /** Bytes of its values, each counted as often as it is held. */
+  readonly bytes: number
+  /** Who is going to empty it, when it is a scope. */
+  readonly owner?: string
 }
 
 /** The newest manifest of a dataset; the key is the dataset key (32 bytes). */
@@ -23,6 +33,8 @@ export interface DatasetRecord {
   readonly items: number
   /** Bytes of all shards it refers to. */
   readonly bytes: number
+  /** Their numbers. */
+  readonly shards?: readonly number[]
   readonly created: number
 }
 
@@ -59,6 +71,17 @@ export interface Tables {
   readonly files: Database<Buffer, string>
   /** Identity of an item by its witness; undefined in a read-only cache that never had any. */
   readonly witnesses: Database<Buffer, Buffer> | undefined
+  readonly namespaces: Database<NamespaceRecord, number>
+  /** store/entry.ts, by namespace and key. */
+  readonly entries: Database<Buffer, Buffer>
+  /** When an entry was last read: seconds since 1970, by its key. */
+  readonly uses: Database<Buffer, Buffer>
+  /** digest ‖ key of an entry that was made from what has this digest. */
+  readonly dependents: Database<Buffer, Buffer>
+  /** digest ‖ key of an entry whose value is the blob of this digest. */
+  readonly holders: Database<Buffer, Buffer>
+  /** Digests of blobs that nothing holds any more; their files go when nobody can be about to use them. */
+  readonly trash: Database<Buffer, Buffer>
   readonly leases: Database<LeaseRecord, Buffer>
   readonly owners: Database<OwnerRecord, string>
   /** Files that are being written; `since` in milliseconds since 1970. */
@@ -99,6 +122,12 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     requests: table('requests', binary),
     files: table('files', { encoding: 'binary' }),
     witnesses: table<Buffer, Buffer>('witnesses', binary) as Database<Buffer, Buffer> | undefined,
+    namespaces: table('namespaces', { encoding: 'json', keyEncoding: 'uint32' }),
+    entries: table('entries', binary),
+    uses: table('uses', binary),
+    dependents: table('dependents', binary),
+    holders: table('holders', binary),
+    trash: table('trash', binary),
     leases: table('leases', { encoding: 'json', keyEncoding: 'binary' }),
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),

@@ -1,6 +1,7 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { HASH_BYTES } from '../core/keys.js'
+import { entryTransactions } from './entry-transactions.js'
 import { layoutOf, STORE_FORMAT } from './layout.js'
 import { isAlive } from './owner.js'
 import type { BlobRecord, DatasetRecord, Tables } from './tables.js'
@@ -47,6 +48,8 @@ export interface ManifestPublication {
   readonly checksums: Uint8Array
   readonly dataset: Uint8Array
   readonly record: DatasetRecord
+  /** Digests of its shards, 32 bytes each. */
+  readonly shards: Uint8Array
   /** The manifest found wanting, if any: only this one is replaced. */
   readonly stale: string | undefined
   readonly lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number }
@@ -57,6 +60,8 @@ export interface ManifestPublication {
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 export const transactions = {
+  ...entryTransactions,
+
   /** Writes the format version into a new index. */
   initialise(tables: Tables): void {
     if (tables.counters.get('format') === undefined) tables.counters.put('format', STORE_FORMAT)
@@ -124,9 +129,45 @@ export const transactions = {
     const held = tables.datasets.get(dataset)
     if (held !== undefined && held.manifest !== manifest.stale && tables.blobs.get(Buffer.from(held.manifest, 'hex')) !== undefined) return held.manifest
     putBlob(tables, buffer(manifest.digest), { kind: 'manifest', bytes: manifest.bytes, chunkBytes: manifest.chunkBytes, rows: manifest.record.items, created: manifest.now }, manifest.checksums)
-    tables.datasets.put(dataset, manifest.record)
+    const digests = Array.from({ length: manifest.shards.byteLength / HASH_BYTES }, (_, k) => buffer(manifest.shards.subarray(k * HASH_BYTES, (k + 1) * HASH_BYTES)))
+    tables.datasets.put(dataset, { ...manifest.record, shards: digests.flatMap((digest) => tables.blobs.get(digest)?.id ?? []) })
     tables.pending.remove(manifest.pending)
     return manifest.record.manifest
+  },
+
+  /** Removes datasets that are not open anywhere, with their manifests and the shards that no other has; gives how many are open. */
+  removeDatasets(tables: Tables, { keys, now }: { keys: readonly Uint8Array[]; now: number }): number {
+    const pinned = new Set<string>()
+    for (const { value } of tables.pins.getRange()) if (ownerLives(tables, value.owner, now)) pinned.add(value.dataset)
+    const manifests = new Set<string>()
+    const shards = new Set<number>()
+    let open = 0
+    for (const given of keys) {
+      const key = buffer(given)
+      const record = tables.datasets.get(key)
+      if (record === undefined) continue
+      if (pinned.has(key.toString('hex'))) {
+        open++
+        continue
+      }
+      tables.datasets.remove(key)
+      tables.uses.remove(key)
+      manifests.add(record.manifest)
+      for (const shard of record.shards ?? []) shards.add(shard)
+    }
+    for (const { value } of tables.datasets.getRange()) {
+      manifests.delete(value.manifest)
+      for (const shard of value.shards ?? []) shards.delete(shard)
+    }
+    for (const digest of [...Array.from(manifests, (hex) => Buffer.from(hex, 'hex')), ...Array.from(shards, (id) => tables.blobIds.get(id)).flatMap((digest) => digest === undefined ? [] : Buffer.from(digest))]) {
+      const record = tables.blobs.get(digest)
+      if (record === undefined) continue
+      tables.blobs.remove(digest)
+      tables.blobIds.remove(record.id)
+      tables.checksums.remove(digest)
+      tables.trash.put(digest, Buffer.alloc(0))
+    }
+    return open
   },
 
   /** Remembers which dataset a request asks for. */

@@ -279,13 +279,80 @@ describe('wrong use', () => {
   })
 })
 
+describe('upkeep', () => {
+  const values = async (use: (cache: Awaited<ReturnType<typeof smallCache>>) => Promise<void>): Promise<void> => {
+    const cache = await smallCache(join(dir, 'cache'))
+    await use(cache)
+    await cache.close()
+  }
+
+  test('du, stats and map say what is there', async () => {
+    const { key } = json('build') as { key: string }
+    await values(async (cache) => {
+      await cache.getOrCompute('a', () => new Float32Array(20_000), { namespace: 'generated/cycle_1' })
+      await cache.put('b', 'small', { namespace: 'generated/cycle_1' })
+      await cache.get('b', { namespace: 'generated/cycle_1' })
+      await cache.get('none')
+    })
+    const usage = run('du', '--format', 'json').stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+    expect(usage).toMatchObject([{ namespace: 'generated/cycle_1', entries: 2, datasets: 0 }, { namespace: 'tensors/test', entries: 0, datasets: 1 }])
+    expect(usage[0]!.entryBytes).toBeGreaterThan(80_000)
+    expect(run('du', 'generated').stdout).toMatch(/^generated\/cycle_1 +0 +2 +8\d\.\d KiB +█{20} +2\d{3}-/m)
+    expect(json('stats')).toMatchObject({ disk: { hits: 1 }, misses: 2, stale: 0, puts: 2, computed: 1, stored: { entries: 2 } })
+    const items = run('map', 'train', '--format', 'json').stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+    expect(items.length).toBe(60)
+    expect(items[7]).toMatchObject({ dataset: key, id: 'a/7', digest: expect.stringMatching(/^[0-9a-f]{64}$/) as string })
+    expect(run('map', '--output', 'map.json').status).toBe(0)
+    expect((JSON.parse(readFileSync(join(dir, 'map.json'), 'utf8')) as { datasets: { items: unknown[] }[] }).datasets[0]!.items.length).toBe(60)
+  })
+
+  test('prune removes what was used longest ago, never what cannot be made again unless its namespace is named', async () => {
+    json('build')
+    await values(async (cache) => {
+      await cache.getOrCompute('old', () => new Float32Array(20_000), { namespace: 'made' })
+      await cache.put('precious', new Float32Array(20_000).fill(1), { namespace: 'made' })
+      await cache.getOrCompute('kept', () => new Float32Array(20_000).fill(2), { namespace: 'made', keep: true })
+    })
+    const files = (): number => readdirSync(join(dir, 'cache/blobs'), { recursive: true }).filter((name) => String(name).length > 60).length
+    const before = files()
+    expect(json('prune', '--max-size', '0', '--dry-run')).toMatchObject({ datasets: 1, entries: 1, dryRun: true })
+    expect(files()).toBe(before)
+    expect(json('prune', '--older-than', '1d')).toMatchObject({ datasets: 0, entries: 0, pinned: 0 })
+    expect(json('prune', '--max-size', '0')).toMatchObject({ datasets: 1, entries: 1, pinned: 0 })
+    expect(files()).toBe(2)
+    expect(json('build')).toMatchObject({ computed: 60 })
+    await values(async (cache) => {
+      expect(await Promise.all(['old', 'precious', 'kept'].map((key) => cache.has(key, { namespace: 'made' })))).toEqual([false, true, true])
+      const dataset = await cache.openDataset((JSON.parse(run('ls', '--format', 'json').stdout) as { key: string }).key)
+      // Open here: it stays.
+      expect(json('prune', '--max-size', '0', '--namespace', 'tensors')).toMatchObject({ datasets: 0, pinned: 1 })
+      await dataset!.close()
+    })
+    expect(json('prune', '--max-size', '0', '--namespace', 'made')).toMatchObject({ entries: 2 })
+    expect(run('prune').status).toBe(2)
+  })
+
+  test('clear asks for --yes, and takes a namespace with all below it', async () => {
+    json('build')
+    await values(async (cache) => {
+      await cache.put('x', 1, { namespace: 'generated/a' })
+      await cache.put('y', 1)
+    })
+    expect(run('clear', '--namespace', 'generated')).toMatchObject({ status: 2 })
+    expect(json('clear', '--namespace', 'generated', '--yes')).toEqual({ datasets: 0, entries: 1, pinned: 0 })
+    expect(json('clear', '--yes')).toEqual({ datasets: 1, entries: 1, pinned: 0 })
+    expect(readdirSync(join(dir, 'cache/blobs'), { recursive: true }).filter((name) => String(name).length > 60)).toEqual([])
+    expect(json('build')).toMatchObject({ computed: 60 })
+  })
+})
+
 describe('help', () => {
   const docs = readFileSync(resolve(import.meta.dirname, '../../docs/cli.md'), 'utf8')
   test('docs/cli.md shows every verb as --help does', () => {
     const { stdout, status } = run('--help')
     expect(status).toBe(0)
     const verbs = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map((match) => match[1]!)
-    expect(verbs).toEqual(['build', 'ls', 'info', 'inspect', 'export', 'verify', 'doctor'])
+    expect(verbs).toEqual(['build', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'prune', 'clear', 'doctor'])
     for (const verb of verbs) expect(docs).toContain(`\`\`\`\n${run(verb, '--help').stdout.trimEnd()}\n\`\`\``)
   })
   test('an npz that numpy.load would open is opened by our own reader as a source', async () => {

@@ -130,6 +130,9 @@ struct Kernels {
   size_t (*count_nonzero)(const float* x, size_t n);
   Found (*non_finite)(const float* y, size_t n);
   NormalizeKernels normalize[kDTypes];
+  // Elements of 2, 4 or 8 bytes; out[b · n + i] is byte b of element i of n. Bytes after the last whole element keep their place. In and out are different memory.
+  void (*shuffle)(const uint8_t* in, size_t bytes, unsigned element, uint8_t* out);
+  void (*unshuffle)(const uint8_t* in, size_t bytes, unsigned element, uint8_t* out);
 };
 
 extern const Kernels kernels_baseline;

@@ -1,0 +1,31 @@
+import { isBelow } from '../../store/entries.js'
+import { humanBytes, table } from '../format.js'
+import type { Verb } from '../verb.js'
+
+const BAR = 20
+
+export const du: Verb = {
+  name: 'du',
+  summary: 'Shows what each namespace takes, and when it was last used.',
+  usage: '[namespace]',
+  example: 'tensorcache du',
+  options: {},
+  positionals: [0, 1],
+  async run(context) {
+    const cache = await context.openCache({ readonly: true })
+    const [within = ''] = context.positionals
+    const usage = cache.store.upkeep.usage().filter(({ namespace }) => isBelow(namespace, within))
+    if (context.json) {
+      for (const { lastUse, ...rest } of usage) context.print(JSON.stringify({ ...rest, lastUse: lastUse === undefined ? null : new Date(lastUse).toISOString() }))
+      return 0
+    }
+    const all = usage.map((each) => ({ ...each, bytes: each.entryBytes + each.datasetBytes }))
+    const most = Math.max(1, ...all.map(({ bytes }) => bytes))
+    const rows = all.map(({ namespace, datasets, entries, bytes, lastUse }) => [
+      namespace || '-', String(datasets), String(entries), humanBytes(bytes), '█'.repeat(Math.round(bytes / most * BAR)).padEnd(BAR, '·'), lastUse === undefined ? 'never' : new Date(lastUse).toISOString().slice(0, 16).replace('T', ' '),
+    ])
+    for (const line of table([['namespace', 'datasets', 'values', 'bytes', '', 'last used (UTC)'], ...rows], [1, 2, 3])) context.print(line)
+    context.print(`${humanBytes(cache.store.upkeep.bytes)} in all`)
+    return 0
+  },
+}

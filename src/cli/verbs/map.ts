@@ -1,0 +1,36 @@
+import { writeFileSync } from 'node:fs'
+import { toHex } from '../../core/hash.js'
+import { HASH_BYTES } from '../../core/keys.js'
+import { Manifest } from '../../dataset/manifest.js'
+import { findDataset } from '../find.js'
+import type { Verb } from '../verb.js'
+
+export const map: Verb = {
+  name: 'map',
+  summary: 'Says which item is which: ids with their identities and digests, and where each lies. Of all datasets, or of one.',
+  usage: '[key or name]',
+  example: 'tensorcache map train --output train.json',
+  options: { output: { type: 'string', value: 'FILE', about: 'write there, as one JSON object; default: a line for each item' } },
+  positionals: [0, 1],
+  async run(context) {
+    const cache = await context.openCache({ readonly: true })
+    const [one] = context.positionals
+    const chosen = one === undefined ? [...cache.store.datasets()] : [findDataset(cache, one)]
+    const output = context.values.output as string | undefined
+    const datasets = []
+    for (const { key, record } of chosen) {
+      const manifest = await Manifest.read(await cache.store.blob(record.manifest))
+      const { rows } = manifest
+      const at = (table: Uint8Array, item: number): string => toHex(table.subarray(item * HASH_BYTES, (item + 1) * HASH_BYTES))
+      const items = Array.from({ length: record.items }, (_, item) => ({ id: manifest.id(item), identity: at(rows.identities, item), digest: at(rows.digests, item), blob: rows.blobs[rows.blobOf[item]!]!, row: rows.rowOf[item]! }))
+      if (output !== undefined) datasets.push({ key, name: record.name, namespace: record.namespace, items })
+      else if (context.json) for (const item of items) context.print(JSON.stringify({ dataset: key, ...item }))
+      else for (const { id: name, digest, blob, row } of items) context.print(`${digest}  ${name}  ${blob.slice(0, 16)}:${row}`)
+    }
+    if (output !== undefined) {
+      writeFileSync(output, `${JSON.stringify({ datasets }, null, 1)}\n`)
+      context.note(`${datasets.reduce((sum, { items }) => sum + items.length, 0)} items of ${datasets.length} datasets written to ${output}`)
+    }
+    return 0
+  },
+}

@@ -1,0 +1,30 @@
+import { bytes, duration } from '../../core/options.js'
+import { humanBytes } from '../format.js'
+import { UsageError, type Verb } from '../verb.js'
+
+export const prune: Verb = {
+  name: 'prune',
+  summary: 'Removes what was used longest ago. What is open somewhere stays; so does what is marked keep or cannot be made again, unless its namespace is named.',
+  usage: '',
+  example: 'tensorcache prune --max-size 50GB --dry-run',
+  options: {
+    'max-size': { type: 'string', value: 'SIZE', about: 'until datasets and values take so much: 50GB, 512MiB' },
+    'older-than': { type: 'string', value: 'AGE', about: 'what was not used for so long: 30d, 12h' },
+    namespace: { type: 'string', value: 'NAME', about: 'only of this namespace and those below it' },
+    'dry-run': { type: 'boolean', about: 'say what would go; remove nothing' },
+  },
+  positionals: [0, 0],
+  async run(context) {
+    const { 'max-size': size, 'older-than': age, namespace, 'dry-run': dryRun } = context.values as { 'max-size'?: string; 'older-than'?: string; namespace?: string; 'dry-run'?: boolean }
+    if (size === undefined && age === undefined) throw new UsageError('say how much may stay (--max-size), or for how long (--older-than); all of a namespace goes with clear')
+    const cache = await context.openCache({ existing: true, readonly: dryRun === true })
+    const done = await cache.store.upkeep.prune({
+      maxBytes: size === undefined ? undefined : bytes('prune', 'max-size', size), olderThan: age === undefined ? undefined : duration('prune', 'older-than', age),
+      namespace, dryRun, now: Date.now(),
+    })
+    if (context.json) context.print(JSON.stringify({ ...done, dryRun: dryRun === true }))
+    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${done.datasets} datasets and ${done.entries} values, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
+    if (done.pinned > 0 && !context.json) context.note(`${done.pinned} datasets are open somewhere and stay`)
+    return 0
+  },
+}

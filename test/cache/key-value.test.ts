@@ -1,0 +1,366 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync, chmodSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import fc from 'fast-check'
+import { describe, expect, test, vi } from 'vitest'
+import { isValidFor, keyOf, openCache, type Cache, type CacheOptions, type Value } from '../../src/index.js'
+import { tempDir } from '../support/temp.js'
+
+const open = (dir: string | null, options: CacheOptions = {}): Promise<Cache> => openCache({ dir, minFree: 0, ...options })
+const fresh = (): string => join(tempDir(), 'cache')
+/** Larger than what the index takes. */
+const large = (seed: number): Float32Array => Float32Array.from({ length: 20_000 }, (_, k) => Math.fround(Math.sin(k * seed)))
+const blobs = (dir: string): string[] => readdirSync(join(dir, 'blobs')).flatMap((folder) => readdirSync(join(dir, 'blobs', folder)))
+
+const tree = { input_ids: Int32Array.of(1, 2, 3), nested: { mask: Uint8Array.of(1, 0), names: ['a', 'b'], none: null, big: 2n ** 70n }, pixel: { dtype: 'float32' as const, shape: [1, 2], data: Float32Array.of(0.5, -0) }, score: -0 }
+
+describe.each([['small', tree], ['large', { ...tree, pixels: large(1) }]] as const)('a %s value', (_name, value) => {
+  test.each(['with a folder', 'in memory only'])('comes back as it went in, %s', async (kind) => {
+    const dir = kind === 'with a folder' ? fresh() : null
+    const cache = await open(dir)
+    const began = Date.now()
+    await cache.put('batch_7', value, { metadata: { version: 3, tokenizerHash: 'b2', numItems: 3, extra: { split: 'train' } }, namespace: 'tokens' })
+    for (let round = 0; round < 2; round++) {
+      const hit = (await cache.get<typeof value>('batch_7', { namespace: 'tokens' }))!
+      expect(hit.value).toEqual(value)
+      expect(Object.is(hit.value.score, -0)).toBe(true)
+      expect(hit.metadata).toEqual({ version: 3, tokenizerHash: 'b2', numItems: 3, extra: { split: 'train' } })
+      expect(hit.created.getTime()).toBeGreaterThanOrEqual(began)
+      expect(hit.expires).toBeUndefined()
+    }
+    expect(await cache.get('batch_7')).toBeUndefined()
+    expect(await cache.has('batch_7', { namespace: 'tokens' })).toBe(true)
+    await cache.close()
+    if (dir === null) return
+    const again = await open(dir)
+    expect((await again.get('batch_7', { namespace: 'tokens' }))!.value).toEqual(value)
+    expect(await again.delete('batch_7', { namespace: 'tokens' })).toBe(true)
+    expect(await again.delete('batch_7', { namespace: 'tokens' })).toBe(false)
+    expect(await again.get('batch_7', { namespace: 'tokens' })).toBeUndefined()
+    await again.close()
+    expect(blobs(dir)).toEqual([])
+  })
+
+  test('a hit is the same object, and what the caller writes after put reaches nobody', async () => {
+    const cache = await open(fresh())
+    const mine = { ids: Int32Array.of(1, 2, 3), rest: value }
+    await cache.put('k', mine)
+    mine.ids[0] = 99
+    const [first, second] = [(await cache.get<typeof mine>('k'))!.value, (await cache.get<typeof mine>('k'))!.value]
+    expect([...first.ids]).toEqual([1, 2, 3])
+    expect(second).toBe(first)
+    await cache.close()
+  })
+})
+
+describe('entries', () => {
+  test('are replaced, and the file of the one before goes when nobody else holds it', async () => {
+    const dir = fresh()
+    const cache = await open(dir)
+    await cache.put('a', large(1))
+    await cache.put('b', large(1))
+    expect(blobs(dir).length).toBe(1)
+    await cache.put('a', large(2))
+    expect((await cache.get('b'))!.value).toEqual(large(1))
+    await cache.put('b', 'small')
+    await cache.delete('nothing')
+    await sleep(20)
+    await cache.store.entries.collect()
+    expect(blobs(dir).length).toBe(1)
+    for (const name of blobs(dir)) {
+      const path = join(dir, 'blobs', name.slice(0, 2), name)
+      expect(createHash('sha256').update(readFileSync(path)).digest('hex')).toBe(name)
+      expect(statSync(path).mode & 0o777).toBe(0o444)
+    }
+    await cache.close()
+  })
+
+  test('are listed and cleared by namespace, with all below it', async () => {
+    const cache = await open(fresh())
+    for (const [namespace, key] of [['', 'top'], ['a', '1'], ['a', '2'], ['a/b', '3'], ['ab', '4']] as const) await cache.put(key, key, { namespace })
+    const keys = async (namespace?: string): Promise<string[]> => { const all = []; for await (const key of cache.keys(namespace === undefined ? {} : { namespace })) all.push(key); return all.sort() }
+    expect([await keys(), await keys('a'), await keys('a/b'), await keys('none')]).toEqual([['top'], ['1', '2'], ['3'], []])
+    expect(await cache.clear({ namespace: 'a' })).toBe(3)
+    expect([await keys(), await keys('a'), await keys('a/b'), await keys('ab')]).toEqual([['top'], [], [], ['4']])
+    expect(await cache.clear()).toBe(2)
+    expect((await cache.stats()).stored).toEqual({ entries: 0, bytes: 0 })
+    await cache.close()
+  })
+
+  test('expire', async () => {
+    const cache = await open(fresh(), { expiresIn: '1h' })
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      vi.setSystemTime(1_000_000)
+      await cache.put('hour', 1)
+      await cache.put('short', 2, { expiresIn: 500 })
+      await cache.put('until', 3, { expiresAt: new Date(1_000_800) })
+      vi.setSystemTime(1_000_600)
+      expect([await cache.has('hour'), await cache.has('short'), await cache.has('until')]).toEqual([true, false, true])
+      expect([(await cache.get('hour'))?.value, (await cache.get('short'))?.value, (await cache.get('until'))?.value]).toEqual([1, undefined, 3])
+      vi.setSystemTime(1_000_800)
+      expect(await cache.get('until')).toBeUndefined()
+      const names = []
+      for await (const key of cache.keys()) names.push(key)
+      expect(names).toEqual(['hour'])
+      expect((await cache.get('hour'))!.expires).toEqual(new Date(1_000_000 + 3_600_000))
+    } finally {
+      vi.useRealTimers()
+    }
+    await cache.close()
+  })
+
+  test('any text is a key', async () => {
+    const dir = fresh()
+    const cache = await open(dir)
+    const keys = ['', 'a/b', '../..', 'ünï', '\0', 'x'.repeat(200), 'x'.repeat(201), 'é'.repeat(5000), keyOf({ model: 'm' }, { prefix: 'tokenized' })]
+    await Promise.all(keys.map((key, k) => cache.put(key, k)))
+    const hits = await cache.getMany([...keys, 'absent'])
+    expect([...hits].map(([key, { value }]) => [key, value])).toEqual(keys.map((key, k) => [key, k]))
+    await cache.close()
+  })
+
+  test('that are not accepted are misses; validate is always asked', async () => {
+    const cache = await open(fresh())
+    await cache.put('k', 1, { metadata: { tokenizerHash: 'old' } })
+    const validate = vi.fn((metadata) => isValidFor(metadata, { tokenizerHash: 'new' }).valid)
+    expect(await cache.get('k', { validate })).toBeUndefined()
+    const compute = vi.fn(() => 2)
+    expect(await cache.getOrCompute('k', compute, { validate, metadata: { tokenizerHash: 'new' } })).toBe(2)
+    expect(await cache.getOrCompute('k', compute, { validate, metadata: { tokenizerHash: 'new' } })).toBe(2)
+    expect(compute).toHaveBeenCalledTimes(1)
+    expect(validate.mock.calls.length).toBeGreaterThanOrEqual(3)
+    expect((await cache.stats()).stale).toBeGreaterThanOrEqual(2)
+    await cache.close()
+  })
+
+  test('go with what they were made from, however far', async () => {
+    const cache = await open(fresh())
+    const digest = (text: string): string => createHash('sha256').update(text).digest('hex')
+    await cache.put('evaluation', 1, { dependsOn: [digest('model 1')] })
+    await cache.put('other', 2, { dependsOn: [digest('model 2'), digest('data')] })
+    await cache.get('evaluation')
+    expect(await cache.invalidate(digest('model 1'))).toBe(1)
+    expect([await cache.has('evaluation'), await cache.has('other')]).toEqual([false, true])
+    expect(await cache.invalidate(digest('data'))).toBe(1)
+    expect(await cache.invalidate(digest('data'))).toBe(0)
+    await cache.close()
+  })
+})
+
+describe('getOrCompute', () => {
+  test('computes once for all who ask at the same time, again with force, never for a hit', async () => {
+    const cache = await open(fresh())
+    const compute = vi.fn(async () => { await sleep(30); return { x: Float32Array.of(1) } })
+    const values = await Promise.all(Array.from({ length: 20 }, () => cache.getOrCompute('k', compute)))
+    expect(values.every((value) => value.x[0] === 1)).toBe(true)
+    expect(compute).toHaveBeenCalledTimes(1)
+    await cache.getOrCompute('k', compute)
+    expect(compute).toHaveBeenCalledTimes(1)
+    await cache.getOrCompute('k', compute, { force: true })
+    expect(compute).toHaveBeenCalledTimes(2)
+    expect((await cache.stats()).computed).toBe(2)
+    await cache.close()
+  })
+
+  test('a failure is everyone’s, and the next one computes again', async () => {
+    const cache = await open(fresh())
+    let calls = 0
+    const compute = async (): Promise<number> => { await sleep(5); if (calls++ === 0) throw new Error('first'); return 7 }
+    const both = await Promise.allSettled([cache.getOrCompute('k', compute), cache.getOrCompute('k', compute)])
+    expect(both.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+    expect(await cache.getOrCompute('k', compute)).toBe(7)
+    await cache.close()
+  })
+
+  test('who gives up takes nobody along', async () => {
+    const cache = await open(fresh())
+    const [mine, other] = [new AbortController(), new AbortController()]
+    const compute = vi.fn(async ({ signal }: { signal: AbortSignal | undefined }) => { await sleep(50, undefined, { signal }); return 1 })
+    const first = cache.getOrCompute('k', compute, { signal: mine.signal })
+    await sleep(10)
+    const second = cache.getOrCompute('k', compute)
+    const third = cache.getOrCompute('k', compute, { signal: other.signal })
+    other.abort()
+    await expect(third).rejects.toThrow(/abort/i)
+    mine.abort()
+    await expect(first).rejects.toThrow(/abort/i)
+    expect(await second).toBe(1)
+    expect(compute).toHaveBeenCalledTimes(2)
+    await cache.close()
+  })
+})
+
+describe('scopes', () => {
+  test('are emptied at the end of the block, also when it throws', async () => {
+    const dir = fresh()
+    const cache = await open(dir)
+    await cache.put('tensor', large(3), { namespace: 'tensors' })
+    await expect((async () => {
+      await using cycle = cache.scope('generated/synthetic/cycle_003')
+      await cycle.put('gen_000000', { field: large(4) })
+      await cycle.put('below', 1, { namespace: 'deeper' })
+      expect(await cycle.has('gen_000000')).toBe(true)
+      expect(await cache.has('gen_000000', { namespace: 'generated/synthetic/cycle_003' })).toBe(true)
+      throw new Error('on purpose')
+    })()).rejects.toThrow('on purpose')
+    expect(cache.store.entries.namespaces().map(({ name, entries }) => [name, entries])).toEqual([['tensors', 1]])
+    expect(blobs(dir).length).toBe(1)
+    await cache.close()
+  })
+
+  test('of a process that died are emptied by the next that opens the cache', async () => {
+    const dir = fresh()
+    const cache = await open(dir)
+    const scope = cache.scope('generated/cycle_1')
+    await scope.put('x', large(5))
+    // As if the process had been another that is gone.
+    const { id } = cache.store.entries.namespaces()[0]!
+    const held = cache.store.entries.namespaces()[0]!
+    await cache.close()
+    const { open: openLmdb } = await import('lmdb')
+    const root = openLmdb({ path: join(dir, 'index'), noSubdir: false, maxDbs: 32, overlappingSync: false, encoding: 'binary' })
+    const table = root.openDB({ name: 'namespaces', encoding: 'json', keyEncoding: 'uint32', cache: false } as never)
+    const { id: _, ...record } = held
+    table.putSync(id, { ...record, owner: held.owner!.replace(/\.\d+\.[^.]*$/, '.999999.dead') })
+    await root.close()
+    const next = await open(dir)
+    expect(next.store.entries.namespaces()).toEqual([])
+    expect(blobs(dir)).toEqual([])
+    await next.close()
+  })
+
+  test('keepLast keeps the last ones', async () => {
+    const cache = await open(fresh())
+    for (let k = 0; k < 5; k++) {
+      await using cycle = cache.scope(`generated/cycle_${k}`, { keepLast: 2 })
+      await cycle.put('x', k)
+    }
+    expect(cache.store.entries.namespaces().map(({ name }) => name)).toEqual(['generated/cycle_3', 'generated/cycle_4'])
+    await cache.close()
+  })
+})
+
+describe('a cache that keeps nothing', () => {
+  test('computes every time', async () => {
+    const cache = await open(fresh(), { enabled: false })
+    await cache.put('k', 1)
+    expect([await cache.get('k'), await cache.has('k'), cache.dir]).toEqual([undefined, false, null])
+    const compute = vi.fn(() => 3)
+    expect([await cache.getOrCompute('k', compute), await cache.getOrCompute('k', compute)]).toEqual([3, 3])
+    expect(compute).toHaveBeenCalledTimes(2)
+    await cache.close()
+  })
+
+  test('memory is bounded by bytes and by items', async () => {
+    const cache = await open(null, { memory: { bytes: 100_000, items: 3 } })
+    for (let k = 0; k < 5; k++) await cache.put(`k${k}`, k)
+    expect(await Promise.all([0, 1, 2, 3, 4].map((k) => cache.has(`k${k}`)))).toEqual([false, false, true, true, true])
+    await cache.put('large', new Uint8Array(90_000))
+    await cache.put('larger', new Uint8Array(200_000))
+    expect([await cache.has('large'), await cache.has('larger')]).toEqual([true, false])
+    expect((await cache.stats()).memoryNow.evictions).toBeGreaterThan(1)
+    await cache.close()
+  })
+})
+
+test('two caches over one folder see what the other does', async () => {
+  const dir = fresh()
+  const [one, two] = [await open(dir), await open(dir)]
+  await one.put('k', 1)
+  expect((await two.get('k'))!.value).toBe(1)
+  await one.put('k', 2)
+  await sleep(10)
+  expect((await two.get('k'))!.value).toBe(2)
+  await two.delete('k')
+  await sleep(10)
+  expect(await one.get('k')).toBeUndefined()
+  await one.close()
+  await two.close()
+})
+
+test('damage is noticed, moved aside, and a miss', async () => {
+  const dir = fresh()
+  const cache = await open(dir)
+  await cache.put('k', { x: large(6) })
+  await cache.close()
+  const [name] = blobs(dir)
+  const path = join(dir, 'blobs', name!.slice(0, 2), name!)
+  const bytes = readFileSync(path)
+  bytes[bytes.length - 100]! ^= 1
+  chmodSync(path, 0o644)
+  writeFileSync(path, bytes)
+  const again = await open(dir)
+  const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+  expect(await again.get('k')).toBeUndefined()
+  expect(warnings).toHaveBeenCalledTimes(1)
+  warnings.mockRestore()
+  expect(existsSync(join(dir, 'quarantine', name!))).toBe(true)
+  expect(await again.getOrCompute('k', () => ({ x: large(6) }))).toEqual({ x: large(6) })
+  expect((await again.get('k'))!.value).toEqual({ x: large(6) })
+  await again.close()
+})
+
+test.each<[string, (cache: Cache) => unknown, RegExp]>([
+  ['a key that is no text', (cache) => cache.get(7 as never), /get: key must be a text, not 7; keyOf/],
+  ['a value that is none', (cache) => cache.put('k', { f: (() => 1) as never }), /put: value\.f is a function/],
+  ['an odd namespace', (cache) => cache.put('k', 1, { namespace: 'a//b' }), /put: namespace must be names between slashes/],
+  ['an unknown option', (cache) => cache.get('k', { name_space: 'a' } as never), /misspelled option "name_space" should be "namespace"/],
+  ['both expiries', (cache) => cache.put('k', 1, { expiresIn: '1h', expiresAt: 5 }), /give expiresIn or expiresAt, not both/],
+  ['a digest that is none', (cache) => cache.put('k', 1, { dependsOn: ['abc'] }), /dependsOn must be a list of digests/],
+  ['nonsense as metadata', (cache) => cache.put('k', 1, { metadata: { version: [] as never } }), /put: metadata\.version must be/],
+])('%s is refused before anything is done', async (_what, use, message) => {
+  const cache = await open(fresh())
+  await expect((async () => use(cache))()).rejects.toThrow(message)
+  expect((await cache.stats()).puts).toBe(0)
+  await cache.close()
+})
+
+// --- against a simple model -----------------------------------------------------------------------------------------------------------
+
+type Step = { readonly op: 'put' | 'get' | 'delete' | 'clear' | 'reopen' | 'other'; readonly key: number; readonly namespace: number; readonly size: number }
+const steps: fc.Arbitrary<Step[]> = fc.array(fc.record({ op: fc.constantFrom('put', 'put', 'put', 'get', 'get', 'delete', 'clear', 'reopen', 'other') as fc.Arbitrary<Step['op']>, key: fc.nat(5), namespace: fc.nat(2), size: fc.constantFrom(0, 3, 5000, 12_000) }), { maxLength: 40 })
+const NAMESPACES = ['', 'a', 'a/b']
+
+test('any sequence of operations behaves as a map does, reopened or through another cache', async () => {
+  await fc.assert(fc.asyncProperty(steps, async (list) => {
+    const dir = fresh()
+    let cache = await open(dir)
+    let other = await open(dir)
+    const model = new Map<string, Value>()
+    let count = 0
+    for (const { op, key, namespace, size } of list) {
+      const where = NAMESPACES[namespace]!
+      const name = `${where}|k${key}`
+      if (op === 'put') {
+        const value = { n: count++, data: new Float32Array(size).fill(count) }
+        await cache.put(`k${key}`, value, { namespace: where })
+        model.set(name, value)
+      } else if (op === 'get') {
+        expect((await cache.get(`k${key}`, { namespace: where }))?.value).toEqual(model.get(name))
+      } else if (op === 'delete') {
+        expect(await cache.delete(`k${key}`, { namespace: where })).toBe(model.delete(name))
+      } else if (op === 'clear') {
+        const gone = [...model.keys()].filter((each) => { const [at] = each.split('|') as [string]; return where === '' || at === where || at.startsWith(`${where}/`) })
+        expect(await cache.clear({ namespace: where })).toBe(gone.length)
+        for (const each of gone) model.delete(each)
+      } else if (op === 'reopen') {
+        await cache.close()
+        cache = await open(dir)
+      } else {
+        ;[cache, other] = [other, cache]
+        await sleep(6)
+      }
+    }
+    for (const [name, value] of model) {
+      const [where, key] = name.split('|') as [string, string]
+      expect((await cache.get(key, { namespace: where }))!.value).toEqual(value)
+    }
+    expect((await cache.stats()).stored.entries).toBe(model.size)
+    await cache.close()
+    await other.close()
+    const files = new Set([...model.values()].map((value) => (value as { data: Float32Array }).data).filter((data) => data.length > 8000).map((data) => `${data.length}:${data[0]}`))
+    expect(blobs(dir).length).toBeGreaterThanOrEqual(files.size)
+  }), { numRuns: 25 })
+}, 120_000)
