@@ -18,16 +18,17 @@ import { open } from './open.js'
 import { publish } from './publish.js'
 import { resample } from './resample.js'
 import { streaming } from './stream.js'
+import { values } from './values.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, gpu]
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
+const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))
 if (unknown.length > 0) {
   console.error(`There is no question ${unknown.join(', ')}; there are ${questions.map(({ name }) => name).join(', ')}`)
   process.exit(2)
 }
-const size: Size = values.tiny === true ? 'tiny' : values.quick === true ? 'quick' : 'full'
+const size: Size = given.tiny === true ? 'tiny' : given.quick === true ? 'quick' : 'full'
 const machine = facts()
 console.log(`${machine.cpu}, ${machine.cores} cores (${machine.isa}), ${machine.memoryGiB} GiB; Node ${machine.node}, ${machine.kernel}; ${size} sizes\n`)
 
@@ -53,7 +54,7 @@ async function othersBusy(): Promise<number | undefined> {
 
 async function answer(question: Question): Promise<{ findings: Finding[]; peers: string[] }> {
   // On the disk of the project, not in /tmp, which may be memory.
-  const base = values.dir ?? join(root, '.tensorcache')
+  const base = given.dir ?? join(root, '.tensorcache')
   mkdirSync(base, { recursive: true })
   const dir = mkdtempSync(join(base, `bench-${question.name}-`))
   const started: Peer[] = []
