@@ -15,7 +15,7 @@ import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
 import { Executor, slicePiece, type Cut } from './execute.js'
-import { completeManifest, requestKeyOf, statKey } from './find.js'
+import { completeManifest, knownDigest, requestKeyOf } from './find.js'
 import { contiguous, digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
@@ -431,7 +431,7 @@ class Build {
         reader: source.reader, selection: source.selection ?? null, fields: this.#prepared.outputs,
         provenance: {
           source: source.description,
-          files: source.files.map((file) => ({ path: file.path, size: file.size, digest: store.fileDigest(statKey(file)) })),
+          files: source.files.map((file) => ({ path: file.path, size: file.size, digest: knownDigest(store, file) })),
           device: this.#executor.used ?? null, versions: versions(), created: new Date().toISOString(),
         },
       }

@@ -2,7 +2,7 @@ import type { Fingerprint } from '../cache/options.js'
 import { IntegrityError } from '../core/errors.js'
 import { fromHex } from '../core/hash.js'
 import { requestKey } from '../core/keys.js'
-import type { Source } from '../sources/source.js'
+import type { Source, SourceFile } from '../sources/source.js'
 import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
 import { Manifest } from './manifest.js'
@@ -28,6 +28,7 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
     let digest = store.fileDigest(stat)
     if (digest === undefined) {
       digest = await file.digest(signal)
+      computed.set(file, digest)
       if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > SETTLED_NS) learned.push({ stat, digest: fromHex(digest) })
     }
     names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
@@ -38,6 +39,14 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
     await store.remember({ files: learned })
   }
   return requestKey(recipe, source, names)
+}
+
+/** Digests of files that were computed for a key, and were too young to be remembered. */
+const computed = new WeakMap<SourceFile, string>()
+
+/** A file's digest, as far as it is known. */
+export function knownDigest(store: Store, file: SourceFile): string | undefined {
+  return computed.get(file) ?? store.fileDigest(statKey(file))
 }
 
 /** Under which a file's digest is remembered. */

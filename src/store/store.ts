@@ -150,8 +150,7 @@ export class Store {
   /** Verdicts on GPUs, by what they are about. */
   verdicts(): Record<string, boolean> {
     this.#fresh()
-    // A cache that was made by an earlier version and is only read has none.
-    return Object.fromEntries(Array.from(this.#tables.verdicts?.getRange() ?? [], ({ key, value }) => [key as string, value]))
+    return Object.fromEntries(Array.from(this.#tables.verdicts.getRange(), ({ key, value }) => [key as string, value]))
   }
 
   async judge(verdicts: Readonly<Record<string, boolean>>): Promise<void> {
@@ -265,7 +264,7 @@ export class Store {
     this.#fresh()
     const table = this.#tables.witnesses
     return Array.from({ length: witnesses.byteLength / HASH_BYTES }, (_, k) => {
-      const found = table?.get(asBuffer(witnesses.subarray(k * HASH_BYTES, (k + 1) * HASH_BYTES)))
+      const found = table.get(asBuffer(witnesses.subarray(k * HASH_BYTES, (k + 1) * HASH_BYTES)))
       return found === undefined ? undefined : Uint8Array.from(found)
     })
   }

@@ -69,8 +69,8 @@ export interface Tables {
   readonly datasets: Database<DatasetRecord, Buffer>
   readonly requests: Database<Buffer, Buffer>
   readonly files: Database<Buffer, string>
-  /** Identity of an item by its witness; undefined in a read-only cache that never had any. */
-  readonly witnesses: Database<Buffer, Buffer> | undefined
+  /** Identity of an item by its witness. */
+  readonly witnesses: Database<Buffer, Buffer>
   readonly namespaces: Database<NamespaceRecord, number>
   /** store/entry.ts, by namespace and key. */
   readonly entries: Database<Buffer, Buffer>
@@ -87,9 +87,12 @@ export interface Tables {
   /** Files that are being written; `since` in milliseconds since 1970. */
   readonly pending: Database<{ owner: string; since: number }, string>
   readonly pins: Database<PinRecord, string>
-  /** Whether a GPU computes what it should; undefined in a read-only cache that never had any. */
-  readonly verdicts: Database<boolean, string> | undefined
+  /** Whether a GPU computes what it should. */
+  readonly verdicts: Database<boolean, string>
 }
+
+/** A table that is not there. */
+const NONE = { get: () => undefined, getBinaryFast: () => undefined, getRange: () => [], getKeys: () => [] }
 
 export function openTables(layout: Layout, options: { readOnly: boolean }): Tables {
   let root: RootDatabase
@@ -110,7 +113,8 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     throw new StoreError(layout.dir, `the index cannot be opened (${(cause as Error).message})`, { cause })
   }
   const binary = { encoding: 'binary', keyEncoding: 'binary' } as const
-  const table = <V, K extends Buffer | string | number>(name: string, encodings: object): Database<V, K> => root.openDB({ name, cache: false, ...encodings } as never) as Database<V, K>
+  // A read-only cache that was made by an earlier version may lack some.
+  const table = <V, K extends Buffer | string | number>(name: string, encodings: object): Database<V, K> => (root.openDB({ name, cache: false, ...encodings } as never) as Database<V, K> | undefined) ?? (NONE as never)
   const tables: Tables = {
     root,
     counters: table('counters', { encoding: 'json' }),
@@ -121,7 +125,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     datasets: table('datasets', { encoding: 'json', keyEncoding: 'binary' }),
     requests: table('requests', binary),
     files: table('files', { encoding: 'binary' }),
-    witnesses: table<Buffer, Buffer>('witnesses', binary) as Database<Buffer, Buffer> | undefined,
+    witnesses: table('witnesses', binary),
     namespaces: table('namespaces', { encoding: 'json', keyEncoding: 'uint32' }),
     entries: table('entries', binary),
     uses: table('uses', binary),
@@ -132,7 +136,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),
     pins: table('pins', { encoding: 'json' }),
-    verdicts: table<boolean, string>('verdicts', { encoding: 'json' }) as Database<boolean, string> | undefined,
+    verdicts: table('verdicts', { encoding: 'json' }),
   }
   const format = tables.counters.get('format')
   if (format !== undefined && format !== STORE_FORMAT) {

@@ -178,12 +178,12 @@ export const transactions = {
 
   /** Remembers the identities of items, 32 bytes each, by their witnesses. */
   witness(tables: Tables, { witnesses, identities }: { witnesses: Uint8Array; identities: Uint8Array }): void {
-    for (let at = 0; at < witnesses.byteLength; at += HASH_BYTES) tables.witnesses!.put(buffer(witnesses.subarray(at, at + HASH_BYTES)), buffer(identities.subarray(at, at + HASH_BYTES)))
+    for (let at = 0; at < witnesses.byteLength; at += HASH_BYTES) tables.witnesses.put(buffer(witnesses.subarray(at, at + HASH_BYTES)), buffer(identities.subarray(at, at + HASH_BYTES)))
   },
 
   /** Remembers what the canary said of devices. */
   judge(tables: Tables, { verdicts }: { verdicts: Readonly<Record<string, boolean>> }): void {
-    for (const [key, passed] of Object.entries(verdicts)) tables.verdicts!.put(key, passed)
+    for (const [key, passed] of Object.entries(verdicts)) tables.verdicts.put(key, passed)
   },
 
   /** Forgets a damaged or vanished blob; what refers to it becomes a miss. */

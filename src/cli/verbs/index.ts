@@ -3,6 +3,7 @@ import { build } from './build.js'
 import { clear } from './clear.js'
 import { doctor } from './doctor.js'
 import { du } from './du.js'
+import { explain } from './explain.js'
 import { exportVerb } from './export.js'
 import { info } from './info.js'
 import { inspect } from './inspect.js'
@@ -13,4 +14,4 @@ import { stats } from './stats.js'
 import { verify } from './verify.js'
 
 /** In the order of the help. */
-export const verbs: readonly Verb[] = [build, ls, info, du, map, stats, inspect, exportVerb, verify, prune, clear, doctor]
+export const verbs: readonly Verb[] = [build, explain, ls, info, du, map, stats, inspect, exportVerb, verify, prune, clear, doctor]
