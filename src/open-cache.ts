@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkNamespace, KeyValue } from './cache/key-value.js'
@@ -8,7 +8,7 @@ import { Tally } from './cache/tally.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
 import { StoreError } from './core/errors.js'
 import { fromHex } from './core/hash.js'
-import { checkOptions, number, show } from './core/options.js'
+import { bytes, checkOptions, duration, number, show } from './core/options.js'
 import { build, type BuildReport, type Progress } from './dataset/build.js'
 import { Dataset } from './dataset/dataset.js'
 import { Manifest } from './dataset/manifest.js'
@@ -17,6 +17,7 @@ import { checkDeviceChoice, deviceSource, type DeviceChoice } from './devices/se
 import type { Recipe } from './ops/recipe.js'
 import type { Source } from './sources/source.js'
 import { Store } from './store/store.js'
+import type { Pruned, Usage } from './store/upkeep.js'
 
 export interface DatasetOptions {
   /** Label for people and the command line; not part of any key. */
@@ -32,6 +33,27 @@ export interface DatasetOptions {
   readonly jobs?: number
   readonly onProgress?: (progress: Progress) => void
   readonly signal?: AbortSignal
+}
+
+export interface PruneOptions {
+  /** What datasets and values may take: bytes, or `50GB`. What was used longest ago goes first. */
+  readonly maxSize?: number | string
+  /** What was not used for so long goes: `30d`, milliseconds. */
+  readonly olderThan?: number | string
+  /** Only of this namespace and those below it; then also what is marked `keep`, and what was put and cannot be computed again. */
+  readonly namespace?: string
+  /** Says what would go; removes nothing. Default false. */
+  readonly dryRun?: boolean
+}
+
+export interface Space {
+  /** Free bytes of the disk, and all of them. */
+  readonly free: number
+  readonly total: number
+  /** Bytes of datasets and values. */
+  readonly used: number
+  /** Whether `required` bytes fit, with `minFree` left. */
+  readonly fits: boolean
 }
 
 const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'signal']
@@ -73,6 +95,32 @@ export class Cache extends KeyValue {
     const namespace = checkNamespace('scope', name)
     if (options.keepLast !== undefined) number('scope', 'keepLast', options.keepLast, { integer: true, min: 1 })
     return new Scope(this.room, namespace, options)
+  }
+
+  /** Removes what was used longest ago, or too long ago. What is open in any process stays, and so does what cannot be made again, unless its namespace is named. */
+  async prune(options: PruneOptions): Promise<Pruned> {
+    const where = 'prune'
+    checkOptions(where, options, ['maxSize', 'olderThan', 'namespace', 'dryRun'])
+    if (options.maxSize === undefined && options.olderThan === undefined && options.namespace === undefined) throw new TypeError('prune: give maxSize, olderThan or a namespace')
+    this.room.memory.clear('')
+    return this.store.upkeep.prune({
+      maxBytes: options.maxSize === undefined ? undefined : bytes(where, 'maxSize', options.maxSize),
+      olderThan: options.olderThan === undefined ? undefined : duration(where, 'olderThan', options.olderThan),
+      namespace: options.namespace === undefined ? undefined : checkNamespace(where, options.namespace),
+      dryRun: options.dryRun, now: Date.now(),
+    })
+  }
+
+  /** What each namespace takes, and when it was last used; from the index, no file is looked at. */
+  usage(): Usage[] {
+    return this.store.upkeep.usage()
+  }
+
+  /** Room on the disk of the cache. */
+  async space({ required = 0 }: { readonly required?: number | string } = {}): Promise<Space> {
+    const needed = bytes('space', 'required', required)
+    const { bavail, blocks, bsize } = await statfs(this.store.layout.dir)
+    return { free: bavail * bsize, total: blocks * bsize, used: this.store.upkeep.bytes, fits: bavail * bsize - needed >= this.#options.minFree }
   }
 
   /**

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
-import { isValidFor, keyOf, openCache, type Cache, type CacheOptions, type Value } from '../../src/index.js'
+import { isValidFor, keyOf, openCache, strategyFor, type Cache, type CacheOptions, type Value } from '../../src/index.js'
 import { tempDir } from '../support/temp.js'
 
 const open = (dir: string | null, options: CacheOptions = {}): Promise<Cache> => openCache({ dir, minFree: 0, ...options })
@@ -262,6 +262,46 @@ describe('a cache that keeps nothing', () => {
     expect([await cache.has('large'), await cache.has('larger')]).toEqual([true, false])
     expect((await cache.stats()).memoryNow.evictions).toBeGreaterThan(1)
     await cache.close()
+  })
+})
+
+describe('upkeep', () => {
+  test('prune takes what was used longest ago, and nothing that cannot be computed again', async () => {
+    const cache = await open(fresh())
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      for (let k = 0; k < 4; k++) {
+        vi.setSystemTime(1e12 + k * 1e6)
+        await cache.getOrCompute(`k${k}`, () => large(k + 1))
+      }
+      await cache.put('mine', large(9))
+      vi.setSystemTime(1e12 + 5e6)
+      await cache.get('k0')
+      const { used } = await cache.space()
+      expect(used).toBeGreaterThan(5 * 80_000)
+      expect(await cache.prune({ maxSize: used - 100_000, dryRun: true })).toMatchObject({ entries: 2, pinned: 0 })
+      expect(await cache.prune({ maxSize: used - 100_000 })).toMatchObject({ entries: 2 })
+      expect(await Promise.all(['k0', 'k1', 'k2', 'k3', 'mine'].map((key) => cache.has(key)))).toEqual([true, false, false, true, true])
+      vi.setSystemTime(1e12 + 6e6)
+      expect(await cache.prune({ olderThan: 2e6 })).toMatchObject({ entries: 1 })
+      expect(await cache.has('k0')).toBe(true)
+      expect(cache.usage()).toEqual([expect.objectContaining({ namespace: '', entries: 2, datasets: 0, lastUse: 1e12 + 5e6 })])
+    } finally {
+      vi.useRealTimers()
+    }
+    expect((await cache.space({ required: '1MB' })).fits).toBe(true)
+    expect((await cache.space({ required: Number.MAX_SAFE_INTEGER })).fits).toBe(false)
+    await expect(cache.prune({})).rejects.toThrow(/give maxSize, olderThan or a namespace/)
+    await cache.close()
+  })
+
+  test('strategyFor says where data should live, and why', () => {
+    const data = { items: 1000, shape: [128, 128], dtype: 'float32' as const }
+    expect(strategyFor({ ...data, memoryBudget: '1GB' })).toMatchObject({ strategy: 'memory', bytesPerItem: 65_536, bytes: 65_536_000 })
+    expect(strategyFor({ ...data, memoryBudget: '10MB' })).toMatchObject({ strategy: 'cache', reason: expect.stringContaining('do not fit the budget of 10000000') as string })
+    expect(strategyFor({ ...data, memoryBudget: '10MB', secondsPerItem: 1e-6 }).strategy).toBe('onTheFly')
+    expect(strategyFor({ ...data, memoryBudget: '10MB', secondsPerItem: 1, diskFree: '20MB' }).strategy).toBe('onTheFly')
+    expect(() => strategyFor({ ...data, dtype: 'float33' as never, memoryBudget: 1 })).toThrow(/dtype must be one of/)
   })
 })
 
