@@ -143,7 +143,11 @@ export class Entries {
       const owner = this.#owner ??= this.#host.newOwner()
       const pending = this.#host.tmpName(owner)
       await writer.run('announce', { pending: [pending], owner, now: Date.now() })
-      const written = await writeBlobFile(layout, pending, parts, CHUNK_BYTES, minFree)
+      const written = await writeBlobFile(layout, pending, parts, CHUNK_BYTES, minFree).catch(async (error: unknown) => {
+        // Otherwise files of others would wait for this one to appear before they go.
+        await writer.run('renounce', { pending: [pending] }).catch(() => undefined)
+        throw error
+      })
       const outcome = await this.#change((changes) => changes.put(key, { ...entry, small: undefined, blob: written.sha256 }), { digest: written.sha256, bytes: written.bytes, chunkBytes: written.chunkBytes, checksums: written.checksums, pending })
       // Somebody collected the file of an earlier, equal value between the rename and the commit.
       if (outcome !== OUTCOME.lost) return { replaced: outcome === OUTCOME.present, digest: written.digest }

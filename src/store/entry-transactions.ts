@@ -76,6 +76,11 @@ export const entryTransactions = {
     for (const name of pending) tables.pending.put(name, { owner, since: now })
   },
 
+  /** Takes announcements back: those files are not there. */
+  renounce(tables: Tables, { pending }: { pending: readonly string[] }): void {
+    for (const name of pending) tables.pending.remove(name)
+  },
+
   /** Puts and removes entries. Gives one outcome each: whether an entry of that key was there. */
   change(tables: Tables, { packed, blobs, dir, now }: { packed: Uint8Array; blobs: readonly ValueBlob[]; dir: string; now: number }): { outcomes: Uint8Array; cascaded: boolean; changes: number } {
     const layout = layoutOf(dir)

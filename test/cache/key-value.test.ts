@@ -342,6 +342,29 @@ test('damage is noticed, moved aside, and a miss', async () => {
   await again.close()
 })
 
+test('a full disk: put says so, a computed value is given all the same with one warning, and nothing is left behind', async () => {
+  const dir = fresh()
+  const cache = await openCache({ dir, minFree: '1000TB' })
+  await expect(cache.put('k', large(1))).rejects.toMatchObject({ code: 'E_DISK_FULL' })
+  const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+  const compute = vi.fn(() => large(2))
+  for (let k = 0; k < 3; k++) expect(await cache.getOrCompute('k', compute)).toEqual(large(2))
+  expect(compute).toHaveBeenCalledTimes(3)
+  expect(warnings.mock.calls.map(([message]) => message)).toEqual([expect.stringMatching(/values are computed and not kept until there is room/)])
+  warnings.mockRestore()
+  // Small values lie in the index, whose room is its own.
+  await cache.put('small', 1)
+  expect((await cache.get('small'))!.value).toBe(1)
+  expect([blobs(dir), readdirSync(join(dir, 'tmp'))]).toEqual([[], []])
+  await cache.close()
+  const again = await open(dir)
+  await again.put('k', large(3))
+  await again.delete('k')
+  await again.store.entries.collect()
+  expect(blobs(dir)).toEqual([])
+  await again.close()
+})
+
 test.each<[string, (cache: Cache) => unknown, RegExp]>([
   ['a key that is no text', (cache) => cache.get(7 as never), /get: key must be a text, not 7; keyOf/],
   ['a value that is none', (cache) => cache.put('k', { f: (() => 1) as never }), /put: value\.f is a function/],
