@@ -323,7 +323,9 @@ export class Entries {
       const { changes, blobs, waiting } = commit
       const payload = changes.size + blobs.reduce((sum, { checksums }) => sum + checksums.byteLength + 512, 0)
       try {
-        const made = await this.#host.writer.run('change', { packed: changes.packed(), blobs, dir: this.#host.layout.dir, now: Date.now() }, { entries: 3 * changes.count + 4 * blobs.length, payload })
+        const packed = changes.packed()
+        const size = { entries: 3 * changes.count + 4 * blobs.length, payload }
+        const made = await this.#host.writer.run('change', { packed, blobs, dir: this.#host.layout.dir, now: Date.now() }, size, [packed.buffer as ArrayBuffer])
         this.#ours(made.changes, made.cascaded)
         waiting.forEach(({ resolve }, k) => resolve(made.outcomes[k]!))
       } catch (error) {

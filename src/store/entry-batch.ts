@@ -7,7 +7,9 @@ import { entryBytes, writeEntry, type Entry } from './entry.js'
  *   u8 0 put, 1 remove · u32 bytes of the key · u32 of the record · key · record, for each
  */
 const HEAD_BYTES = 9
+/** Most batches are small; one that is not gets room for all it may become. */
 const FIRST_BYTES = 64 * 1024
+const NEXT_BYTES = 8 * 2 ** 20 + FIRST_BYTES
 
 export class ChangeBatch {
   #bytes = Buffer.allocUnsafeSlow(FIRST_BYTES)
@@ -30,7 +32,7 @@ export class ChangeBatch {
     this.#at = this.#head(1, key, 0)
   }
 
-  /** All of them. */
+  /** All of them. Whoever takes it may give the buffer away. */
   packed(): Uint8Array {
     return this.#bytes.subarray(0, this.#at)
   }
@@ -39,7 +41,7 @@ export class ChangeBatch {
   #head(kind: number, key: Uint8Array, recordBytes: number): number {
     const end = this.#at + HEAD_BYTES + key.byteLength + recordBytes
     if (end > this.#bytes.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#bytes.length))
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, NEXT_BYTES, 2 * this.#bytes.length))
       this.#bytes.copy(larger, 0, 0, this.#at)
       this.#bytes = larger
     }

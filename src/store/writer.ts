@@ -18,15 +18,15 @@ export class Writer {
     this.#layout = layout
   }
 
-  /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins. */
-  run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }): Promise<Result<N>> {
+  /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins; buffers of `transfer` are given away. */
+  run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }, transfer: readonly ArrayBuffer[] = []): Promise<Result<N>> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const worker = this.#worker ??= this.#start()
     const id = this.#next++
     if (this.#waiting.size === 0) worker.ref()
     return new Promise<Result<N>>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject })
-      worker.postMessage({ id, name, argument, ...size } satisfies WriterRequest)
+      worker.postMessage({ id, name, argument, ...size } satisfies WriterRequest, transfer)
     })
   }
 
