@@ -15,11 +15,11 @@ const CHANGES_MAX = 4096
 const CHANGE_BYTES_MAX = 8 * 2 ** 20
 /** Checksum chunk of values' files. */
 const CHUNK_BYTES = 2 ** 18
-/** When entries were last read is written this often, and when so many were. */
+/** When entries were last read is written this often; so many of them are kept in mind. */
 const TOUCH_MS = 5_000
-const TOUCH_ENTRIES = 16_384
-/** When a dataset was last opened is known to so much. */
-const TOUCHED_MS = 600_000
+const TOUCH_ENTRIES = 262_144
+/** When something was last read is known to so much. */
+const TOUCHED_MS = 60_000
 /** Entries removed, and files collected, in one transaction. */
 const CLEAR_STEP = 4096
 /** How long a value in memory may outlive a change by another process. */
@@ -67,8 +67,9 @@ export class Entries {
   #lookedAt = 0
   #queue: Commit[] = []
   #flushing: Promise<void> | undefined
-  /** When entries were read, by `namespace\0key`. */
+  /** When entries were read, by `namespace\0key`; and those of which it is still to be written. */
   readonly #touched = new Map<string, number>()
+  #toWrite: string[] = []
   readonly #touchedKeys = new Map<string, number>()
   #touching: NodeJS.Timeout | undefined
   #owner: string | undefined
@@ -234,10 +235,12 @@ export class Entries {
 
   /** Notes that an entry was read. */
   touch(name: string, now: number): void {
-    if (this.#host.readonly) return
+    const before = this.#touched.get(name)
+    if ((before !== undefined && now - before < TOUCHED_MS) || this.#host.readonly) return
+    if (this.#touched.size >= TOUCH_ENTRIES) this.#touched.clear()
     this.#touched.set(name, now)
-    if (this.#touched.size >= TOUCH_ENTRIES) void this.flushTouches()
-    else this.#touching ??= setTimeout(() => void this.flushTouches(), TOUCH_MS).unref()
+    this.#toWrite.push(name)
+    this.#touching ??= setTimeout(() => void this.flushTouches(), TOUCH_MS).unref()
   }
 
   /** The same of what has a key of its own: a dataset. */
@@ -254,13 +257,13 @@ export class Entries {
     this.#touching = undefined
     const parts = [
       ...Array.from(this.#touchedKeys, ([hex, now]) => touchOf(Buffer.from(hex, 'hex'), now)),
-      ...Array.from(this.#touched, ([name, now]) => {
+      ...this.#toWrite.map((name) => {
         const end = name.indexOf('\0')
         const id = this.#ids.get(name.slice(0, end))
-        return id === undefined ? [] : touchOf(entryKey(id, name.slice(end + 1)), now)
+        return id === undefined ? [] : touchOf(entryKey(id, name.slice(end + 1)), this.#touched.get(name) ?? Date.now())
       }).flat(),
     ]
-    this.#touched.clear()
+    this.#toWrite = []
     this.#touchedKeys.clear()
     if (parts.length === 0) return
     await this.#host.writer.run('touch', { packed: Buffer.concat(parts) }, { entries: parts.length, payload: parts.length * 64 }).catch(() => undefined)
