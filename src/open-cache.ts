@@ -102,13 +102,14 @@ export class Cache extends KeyValue {
     const where = 'prune'
     checkOptions(where, options, ['maxSize', 'olderThan', 'namespace', 'dryRun'])
     if (options.maxSize === undefined && options.olderThan === undefined && options.namespace === undefined) throw new TypeError('prune: give maxSize, olderThan or a namespace')
-    this.room.memory.clear('')
-    return this.store.upkeep.prune({
+    const pruned = await this.store.upkeep.prune({
       maxBytes: options.maxSize === undefined ? undefined : bytes(where, 'maxSize', options.maxSize),
       olderThan: options.olderThan === undefined ? undefined : duration(where, 'olderThan', options.olderThan),
       namespace: options.namespace === undefined ? undefined : checkNamespace(where, options.namespace),
       dryRun: options.dryRun, now: Date.now(),
     })
+    this.room.memory.clear('')
+    return pruned
   }
 
   /** What each namespace takes, and when it was last used; from the index, no file is looked at. */

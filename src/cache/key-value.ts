@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DiskFullError, IntegrityError } from '../core/errors.js'
-import { sha256 } from '../core/hash.js'
+import { sha256, toHex } from '../core/hash.js'
 import { boolean, checkOptions, duration, number, show } from '../core/options.js'
 import { isBelow } from '../store/entries.js'
 import type { Entry } from '../store/entry.js'
@@ -130,16 +130,19 @@ export class KeyValue {
   async delete(key: string, options: WhereOptions = {}): Promise<boolean> {
     checkOptions('delete', options, WHERE_OPTIONS)
     const place = this.#place('delete', key, options)
+    const removed = await this.room.store?.entries.remove(place.namespace, place.key)
+    // Afterwards: who read meanwhile has put it back.
     const held = this.room.memory.delete(place.name)
-    return await this.room.store?.entries.remove(place.namespace, place.key) ?? held
+    return removed ?? held
   }
 
   /** Removes everything of a namespace and of those below it; without one, of this one. Gives how many entries. */
   async clear(options: WhereOptions = {}): Promise<number> {
     checkOptions('clear', options, WHERE_OPTIONS)
     const namespace = this.#below('clear', options.namespace)
-    const removed = this.forget(namespace)
-    return await this.room.store?.entries.clear(namespace) ?? removed
+    const removed = await this.room.store?.entries.clear(namespace)
+    const forgotten = this.forget(namespace)
+    return removed ?? forgotten
   }
 
   /** @internal Takes a namespace out of memory; gives how many values. */
@@ -253,9 +256,13 @@ export class KeyValue {
       const bytes = entry.bytes
       found = { value: decodeSmall(entry.small, store.layout.index), metadata, created, expires, seconds, bytes }
     } else {
-      const value = await readBlob(store, Buffer.from(entry.blob!).toString('hex'))
+      const digest = toHex(entry.blob!)
+      const value = await readBlob(store, digest)
       if (value === undefined) return undefined
       found = { value, metadata, created, expires, seconds, bytes: VIEW_BYTES }
+      // It may have been replaced meanwhile: then it is not to be remembered.
+      const now = store.entries.get(place.namespace, place.key)
+      if (now?.blob === undefined || toHex(now.blob) !== digest || now.created !== created) return found
     }
     memory.set(place.name, found)
     store.entries.touch(place.name, Date.now())
@@ -268,12 +275,11 @@ export class KeyValue {
     const { store, memory, enabled, tally } = this.room
     const root = `${where}: value`
     const small = encodeSmall(value, undefined, root)
-    // A value whose own memory the caller goes on writing to must not change here: what is remembered is what was encoded.
-    memory.delete(place.name)
     if (!enabled) return
     const { metadata, ...rest } = facts
     await this.prepare()
     if (store === undefined) {
+      // What is remembered is what was encoded: the caller may go on writing to the value's memory.
       const whole = small ?? encodeSmall(value, Infinity, root)!
       memory.set(place.name, { value: decodeSmall(whole), metadata, created: facts.created, expires: facts.expires, seconds: facts.seconds, bytes: sizeOfValue(value) })
       tally.put(whole.byteLength)
@@ -282,6 +288,8 @@ export class KeyValue {
     const entry: Omit<Entry, 'small' | 'blob' | 'bytes'> = { key: place.key, metadata: Object.keys(metadata).length === 0 ? '' : encodeMetadata(metadata), ...rest }
     if (small !== undefined) {
       await store.entries.put(place.namespace, { ...entry, bytes: small.byteLength, small, blob: undefined })
+      // Afterwards: who read meanwhile has remembered the value before.
+      memory.delete(place.name)
       tally.put(small.byteLength)
       return
     }
@@ -289,6 +297,7 @@ export class KeyValue {
     const parts = encodeBlob(tensors, notes)
     const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0)
     await store.entries.putBlob(place.namespace, { ...entry, bytes }, parts)
+    memory.delete(place.name)
     tally.put(bytes)
   }
 

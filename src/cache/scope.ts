@@ -40,8 +40,8 @@ export class Scope extends KeyValue implements AsyncDisposable {
     const { store } = this.room
     await this.#owned
     if (this.#keepLast === undefined) {
-      this.forget(this.namespace)
       await store?.entries.release(this.namespace)
+      this.forget(this.namespace)
       return
     }
     const parent = this.namespace.slice(0, this.namespace.lastIndexOf('/') + 1)
@@ -53,8 +53,8 @@ export class Scope extends KeyValue implements AsyncDisposable {
     }
     const old = [...beside].sort(([, a], [, b]) => a - b).slice(0, -this.#keepLast)
     for (const [name] of old) {
-      this.forget(name)
       await store?.entries.release(name)
+      this.forget(name)
     }
   }
 }

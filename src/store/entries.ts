@@ -315,7 +315,7 @@ export class Entries {
       write(commit.changes)
       if (blob !== undefined) commit.blobs.push(blob)
       commit.waiting.push({ resolve, reject })
-      this.#flushing ??= this.#flush().finally(() => { this.#flushing = undefined })
+      this.#flushing ??= this.#flush()
     })
   }
 
@@ -335,6 +335,8 @@ export class Entries {
         for (const { reject } of waiting) reject(error as Error)
       }
     }
+    // At once: whoever comes next finds an empty queue that nobody is at.
+    this.#flushing = undefined
   }
 }
 

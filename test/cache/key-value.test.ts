@@ -192,6 +192,41 @@ describe('getOrCompute', () => {
   })
 })
 
+describe('what is read while it changes', () => {
+  test.each([['small', (n: number): Value => n], ['large', (n: number): Value => large(n)]])('a put that is done is what everybody gets, %s', async (_size, valueOf) => {
+    const cache = await open(fresh())
+    for (let n = 1; n <= 20; n++) {
+      const putting = cache.put('k', valueOf(n))
+      // These may see either value, and must not keep the old one.
+      const reading = Array.from({ length: 8 }, async (_, k) => { await sleep(k % 3); await cache.get('k') })
+      await putting
+      expect((await cache.get('k'))!.value).toEqual(valueOf(n))
+      await Promise.all(reading)
+      expect((await cache.get('k'))!.value).toEqual(valueOf(n))
+    }
+    const deleting = cache.delete('k')
+    await cache.get('k')
+    await deleting
+    expect(await cache.get('k')).toBeUndefined()
+    await cache.close()
+  })
+
+  test('changes that follow one another closely all settle', async () => {
+    const cache = await open(fresh())
+    await cache.put('warm', 0)
+    for (let n = 0; n < 200; n++) {
+      const late = Promise.resolve()
+      let chain = late
+      for (let hop = 0; hop < n % 12; hop++) chain = chain.then(() => undefined)
+      // The second asks some microtasks after the first was answered.
+      await cache.put('a', n).then(async () => { await chain; await cache.put('b', n) })
+      await Promise.all([cache.delete('a'), cache.put('c', n)])
+    }
+    expect((await cache.get('b'))!.value).toBe(199)
+    await cache.close()
+  })
+})
+
 describe('scopes', () => {
   test('are emptied at the end of the block, also when it throws', async () => {
     const dir = fresh()
