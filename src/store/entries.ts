@@ -72,6 +72,7 @@ export class Entries {
   #toWrite: string[] = []
   readonly #touchedKeys = new Map<string, number>()
   #touching: NodeJS.Timeout | undefined
+  #collecting = false
   #owner: string | undefined
 
   constructor(host: EntryHost) {
@@ -115,7 +116,7 @@ export class Entries {
     return this.#host.tables.entries.getBinaryFast(entryKey(id, key)) as Buffer | undefined
   }
 
-  /** Names of the entries of a namespace, in the order of the index, as far as `until` (ms since 1970) has not passed their expiry. */
+  /** Entries of a namespace that have not expired at `now` (ms since 1970), in the order of the index. */
   * keys(namespace: string, now: number): Generator<{ readonly key: string; readonly entry: Entry }> {
     const id = this.#idOf(namespace)
     if (id === undefined) return
@@ -223,7 +224,6 @@ export class Entries {
     }
   }
 
-  #collecting = false
   #collectSoon(): void {
     if (this.#collecting) return
     this.#collecting = true
