@@ -114,7 +114,7 @@ function publisherTo({ store }: Cache): { publish(content: Float32Array, i: numb
     const pending = store.tmpName(owner)
     const lease = await store.claim(randomFillSync(new Uint8Array(32)), owner, [pending])
     const segments = encodeBlob([{ name: 'x', dtype: 'float32', shape: [content.length], data: [content] }], { shard: String(i) })
-    await store.publishShard(segments, CHUNK_BYTES, keys, lease!, pending, true)
+    await store.publishShard(segments, { chunkBytes: CHUNK_BYTES }, keys, lease!, pending, true)
   }
   return { publish, retire: () => store.retire(owner) }
 }

@@ -16,6 +16,7 @@ import type { Device, DeviceSource } from './devices/device.js'
 import { checkDeviceChoice, deviceSource, type DeviceChoice } from './devices/select.js'
 import type { Recipe } from './ops/recipe.js'
 import type { Source } from './sources/source.js'
+import { checkCompression, type CompressionOption } from './store/compression.js'
 import { Store } from './store/store.js'
 import type { Pruned, Usage } from './store/upkeep.js'
 
@@ -32,6 +33,8 @@ export interface DatasetOptions {
   /** Ranges of items in work at the same time; default: one per core. */
   readonly jobs?: number
   readonly onProgress?: (progress: Progress) => void
+  /** How its shards are written: `none`, `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`; default: what `openCache` was given. Those that are there stay as they are. */
+  readonly compression?: CompressionOption
   readonly signal?: AbortSignal
 }
 
@@ -56,7 +59,7 @@ export interface Space {
   readonly fits: boolean
 }
 
-const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'signal']
+const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'compression', 'signal']
 
 /** A cache directory, opened: datasets, and values by key. Close it when done: `await cache.close()` or `await using`. */
 export class Cache extends KeyValue {
@@ -71,7 +74,7 @@ export class Cache extends KeyValue {
 
   /** @internal Use `openCache`. */
   constructor(store: Store | undefined, options: CheckedCacheOptions) {
-    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, tally: new Tally(), flights: new Map() }, '')
+    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, tally: new Tally(), flights: new Map() }, '')
     this.#options = options
   }
 
@@ -148,9 +151,10 @@ export class Cache extends KeyValue {
     const namespace = text('namespace', options.namespace)
     const device = this.#device(options.device)
     const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
+    const compression = options.compression === undefined ? this.#options.compression : checkCompression('dataset', options.compression)
     const store = await this.#datasets()
     const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
-      store, source, recipe, name, namespace, jobs, signal: either,
+      store, source, recipe, name, namespace, jobs, compression, signal: either,
       device,
       fingerprint: this.#options.fingerprint,
       memoryBytes: this.#options.memoryBudget,

@@ -3,6 +3,7 @@ import { DiskFullError, IntegrityError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { boolean, checkOptions, duration, number, show } from '../core/options.js'
 import { isBelow } from '../store/entries.js'
+import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import type { Entry } from '../store/entry.js'
 import { encodeBlob } from '../store/shard-format.js'
 import { POLL_MS, type Store } from '../store/store.js'
@@ -26,6 +27,8 @@ export interface PutOptions extends WhereOptions {
   readonly expiresAt?: Date | number
   /** Pruned only when asked for by name. Default false. */
   readonly keep?: boolean
+  /** How it is kept when it is larger than 32 KiB; default: what `openCache` was given. */
+  readonly compression?: CompressionOption
   /** Digests (64 hex digits) of what it was made from, a dataset's or another value's: when that is replaced or removed, so is this. */
   readonly dependsOn?: readonly string[]
 }
@@ -64,12 +67,13 @@ export interface Room {
   readonly memory: MemoryTier
   /** Milliseconds; Infinity: never. */
   readonly expiresIn: number
+  readonly compression: Compression | undefined
   readonly tally: Tally
   /** Computations under way, by name. */
   readonly flights: Map<string, Flight>
 }
 
-const PUT_OPTIONS = ['namespace', 'signal', 'metadata', 'expiresIn', 'expiresAt', 'keep', 'dependsOn']
+const PUT_OPTIONS = ['namespace', 'signal', 'metadata', 'expiresIn', 'expiresAt', 'keep', 'compression', 'dependsOn']
 const GET_OPTIONS = ['namespace', 'signal', 'validate']
 const COMPUTE_OPTIONS = [...PUT_OPTIONS, 'validate', 'force']
 const WHERE_OPTIONS = ['namespace', 'signal']
@@ -257,9 +261,9 @@ export class KeyValue {
       found = { value: decodeSmall(entry.small, store.layout.index), metadata, created, expires, seconds, bytes }
     } else {
       const digest = toHex(entry.blob!)
-      const value = await readBlob(store, digest)
-      if (value === undefined) return undefined
-      found = { value, metadata, created, expires, seconds, bytes: VIEW_BYTES }
+      const read = await readBlob(store, digest)
+      if (read === undefined) return undefined
+      found = { value: read.value, metadata, created, expires, seconds, bytes: VIEW_BYTES + read.heldBytes }
       // It may have been replaced meanwhile: then it is not to be remembered.
       const now = store.entries.get(place.namespace, place.key)
       if (now?.blob === undefined || toHex(now.blob) !== digest || now.created !== created) return found
@@ -276,7 +280,7 @@ export class KeyValue {
     const root = `${where}: value`
     const small = encodeSmall(value, undefined, root)
     if (!enabled) return
-    const { metadata, ...rest } = facts
+    const { metadata, compression, ...rest } = facts
     await this.prepare()
     if (store === undefined) {
       // What is remembered is what was encoded: the caller may go on writing to the value's memory.
@@ -294,9 +298,7 @@ export class KeyValue {
       return
     }
     const { tensors, metadata: notes } = valueTensors(value, root)
-    const parts = encodeBlob(tensors, notes)
-    const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0)
-    await store.entries.putBlob(place.namespace, { ...entry, bytes }, parts)
+    const bytes = await store.entries.putBlob(place.namespace, entry, encodeBlob(tensors, notes, compression), compression)
     memory.delete(place.name)
     tally.put(bytes)
   }
@@ -364,6 +366,7 @@ export class KeyValue {
     if (!Array.isArray(dependsOn) || dependsOn.some((digest) => typeof digest !== 'string' || !/^[0-9a-f]{64}$/.test(digest))) throw new TypeError(`${where}: dependsOn must be a list of digests of 64 hex digits, not ${show(dependsOn)}`)
     return {
       created, expires, seconds, keep: boolean(where, 'keep', options.keep, false), dependsOn: dependsOn.map((digest) => Buffer.from(digest as string, 'hex')),
+      compression: options.compression === undefined ? this.room.compression : checkCompression(where, options.compression),
       metadata: options.metadata === undefined ? NOTHING : checkMetadata(where, options.metadata),
     }
   }
@@ -396,6 +399,7 @@ interface Place {
 
 interface Facts extends Pick<Entry, 'created' | 'expires' | 'seconds' | 'keep' | 'dependsOn'> {
   readonly metadata: Metadata
+  readonly compression: Compression | undefined
 }
 
 /** Parts of at least one character between single slashes, none of them `.` or `..`. */
@@ -410,12 +414,12 @@ function hitOf<T>({ value, metadata, created, expires }: Remembered): Hit<T> {
 }
 
 /** Undefined when it turns out damaged; it is then in quarantine. */
-async function readBlob(store: Store, digest: string): Promise<unknown> {
+async function readBlob(store: Store, digest: string): Promise<{ value: unknown; heldBytes: number } | undefined> {
   try {
     const blob = await store.blob(digest)
     try {
-      await blob.ensure(0, blob.bytes)
-      return valueFrom(blob)
+      const whole = await blob.whole()
+      return { value: valueFrom(whole), heldBytes: whole.heldBytes }
     } catch (error) {
       if (error instanceof IntegrityError) await store.quarantine(blob, error.message)
       throw error

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { boolean, bytes, checkOptions, choice, duration, number, show } from '../core/options.js'
+import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { defaultCacheDir } from './location.js'
 
 /** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
@@ -14,6 +15,8 @@ export interface CacheOptions {
   readonly memory?: number | string | { readonly bytes?: number | string; readonly items?: number }
   /** When values expire of which `put` says nothing: `24h`, milliseconds. Default: never. */
   readonly expiresIn?: string | number
+  /** How datasets and values over 32 KiB are written of which nothing else is said: `none` (default; they are mapped), `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`. */
+  readonly compression?: CompressionOption
   /** Never writes: what is not there is an error. Default false. */
   readonly readonly?: boolean
   /** Free space that a build leaves on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. */
@@ -30,13 +33,14 @@ export interface CheckedCacheOptions {
   readonly memory: { readonly bytes: number; readonly items: number }
   /** Milliseconds; Infinity: never. */
   readonly expiresIn: number
+  readonly compression: Compression | undefined
   readonly readonly: boolean
   readonly minFree: number
   readonly memoryBudget: number
   readonly fingerprint: Fingerprint
 }
 
-const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
+const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
 const MEMORY = { bytes: 256 * 2 ** 20, items: 100_000 }
 
 export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<string, string | undefined>> = process.env): CheckedCacheOptions {
@@ -48,6 +52,7 @@ export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<stri
     enabled: boolean(where, 'enabled', given.enabled, env.TENSORCACHE_ENABLED !== '0'),
     memory: memory(where, given.memory),
     expiresIn: given.expiresIn === undefined ? Infinity : duration(where, 'expiresIn', given.expiresIn),
+    compression: checkCompression(where, given.compression),
     readonly: boolean(where, 'readonly', given.readonly, env.TENSORCACHE_READONLY === '1'),
     minFree: bytes(where, 'minFree', given.minFree, 256 * 2 ** 20),
     memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),

@@ -1,7 +1,8 @@
-import { arrayDType, type DType } from '../core/dtype.js'
+import { arrayDType } from '../core/dtype.js'
 import { IntegrityError } from '../core/errors.js'
 import { FORMAT } from '../core/keys.js'
 import { bytesOf, type Tensor } from '../core/tensor.js'
+import type { WholeBlob } from '../store/open-blob.js'
 import { OWN, type BlobTensor } from '../store/shard-format.js'
 import { DEPTH_MAX, leafOf, namesOf, Trail, type Value } from './value.js'
 
@@ -105,28 +106,20 @@ function leafName(keys: readonly (string | number)[]): string | undefined {
   return name.length > NAME_LENGTH_MAX || name.startsWith(OWN) ? undefined : name
 }
 
-/** What `valueFrom` needs of an opened blob; `OpenBlob` has it. */
-export interface ValueBlob {
-  readonly path: string
-  readonly metadata: Readonly<Record<string, string>>
-  readonly tensors: ReadonlyMap<string, { readonly dtype: DType; readonly shape: readonly number[]; readonly offset: number }>
-  view(dtype: DType, shape: readonly number[], offset: number): Tensor
-}
-
 /**
- * The value in a blob, all of whose bytes have been checked (`blob.ensure`). Its arrays are views of the mapped file, never copies; they live as long as anybody holds one.
+ * The value in a blob. Its arrays are views of the blob's memory, never copies; they live as long as anybody holds one.
  * Throws IntegrityError when the blob holds no value.
  */
-export function valueFrom(blob: ValueBlob): Value {
+export function valueFrom(blob: Omit<WholeBlob, 'heldBytes'>): Value {
   const kind = blob.metadata[`${OWN}kind`]
   if (kind !== 'value' || blob.metadata[`${OWN}format`] !== String(FORMAT)) throw new IntegrityError(blob.path, `holds no value of format ${FORMAT}`)
   return new JsonReader(blob).value()
 }
 
 class JsonReader {
-  readonly #blob: ValueBlob
+  readonly #blob: Omit<WholeBlob, 'heldBytes'>
 
-  constructor(blob: ValueBlob) {
+  constructor(blob: Omit<WholeBlob, 'heldBytes'>) {
     this.#blob = blob
   }
 

@@ -11,6 +11,7 @@ import type { DeviceSource } from '../devices/device.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
+import type { Compression } from '../store/compression.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
@@ -33,6 +34,8 @@ export interface BuildRequest {
   readonly memoryBytes: number
   /** Ranges of items in work at the same time, and threads per native call. */
   readonly jobs: number
+  /** How shards are written; undefined: as they are. */
+  readonly compression?: Compression | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
@@ -352,10 +355,11 @@ class Build {
     this.#source.assertUnchanged()
     if (work.pending === undefined && !await this.#claim(work)) throw new LeaseLostError(`items ${work.start} to ${work.stop}`)
     const { tensors, chunkBytes } = shard.tensors()
-    const parts = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) })
+    const { compression } = this.#request
+    const encoded = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) }, compression)
     const pending = work.pending!
     work.pending = undefined
-    const written = await store.publishShard(parts, chunkBytes, shard.keys(), work.lease!, pending, done)
+    const written = await store.publishShard(encoded, { chunkBytes, compression }, shard.keys(), work.lease!, pending, done)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
     this.#computed += shard.rows

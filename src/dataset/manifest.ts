@@ -4,7 +4,7 @@ import { toHex } from '../core/hash.js'
 import { FORMAT, HASH_BYTES } from '../core/keys.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import type { OpenBlob } from '../store/open-blob.js'
-import { encodeBlob, OWN, type BlobTensor } from '../store/shard-format.js'
+import { encodeBlob, OWN, type BlobTensor, type EncodedBlob } from '../store/shard-format.js'
 import { textTensors } from './shard-builder.js'
 
 /** Where and how a dataset was made. Not part of any key. */
@@ -50,7 +50,7 @@ export interface ManifestRows {
 
 const CONSTANT = 'constant.'
 
-export function encodeManifest(facts: ManifestFacts, rows: ManifestRows, ids: readonly string[], constants: Readonly<Record<string, Tensor>>): Uint8Array[] {
+export function encodeManifest(facts: ManifestFacts, rows: ManifestRows, ids: readonly string[], constants: Readonly<Record<string, Tensor>>): EncodedBlob {
   const items = rows.blobOf.length
   const tensors: BlobTensor[] = [
     { name: `${OWN}identity`, dtype: 'uint8', shape: [items, HASH_BYTES], data: [rows.identities] },

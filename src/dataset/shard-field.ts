@@ -67,9 +67,8 @@ export function placeOf(field: ShardField, row: number): { offset: number; bytes
   return { offset: field.offset + start * field.rowBytes, bytes: count * field.rowBytes, shape }
 }
 
-/** One item's field as a view of the shard, checked first if it was not before. */
+/** One item's field: a view of the shard, or a copy where that is compressed. */
 export function readRow(blob: OpenBlob, field: ShardField, row: number): Tensor | Promise<Tensor> {
-  const { offset, bytes, shape } = placeOf(field, row)
-  if (blob.isVerified(offset, bytes)) return blob.view(field.dtype, shape, offset)
-  return blob.ensure(offset, bytes).then(() => blob.view(field.dtype, shape, offset))
+  const { offset, shape } = placeOf(field, row)
+  return blob.ready(field.dtype, shape, offset) ?? blob.read(field.dtype, shape, offset)
 }

@@ -1,12 +1,13 @@
 import type { DType } from '../core/dtype.js'
 import { IntegrityError } from '../core/errors.js'
 import { byteCount, bytesOf, type Tensor } from '../core/tensor.js'
-import type { RaggedTable, RowTable } from '../native/addon.js'
+import type { RaggedTable, RowTable, VerifiedBlob } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
 import type { Item } from './collate.js'
 import type { Manifest } from './manifest.js'
+import { ScatteredRows } from './scattered-rows.js'
 import { readRow, shardField, type ShardField } from './shard-field.js'
 
 /** Shards that are opened at once when many are needed. */
@@ -30,7 +31,7 @@ export class Shards {
   readonly #store: Store
   readonly #open: (OpenShard | undefined)[] = []
   readonly #opening: (Promise<OpenShard> | undefined)[] = []
-  readonly #tables = new Map<string, Promise<RowTable>>()
+  readonly #tables = new Map<string, Promise<Pick<RowTable, 'gather'>>>()
   /** By field: how far a reader of consecutive items has had it checked, and whether beyond its shard. */
   readonly #ahead = new Map<string, { readonly blob: OpenBlob; to: number; beyond: boolean }>()
   #nextShards: Map<number, number> | undefined
@@ -96,17 +97,16 @@ export class Shards {
     const shard = this.#open[this.manifest.rows.blobOf[index]!]
     if (shard === undefined) return undefined
     const { layout, offset } = this.#fixed(shard, field, index)
-    if (!shard.blob.isVerified(offset, count * layout.rowBytes)) return undefined
-    this.#lookAhead(shard, field, offset + count * layout.rowBytes)
-    return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
+    const view = shard.blob.ready(layout.dtype, [count, ...layout.shape], offset)
+    if (view !== undefined) this.#lookAhead(shard, field, offset + count * layout.rowBytes)
+    return view
   }
 
   /** The same, opened and checked. */
   async view(field: string, index: number, count: number): Promise<Tensor> {
     const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
     const { layout, offset } = this.#fixed(shard, field, index)
-    await this.#ensureAhead(shard, field, offset, count * layout.rowBytes)
-    return shard.blob.view(layout.dtype, [count, ...layout.shape], offset)
+    return this.#readAhead(shard, field, layout.dtype, [count, ...layout.shape], offset, count * layout.rowBytes)
   }
 
   /** Items `index … index + count` of a field that is ragged, or varies in length from shard to shard, when nothing has to be opened or checked. They must be consecutive. */
@@ -114,17 +114,18 @@ export class Shards {
     const shard = this.#open[this.manifest.rows.blobOf[index]!]
     if (shard === undefined) return undefined
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
-    if (!shard.blob.isVerified(offset, rows * layout.rowBytes)) return undefined
+    const tensor = shard.blob.ready(layout.dtype, [rows, ...layout.tail], offset)
+    if (tensor === undefined) return undefined
     this.#lookAhead(shard, field, offset + rows * layout.rowBytes)
-    return spanIn(shard.blob, layout, first, count, rows, offset)
+    return { tensor, offsets: () => offsetsIn(layout, first, count) }
   }
 
   /** The same, opened and checked. */
   async span(field: string, index: number, count: number): Promise<Span> {
     const shard = await this.#shard(this.manifest.rows.blobOf[index]!)
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
-    await this.#ensureAhead(shard, field, offset, rows * layout.rowBytes)
-    return spanIn(shard.blob, layout, first, count, rows, offset)
+    const tensor = await this.#readAhead(shard, field, layout.dtype, [rows, ...layout.tail], offset, rows * layout.rowBytes)
+    return { tensor, offsets: () => offsetsIn(layout, first, count) }
   }
 
   /** Copies rows of a fixed-shape field, in the order of `indices`. */
@@ -132,7 +133,10 @@ export class Shards {
     const { dtype, shape } = this.manifest.facts.fields[field]!
     const table = await memoized(this.#tables, field, async () => {
       const { shards, rows: { blobOf, rowOf } } = await this.#all()
-      return new (native().RowTable)(shards.map(({ blob }) => blob.verified), Float64Array.from(shards, (shard) => fixedField(shard, field).offset), byteCount(dtype, shape as number[]), blobOf, rowOf)
+      const rowBytes = byteCount(dtype, shape as number[])
+      const verified = mapped(shards)
+      if (verified === undefined) return new ScatteredRows(shards.map((shard) => ({ blob: shard.blob, offset: fixedField(shard, field).offset, offsets: 1 })), rowBytes, blobOf, rowOf)
+      return new (native().RowTable)(verified, Float64Array.from(shards, (shard) => fixedField(shard, field).offset), rowBytes, blobOf, rowOf)
     })
     await this.#gathered(table, field, indices, into)
   }
@@ -154,7 +158,10 @@ export class Shards {
       const { shards, rows: { blobOf, rowOf } } = await this.#all()
       const layouts = shards.map((shard) => spanField(shard, field))
       const { dtype, shape } = this.manifest.facts.fields[field]!
-      return new (native().RaggedTable)(shards.map(({ blob }) => blob.verified), Float64Array.from(layouts, ({ offset }) => offset), byteCount(dtype, shape.slice(1) as number[]), layouts.map(({ offsets }) => offsets), blobOf, rowOf)
+      const rowBytes = byteCount(dtype, shape.slice(1) as number[])
+      const verified = mapped(shards)
+      if (verified === undefined) return new ScatteredRows(shards.map(({ blob }, k) => ({ blob, ...layouts[k]! })), rowBytes, blobOf, rowOf)
+      return new (native().RaggedTable)(verified, Float64Array.from(layouts, ({ offset }) => offset), rowBytes, layouts.map(({ offsets }) => offsets), blobOf, rowOf)
     })
   }
 
@@ -175,12 +182,21 @@ export class Shards {
     return { shards, rows }
   }
 
-  /** Checks `bytes` of a field from `offset` of the file on, and what follows. */
-  async #ensureAhead(shard: OpenShard, field: string, offset: number, bytes: number): Promise<void> {
+  /** Reads `bytes` of a field from `offset` of the file on, and prepares what follows: at the same time what is mapped, and behind it what has to be decompressed. */
+  async #readAhead(shard: OpenShard, field: string, dtype: DType, shape: readonly number[], offset: number, bytes: number): Promise<Tensor> {
     const { blob } = shard
-    const to = Math.min(endOf(blob, field), offset + Math.max(bytes, AHEAD_BYTES))
+    const end = blob.endOf(field)
+    if (blob.verified === undefined) {
+      const tensor = await this.#watched(blob, () => blob.read(dtype, shape, offset))
+      this.#lookAhead(shard, field, offset + bytes)
+      return tensor
+    }
+    const to = Math.min(end, offset + Math.max(bytes, AHEAD_BYTES))
     this.#ahead.set(field, { blob, to, beyond: false })
-    await this.#watched(blob, () => blob.ensure(offset, to - offset))
+    return this.#watched(blob, async () => {
+      await blob.prepare(offset, to - offset)
+      return blob.read(dtype, shape, offset)
+    })
   }
 
   /**
@@ -191,20 +207,20 @@ export class Shards {
     const { blob } = shard
     let ahead = this.#ahead.get(field)
     // Its first part was checked from the shard before.
-    if (ahead?.blob !== blob) this.#ahead.set(field, ahead = { blob, to: Math.min(endOf(blob, field), blob.tensors.get(field)!.offset + AHEAD_BYTES), beyond: false })
+    if (ahead?.blob !== blob) this.#ahead.set(field, ahead = { blob, to: Math.min(blob.endOf(field), blob.tensors.get(field)!.offset + AHEAD_BYTES), beyond: false })
     if (offset < ahead.to - AHEAD_BYTES / 2 || ahead.beyond) return
-    const end = endOf(blob, field)
+    const end = blob.endOf(field)
     if (ahead.to < end) {
       const from = Math.max(offset, ahead.to)
       ahead.to = Math.min(end, from + AHEAD_BYTES)
-      blob.ensure(from, ahead.to - from).catch(() => undefined)
+      blob.prepare(from, ahead.to - from).catch(() => undefined)
       return
     }
     ahead.beyond = true
     if (shard.next === undefined) return
     this.#shard(shard.next).then(({ blob: next }) => {
       const { offset: from, bytes } = next.tensors.get(field)!
-      return next.ensure(from, Math.min(bytes, AHEAD_BYTES))
+      return next.prepare(from, Math.min(bytes, AHEAD_BYTES))
     }).catch(() => undefined)
   }
 
@@ -251,14 +267,20 @@ export class Shards {
     return this.#nextShards
   }
 
-  async #watched(blob: OpenBlob, read: () => Promise<void>): Promise<void> {
+  async #watched<T>(blob: OpenBlob, read: () => Promise<T>): Promise<T> {
     try {
-      await read()
+      return await read()
     } catch (error) {
       if (error instanceof IntegrityError) await this.#store.quarantine(blob, error.message)
       throw error
     }
   }
+}
+
+/** The shards as native code reads them; undefined when one of them is compressed. */
+function mapped(shards: readonly OpenShard[]): VerifiedBlob[] | undefined {
+  const verified = shards.flatMap(({ blob }) => blob.verified ?? [])
+  return verified.length === shards.length ? verified : undefined
 }
 
 /** Items of a field of any length: all their rows as one tensor, and how many rows stand before each of them. */
@@ -285,17 +307,8 @@ function spanField({ blob, fields }: OpenShard, field: string): SpanField {
   return { dtype: layout.dtype, offset: layout.offset, tail, rowBytes: byteCount(layout.dtype, tail), offsets: rows }
 }
 
-function endOf(blob: OpenBlob, field: string): number {
-  const { offset, bytes } = blob.tensors.get(field)!
-  return offset + bytes
-}
-
 function offsetAt({ offsets }: SpanField, item: number): number {
   return typeof offsets === 'number' ? item * offsets : Number(offsets[item])
-}
-
-function spanIn(blob: OpenBlob, layout: SpanField, first: number, count: number, rows: number, offset: number): Span {
-  return { tensor: blob.view(layout.dtype, [rows, ...layout.tail], offset), offsets: () => offsetsIn(layout, first, count) }
 }
 
 function offsetsIn({ offsets: table }: SpanField, first: number, count: number): Float64Array {

@@ -4,7 +4,7 @@ import { NonFiniteError } from '../core/errors.js'
 import { emptyTensor, type LazyTensor, type NonFinite, type RowRange, type Tensor } from '../core/tensor.js'
 import type { NativeProgram } from '../native/addon.js'
 import { native } from '../native/load.js'
-import { freshTensor } from './fresh.js'
+import { freshTensor } from '../native/fresh.js'
 import { checkCast, checkReadBytes, product, type ReadOptions, rowsOf } from './ranges.js'
 
 /** What a cast reads from: an array that gives stretches of its elements. */

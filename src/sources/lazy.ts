@@ -3,7 +3,7 @@ import type { LazyTensor, NonFinite, RowRange, Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import type { StoredBytes } from './bytes.js'
 import { CastTensor, type ElementReader } from './cast.js'
-import { freshBytes } from './fresh.js'
+import { freshBytes } from '../native/fresh.js'
 import { checkReadBytes, numbers, product, type ReadOptions, rowsOf } from './ranges.js'
 
 /** How an array lies in its file. */

@@ -25,6 +25,9 @@ export interface CompressionOptions {
   readonly shuffle?: boolean
 }
 
+/** The name of a codec, or how it is to work. */
+export type CompressionOption = CompressionOptions['codec'] | CompressionOptions
+
 /** Checked, with defaults filled in. */
 export interface Compression {
   readonly codec: Codec

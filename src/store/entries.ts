@@ -1,5 +1,6 @@
 import { StoreError } from '../core/errors.js'
 import { fromHex } from '../core/hash.js'
+import type { Compression } from './compression.js'
 import { ChangeBatch } from './entry-batch.js'
 import { OUTCOME, type ValueBlob } from './entry-transactions.js'
 import { decodeEntry, entryKey, namespaceRange, type Entry } from './entry.js'
@@ -7,6 +8,7 @@ import type { Layout } from './layout.js'
 import type { OpenBlob } from './open-blob.js'
 import { isAlive, ownerName, thisProcess } from './owner.js'
 import type { NamespaceRecord, Tables } from './tables.js'
+import type { EncodedBlob } from './shard-format.js'
 import { writeBlobFile } from './write-blob.js'
 import type { Writer } from './writer.js'
 
@@ -137,22 +139,22 @@ export class Entries {
     return await this.#change((changes) => changes.put(key, entry), undefined) === OUTCOME.present
   }
 
-  /** The same of a value in a file, whose parts are written now. */
-  async putBlob(namespace: string, entry: Omit<Entry, 'small' | 'blob'>, parts: readonly Uint8Array[]): Promise<{ replaced: boolean; digest: string }> {
+  /** The same of a value in a file, which is written now; gives its size. */
+  async putBlob(namespace: string, entry: Omit<Entry, 'small' | 'blob' | 'bytes'>, value: EncodedBlob, compression: Compression | undefined): Promise<number> {
     const key = entryKey(await this.#idFor(namespace), entry.key)
     const { layout, minFree, writer } = this.#host
     for (;;) {
       const owner = this.#owner ??= this.#host.newOwner()
       const pending = this.#host.tmpName(owner)
       await writer.run('announce', { pending: [pending], owner, now: Date.now() })
-      const written = await writeBlobFile(layout, pending, parts, CHUNK_BYTES, minFree).catch(async (error: unknown) => {
+      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, minFree, compression }).catch(async (error: unknown) => {
         // Otherwise files of others would wait for this one to appear before they go.
         await writer.run('renounce', { pending: [pending] }).catch(() => undefined)
         throw error
       })
-      const outcome = await this.#change((changes) => changes.put(key, { ...entry, small: undefined, blob: written.sha256 }), { digest: written.sha256, bytes: written.bytes, chunkBytes: written.chunkBytes, checksums: written.checksums, pending })
+      const outcome = await this.#change((changes) => changes.put(key, { ...entry, bytes: written.bytes, small: undefined, blob: written.sha256 }), { digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes: written.chunkBytes, checksums: written.checksums, pending })
       // Somebody collected the file of an earlier, equal value between the rename and the commit.
-      if (outcome !== OUTCOME.lost) return { replaced: outcome === OUTCOME.present, digest: written.digest }
+      if (outcome !== OUTCOME.lost) return written.bytes
     }
   }
 

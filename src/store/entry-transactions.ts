@@ -1,6 +1,7 @@
 import { rmSync, statSync } from 'node:fs'
 import { HASH_BYTES } from '../core/keys.js'
 import { sha256, toHex } from '../core/hash.js'
+import type { Codec } from './compression.js'
 import { unpackChanges } from './entry-batch.js'
 import { decodeEntry, glance, namespaceRange, type Entry } from './entry.js'
 import { blobPath, layoutOf, type Layout } from './layout.js'
@@ -10,6 +11,7 @@ import type { Tables } from './tables.js'
 export interface ValueBlob {
   readonly digest: Uint8Array
   readonly bytes: number
+  readonly codec: Codec | undefined
   readonly chunkBytes: number
   readonly checksums: Uint8Array
   /** Its name in tmp/ before the rename. */
@@ -189,7 +191,7 @@ function hold(tables: Tables, blob: Uint8Array, key: Buffer, come: ReadonlyMap<s
   const facts = come.get(toHex(digest))!
   const id = (tables.counters.get('blob') ?? 0) + 1
   tables.counters.put('blob', id)
-  tables.blobs.put(digest, { id, kind: 'value', bytes: facts.bytes, chunkBytes: facts.chunkBytes, rows: 0, created: now })
+  tables.blobs.put(digest, { id, kind: 'value', bytes: facts.bytes, ...(facts.codec !== undefined && { codec: facts.codec }), chunkBytes: facts.chunkBytes, rows: 0, created: now })
   tables.blobIds.put(id, digest)
   tables.checksums.put(digest, buffer(facts.checksums))
   tables.trash.remove(digest)

@@ -3,6 +3,7 @@ import { FormatError, IntegrityError } from '../core/errors.js'
 import type { MappedFile } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { codeOf, FRAME_BYTES, frameCount, shuffledTriples, type FrameIndex, type Shuffled } from './compression.js'
+import { FrameCache } from './frame-cache.js'
 
 /** The longest ArrayBuffer of Node 20 is a little over 4 GiB. */
 const WHOLE_BYTES_MAX = 2 ** 32 - 1
@@ -10,7 +11,7 @@ const WHOLE_BYTES_MAX = 2 ** 32 - 1
 const FRAMES_MAX = 1024
 
 /**
- * Reads ranges of the plain file out of a compressed one: only the frames that a range touches, on several threads. Frames of which a part was wanted are kept, the last few of them, so that reading on
+ * Reads ranges of the plain file out of a compressed one: only the frames that a range touches, on several threads. Frames of which a part was wanted are kept in a cache, so that reading on
  * in small steps decompresses each frame once. Every frame is checked by its own checksum.
  */
 export class FrameReader {
@@ -19,17 +20,14 @@ export class FrameReader {
   readonly #file: MappedFile
   readonly #index: FrameIndex
   readonly #code: number
-  readonly #keep: number
+  readonly #cache: FrameCache
+  readonly #reader: number
   readonly #threads: number
-  readonly #kept = new Map<number, Promise<Uint8Array>>()
   #shuffled = shuffledTriples([])
   #whole: ArrayBuffer | undefined
 
-  /**
-   * The file stays the caller's to close. `keepFrames`: whole frames to keep. Default 4: one for each of a few readers that go through different fields. `threads` of one
-   * read: default as many as there are processors.
-   */
-  constructor(file: MappedFile, index: FrameIndex, { keepFrames = 4, threads = availableParallelism() }: { readonly keepFrames?: number; readonly threads?: number } = {}) {
+  /** The file stays the caller's to close. `cache`: where frames are kept; default its own, of four. `threads` of one read: default as many as there are processors. */
+  constructor(file: MappedFile, index: FrameIndex, { cache = new FrameCache(4 * FRAME_BYTES), threads = availableParallelism() }: { readonly cache?: FrameCache; readonly threads?: number } = {}) {
     const { codec, bytes, ends } = index
     const sound = Number.isSafeInteger(bytes) && bytes >= 0 && ends.length === frameCount(bytes) && ends.every((end, k) => Number.isSafeInteger(end) && end > (ends[k - 1] ?? 0))
     if (!sound) throw new FormatError({ file: file.path, place: 'frame index', expected: `ascending ends of the frames of ${bytes} bytes`, found: `${ends.length} entries` })
@@ -38,14 +36,15 @@ export class FrameReader {
     this.#index = index
     this.bytes = bytes
     this.#code = codeOf(codec)
-    this.#keep = keepFrames
+    this.#cache = cache
+    this.#reader = cache.newReader()
     this.#threads = threads
   }
 
   /** What is shuffled, ascending: known once the header has been read. From now on it is read unshuffled. */
   declareShuffled(shuffled: readonly Shuffled[]): void {
     this.#shuffled = shuffledTriples(shuffled)
-    this.#kept.clear()
+    this.forget()
   }
 
   /** Fills `out` with the plain bytes from `offset` on. Rejects with IntegrityError when a frame is damaged; `out` then holds nothing of use. */
@@ -56,14 +55,14 @@ export class FrameReader {
     for (let at = offset; at < end;) {
       const frame = Math.floor(at / FRAME_BYTES)
       const part = (to: number): Uint8Array => out.subarray(at - offset, to - offset)
-      const known = this.#kept.get(frame)
+      const known = this.#cache.get(this.#reader, frame)
       let next = Math.min(end, (frame + 1) * FRAME_BYTES)
       if (known !== undefined) {
-        reads.push(this.#copy(frame, known, at, part(next)))
+        reads.push(copy(frame, known, at, part(next)))
       } else {
         // As many frames as follow that nobody has.
         let last = frame
-        while (next < end && last + 1 < frame + FRAMES_MAX && !this.#kept.has(last + 1)) next = Math.min(end, (++last + 1) * FRAME_BYTES)
+        while (next < end && last + 1 < frame + FRAMES_MAX && !this.#cache.has(this.#reader, last + 1)) next = Math.min(end, (++last + 1) * FRAME_BYTES)
         reads.push(this.#decompress(frame, last, at, part(next)))
       }
       at = next
@@ -72,12 +71,18 @@ export class FrameReader {
     for (const result of await Promise.allSettled(reads)) if (result.status === 'rejected') throw result.reason
   }
 
-  async #copy(frame: number, known: Promise<Uint8Array>, from: number, out: Uint8Array): Promise<void> {
-    // Used last, dropped last.
-    this.#kept.delete(frame)
-    this.#kept.set(frame, known)
-    const begin = from - frame * FRAME_BYTES
-    out.set((await known).subarray(begin, begin + out.byteLength))
+  /** Decompresses the frames of a range that nobody has, and keeps them. */
+  async prepare(offset: number, bytes: number): Promise<void> {
+    const last = Math.floor((Math.min(this.bytes, offset + bytes) - 1) / FRAME_BYTES)
+    const one = new Uint8Array(1)
+    const reads: Promise<void>[] = []
+    for (let frame = Math.floor(offset / FRAME_BYTES); frame <= last; frame++) if (!this.#cache.has(this.#reader, frame)) reads.push(this.read(frame * FRAME_BYTES, one))
+    await Promise.all(reads)
+  }
+
+  /** Lets go of the frames that are kept for it. */
+  forget(): void {
+    this.#cache.drop(this.#reader)
   }
 
   async #decompress(first: number, last: number, offset: number, out: Uint8Array): Promise<void> {
@@ -87,7 +92,7 @@ export class FrameReader {
     const relative = Float64Array.from({ length: last - first + 2 }, (_, k) => k === 0 ? 0 : ends[first + k - 1]! - from)
     // Frames that are wanted whole go where they are wanted and are not kept.
     const partial = (frame: number): boolean => offset > frame * FRAME_BYTES || offset + out.byteLength < Math.min(this.bytes, (frame + 1) * FRAME_BYTES)
-    const room = (frame: number): Uint8Array | undefined => this.#keep > 0 && partial(frame) ? new Uint8Array(native().pooledBuffer(FRAME_BYTES)) : undefined
+    const room = (frame: number): Uint8Array | undefined => this.#cache.hasRoomFor(FRAME_BYTES) && partial(frame) ? new Uint8Array(native().pooledBuffer(FRAME_BYTES)) : undefined
     const head = room(first)
     const tail = last > first ? room(last) : undefined
     const done = native().decompressFrames(this.#code, this.bytes, first, source, relative, offset, out, head, tail, this.#shuffled, this.#threads).then((fault) => {
@@ -101,16 +106,7 @@ export class FrameReader {
   }
 
   #remember(frame: number, bytes: Uint8Array | undefined, done: Promise<void>): void {
-    if (bytes === undefined) return
-    const kept = done.then(() => bytes)
-    this.#kept.set(frame, kept)
-    kept.catch(() => {
-      if (this.#kept.get(frame) === kept) this.#kept.delete(frame)
-    })
-    for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= this.#keep) break
-      this.#kept.delete(oldest)
-    }
+    if (bytes !== undefined) this.#cache.set(this.#reader, frame, done.then(() => bytes), bytes.byteLength)
   }
 
   #source(offset: number, bytes: number): Uint8Array {
@@ -118,4 +114,9 @@ export class FrameReader {
     if (this.#file.size <= WHOLE_BYTES_MAX) return new Uint8Array(this.#whole ??= this.#file.view(0, this.#file.size), offset, bytes)
     return new Uint8Array(this.#file.view(offset, bytes))
   }
+}
+
+async function copy(frame: number, known: Promise<Uint8Array>, from: number, out: Uint8Array): Promise<void> {
+  const begin = from - frame * FRAME_BYTES
+  out.set((await known).subarray(begin, begin + out.byteLength))
 }

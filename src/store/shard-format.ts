@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from '../core/dtype.js'
 import { sizeOf } from '../core/dtype.js'
 import { bytesOf } from '../core/tensor.js'
+import { declareShuffled, shuffleElement, type Compression, type Shuffled } from './compression.js'
 
 /**
  * Blobs are safetensors files, exactly to the specification: tensors without holes, largest elements first, data from a 4,096-byte boundary
@@ -28,9 +29,15 @@ const NAMES: { readonly [D in DType]: string } = {
   complex64: 'F32', complex128: 'F64',
 }
 
-/** The file as parts to be written one after the other. */
-export function encodeBlob(tensors: readonly BlobTensor[], metadata: Readonly<Record<string, string>>): Uint8Array[] {
-  const { header, order } = encodeBlobHeader(tensors, metadata)
+/** A plain file as parts that follow one another, and which of its bytes are to be shuffled when it is compressed. */
+export interface EncodedBlob {
+  readonly parts: readonly Uint8Array[]
+  readonly shuffled: readonly Shuffled[]
+}
+
+/** A blob's plain file. `compression` is how it is going to be written: shuffled tensors are declared as bytes. */
+export function encodeBlob(tensors: readonly BlobTensor[], metadata: Readonly<Record<string, string>>, compression?: Compression): EncodedBlob {
+  const { header, order, shuffled } = encodeBlobHeader(tensors, metadata, compression?.shuffle)
   const parts: Uint8Array[] = [header]
   for (const { name, dtype, shape, data } of order) {
     const bytes = shape.reduce((product, extent) => product * extent, sizeOf(dtype))
@@ -38,20 +45,30 @@ export function encodeBlob(tensors: readonly BlobTensor[], metadata: Readonly<Re
     if (given !== bytes) throw new RangeError(`${name}: ${bytes} bytes declared, ${given} given`)
     for (const piece of data) parts.push(bytesOf(piece))
   }
-  return parts
+  return { parts, shuffled }
 }
 
 /** The header, and the order in which the tensors' bytes follow it. */
-export function encodeBlobHeader<T extends { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }>(tensors: readonly T[], metadata: Readonly<Record<string, string>>): { header: Uint8Array; order: T[] } {
+export function encodeBlobHeader<T extends { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }>(tensors: readonly T[], metadata: Readonly<Record<string, string>>, shuffle = false): { header: Uint8Array; order: T[]; shuffled: Shuffled[] } {
   const order = [...tensors].sort((a, b) => storedSize(b.dtype) - storedSize(a.dtype) || (a.name < b.name ? -1 : 1))
   const notes: Record<string, string> = { ...metadata }
-  for (const { name, dtype } of order) if (isComplex(dtype)) notes[`dtype.${name}`] = dtype
   const entries: Record<string, unknown> = { __metadata__: notes }
+  const shuffled: Shuffled[] = []
   let offset = 0
-  for (const { name, dtype, shape } of order) {
-    const bytes = shape.reduce((product, extent) => product * extent, sizeOf(dtype))
-    entries[name] = { dtype: NAMES[dtype], shape: isComplex(dtype) ? [...shape, 2] : shape, data_offsets: [offset, offset + bytes] }
-    offset += bytes
+  for (const tensor of order) {
+    const { name, dtype, shape } = tensor
+    const end = offset + shape.reduce((product, extent) => product * extent, sizeOf(dtype))
+    const element = shuffle ? shuffleElement(dtype) : undefined
+    if (element === undefined) {
+      if (isComplex(dtype)) notes[`dtype.${name}`] = dtype
+      entries[name] = { dtype: NAMES[dtype], shape: isComplex(dtype) ? [...shape, 2] : shape, data_offsets: [offset, end] }
+    } else {
+      const { note: [key, note], ...declared } = declareShuffled(tensor)
+      notes[key] = note
+      entries[name] = { dtype: NAMES[declared.dtype], shape: declared.shape, data_offsets: [offset, end] }
+      shuffled.push({ begin: offset, end, element })
+    }
+    offset = end
   }
   const json = Buffer.from(JSON.stringify(entries))
   const padded = Math.ceil((8 + json.length) / DATA_ALIGNMENT) * DATA_ALIGNMENT - 8
@@ -59,7 +76,7 @@ export function encodeBlobHeader<T extends { readonly name: string; readonly dty
   const header = Buffer.alloc(8 + padded, 0x20)
   header.writeBigUInt64LE(BigInt(padded), 0)
   json.copy(header, 8)
-  return { header, order }
+  return { header, order, shuffled: shuffled.map(({ begin, end, element }) => ({ begin: begin + header.length, end: end + header.length, element })) }
 }
 
 function isComplex(dtype: DType): boolean {

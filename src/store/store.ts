@@ -7,8 +7,13 @@ import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
 import { Entries, type EntryHost } from './entries.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
-import { OpenBlob } from './open-blob.js'
+import { FRAME_BYTES, type Compression } from './compression.js'
+import { FrameCache } from './frame-cache.js'
+import { FramedBlob } from './framed-blob.js'
+import { MappedBlob } from './mapped-blob.js'
+import type { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from './owner.js'
+import type { EncodedBlob } from './shard-format.js'
 import { writeBlobFile, type WrittenBlob } from './write-blob.js'
 import { reserveIndex } from './space.js'
 import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
@@ -37,6 +42,8 @@ export interface ItemPlace {
 
 /** Heartbeats are sent this often while a lease is held: several fit into the time a silent owner is believed. */
 const HEARTBEAT_MS = 4_000
+/** Decompressed frames that are kept for reading on. */
+const FRAMES_KEPT_BYTES = 128 * FRAME_BYTES
 /** How often a lease that another process holds is asked for again. */
 export const POLL_MS = 50
 
@@ -51,6 +58,7 @@ export class Store {
   readonly #tables: Tables
   readonly #writer: Writer
   readonly #blobs = new Map<string, Promise<OpenBlob>>()
+  readonly #frames = new FrameCache(FRAMES_KEPT_BYTES)
   readonly #owners = new Set<string>()
   #heartbeat: NodeJS.Timeout | undefined
   #works = 0
@@ -189,7 +197,7 @@ export class Store {
     const path = blobPath(this.layout, digest)
     if (record === undefined || checksums === undefined) throw new IntegrityError(path, 'is not in the index')
     try {
-      return await OpenBlob.open(path, digest, record, Buffer.from(checksums))
+      return await (record.codec === undefined ? MappedBlob.open(path, digest, record, Buffer.from(checksums)) : FramedBlob.open(path, digest, record, this.#frames))
     } catch (cause) {
       // Only what says that the file is wrong counts as damage: too many open files or no memory do not.
       const damaged = cause instanceof IntegrityError || cause instanceof FormatError || (cause as NodeJS.ErrnoException).code === 'ENOENT'
@@ -220,18 +228,18 @@ export class Store {
   }
 
   /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
-  async publishShard(parts: readonly Uint8Array[], chunkBytes: number, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
-    const written = await writeBlobFile(this.layout, pending, parts, chunkBytes, this.minFree)
+  async publishShard(shard: EncodedBlob, { chunkBytes, compression }: { chunkBytes: number; compression?: Compression | undefined }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
+    const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, minFree: this.minFree, compression })
     const rows = keys.byteLength / 32
     const visible = await this.#writer.run('publishShard', {
-      digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
+      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
     }, { entries: rows + 8, payload: rows * 48 + written.checksums.byteLength })
     if (visible === undefined) throw new LeaseLostError(`shard ${written.digest}`)
     return written
   }
 
   /** Writes a dataset's manifest. Gives the digest of the one that counts: this one, or one that another process made meanwhile. `stale` names one to be replaced. */
-  async publishManifest(parts: readonly Uint8Array[], dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created' | 'shards'>, shards: readonly string[], owner: string, stale: string | undefined): Promise<string> {
+  async publishManifest(encoded: EncodedBlob, dataset: Uint8Array, facts: Omit<DatasetRecord, 'manifest' | 'created' | 'shards'>, shards: readonly string[], owner: string, stale: string | undefined): Promise<string> {
     const pending = this.tmpName(owner)
     const chunkBytes = 2 ** 18
     let lease: Lease | undefined
@@ -240,7 +248,7 @@ export class Store {
       if (held !== undefined && held.manifest !== stale) return held.manifest
       await setTimeout(POLL_MS)
     }
-    const written = await writeBlobFile(this.layout, pending, parts, chunkBytes, this.minFree)
+    const written = await writeBlobFile(this.layout, pending, encoded, { chunkBytes, minFree: this.minFree })
     const now = Date.now()
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,

@@ -1,5 +1,6 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { StoreError } from '../core/errors.js'
+import type { Codec } from './compression.js'
 import { STORE_FORMAT, type Layout } from './layout.js'
 
 /** What is known of a blob; the key is its digest (32 bytes). */
@@ -7,7 +8,10 @@ export interface BlobRecord {
   /** Short number that item entries use instead of the digest. */
   readonly id: number
   readonly kind: 'shard' | 'manifest' | 'value'
+  /** Of the file. */
   readonly bytes: number
+  /** How its frames are compressed; undefined when it is as it is. */
+  readonly codec?: Codec
   readonly chunkBytes: number
   readonly rows: number
   /** Milliseconds since 1970. */

@@ -1,6 +1,7 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { HASH_BYTES } from '../core/keys.js'
+import type { Codec } from './compression.js'
 import { entryTransactions } from './entry-transactions.js'
 import { layoutOf, STORE_FORMAT } from './layout.js'
 import { isAlive } from './owner.js'
@@ -30,6 +31,7 @@ export interface Claim {
 export interface ShardPublication {
   readonly digest: Uint8Array
   readonly bytes: number
+  readonly codec: Codec | undefined
   readonly chunkBytes: number
   readonly checksums: Uint8Array
   /** rows × 32 bytes */
@@ -102,7 +104,7 @@ export const transactions = {
     if (!holds(tables, shard.lease)) return undefined
     const digest = buffer(shard.digest)
     const rows = shard.keys.byteLength / 32
-    const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, chunkBytes: shard.chunkBytes, rows, created: shard.now }, shard.checksums)
+    const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, ...(shard.codec !== undefined && { codec: shard.codec }), chunkBytes: shard.chunkBytes, rows, created: shard.now }, shard.checksums)
     let visible = 0
     for (let row = 0; row < rows; row++) {
       const key = Buffer.from(shard.keys.subarray(row * 32, row * 32 + 32))

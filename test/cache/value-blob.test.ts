@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import fc from 'fast-check'
 import { encodeSmall, decodeSmall, digestOfValue } from '../../src/cache/value-small.js'
-import { valueFrom, valueTensors, type ValueBlob } from '../../src/cache/value-blob.js'
+import { valueFrom, valueTensors } from '../../src/cache/value-blob.js'
 import { DEPTH_MAX, RANK_MAX } from '../../src/cache/value.js'
 import type { DType } from '../../src/core/dtype.js'
 import { IntegrityError } from '../../src/core/errors.js'
@@ -11,7 +11,7 @@ import { sha256 } from '../../src/core/hash.js'
 import { tensorIn } from '../../src/core/tensor.js'
 import { readSafetensorsHeader } from '../../src/sources/safetensors-header.js'
 import { blobPath, layoutOf, prepareLayout } from '../../src/store/layout.js'
-import { OpenBlob } from '../../src/store/open-blob.js'
+import { MappedBlob } from '../../src/store/mapped-blob.js'
 import { encodeBlob } from '../../src/store/shard-format.js'
 import { writeBlobFile } from '../../src/store/write-blob.js'
 import { tempDir } from '../support/temp.js'
@@ -24,16 +24,18 @@ const sample = {
 
 function bytesOf(value: unknown): Buffer {
   const { tensors, metadata } = valueTensors(value)
-  return Buffer.concat(encodeBlob(tensors, metadata))
+  return Buffer.concat(encodeBlob(tensors, metadata).parts)
 }
 
-/** What `OpenBlob` is to `valueFrom`, in memory. */
-function opened(bytes: Buffer): ValueBlob & { memory: ArrayBuffer } {
+type Whole = Parameters<typeof valueFrom>[0]
+
+/** What an open blob is to `valueFrom`, in memory. */
+function opened(bytes: Buffer): Whole & { memory: ArrayBuffer } {
   const memory = new Uint8Array(bytes).buffer
   const header = readSafetensorsHeader({ path: 'blob', size: bytes.length, view: (offset, length) => memory.slice(offset, offset + length) })
-  const tensors = Object.entries(header.tensors).map(([name, { dtype, shape, offset }]) => {
+  const tensors = Object.entries(header.tensors).map(([name, { dtype, shape, offset, bytes }]) => {
     const note = header.metadata[`dtype.${name}`] as DType | undefined
-    return [name, { dtype: note ?? dtype!, shape: note === undefined ? shape : shape.slice(0, -1), offset }] as const
+    return [name, { dtype: note ?? dtype!, shape: note === undefined ? shape : shape.slice(0, -1), offset, bytes }] as const
   })
   return { path: 'blob', memory, metadata: header.metadata, tensors: new Map(tensors), view: (dtype, shape, offset) => tensorIn(memory, offset, dtype, shape) }
 }
@@ -96,13 +98,12 @@ describe('values as blobs', () => {
     prepareLayout(layout)
     for (const value of [sample, Float32Array.from({ length: 50_000 }, (_, i) => i), { empty: new Float64Array(0), text: 'x'.repeat(40_000) }]) {
       const { tensors, metadata } = valueTensors(value)
-      const written = await writeBlobFile(layout, 'a', encodeBlob(tensors, metadata), 65536, 0)
-      const blob = await OpenBlob.open(blobPath(layout, written.digest), written.digest, written, written.checksums)
-      await blob.ensure(0, blob.bytes)
-      const decoded = valueFrom(blob)
+      const written = await writeBlobFile(layout, 'a', encodeBlob(tensors, metadata), { chunkBytes: 65536, minFree: 0 })
+      const blob = await MappedBlob.open(blobPath(layout, written.digest), written.digest, written, written.checksums)
+      const decoded = valueFrom(await blob.whole())
       expect(difference(decoded, value)).toBeUndefined()
       expect(new Set(leavesOf(decoded).map((leaf) => leaf.buffer)).size).toBe(1)
-      expect(leavesOf(decoded)[0]!.buffer.byteLength).toBe(blob.bytes)
+      expect(leavesOf(decoded)[0]!.buffer.byteLength).toBe(written.bytes)
       blob.close()
     }
   })
@@ -110,10 +111,10 @@ describe('values as blobs', () => {
 
 describe('a blob that is sound and holds no sound value', () => {
   const deep = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
-  const tree = (value: string, more: Record<string, string> = {}): ValueBlob => opened(Buffer.concat(encodeBlob(
+  const tree = (value: string, more: Record<string, string> = {}): Whole => opened(Buffer.concat(encodeBlob(
     [{ name: 'x', dtype: 'float16', shape: [1], data: [Uint16Array.of(0)] }, { name: 'm', dtype: 'int8', shape: [1, 1], data: [Int8Array.of(0)] }],
-    { 'tensorcache.format': '1', 'tensorcache.kind': 'value', 'tensorcache.value': value, ...more })))
-  const cases: [string, ValueBlob, string][] = [
+    { 'tensorcache.format': '1', 'tensorcache.kind': 'value', 'tensorcache.value': value, ...more }).parts))
+  const cases: [string, Whole, string][] = [
     ['a shard', tree('1', { 'tensorcache.kind': 'shard' }), 'holds no value of format 1'],
     ['another format', tree('1', { 'tensorcache.format': '2' }), 'holds no value of format 1'],
     ['no JSON', tree('{'), 'the tree is no JSON'],

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '../../src/core/hash.js'
 import { blobPath, layoutOf } from '../../src/store/layout.js'
 import { isAlive, ownerName, parseOwner, thisProcess } from '../../src/store/owner.js'
-import { encodeBlob, chunkBytesFor } from '../../src/store/shard-format.js'
+import { encodeBlob, chunkBytesFor, type EncodedBlob } from '../../src/store/shard-format.js'
 import { Store } from '../../src/store/store.js'
 import { openTables } from '../../src/store/tables.js'
 import { transactions } from '../../src/store/transactions.js'
@@ -14,7 +14,7 @@ import { verifyStore } from '../../src/store/verify.js'
 import { tempDir } from '../support/temp.js'
 
 const hash = (text: string): Buffer => sha256(text)
-const segmentsOf = (value: number): Uint8Array[] => encodeBlob([{ name: 'x', dtype: 'float32', shape: [2, 3], data: [Float32Array.of(value, 1, 2, 3, 4, 5)] }], { a: 'b' })
+const segmentsOf = (value: number): EncodedBlob => encodeBlob([{ name: 'x', dtype: 'float32', shape: [2, 3], data: [Float32Array.of(value, 1, 2, 3, 4, 5)] }], { a: 'b' })
 
 let dir: string
 let store: Store
@@ -27,7 +27,7 @@ afterEach(() => store.close())
 async function publish(value: number, keys: Buffer[], owner = store.newOwner()): Promise<string> {
   const pending = store.tmpName(owner)
   const lease = (await store.claim(hash(`range ${value}`), owner, [pending]))!
-  const { digest } = await store.publishShard(segmentsOf(value), 65536, Buffer.concat(keys), lease, pending, true)
+  const { digest } = await store.publishShard(segmentsOf(value), { chunkBytes: 65536 }, Buffer.concat(keys), lease, pending, true)
   await store.retire(owner)
   return digest
 }
@@ -69,7 +69,7 @@ describe('the store', () => {
     const pending = store.tmpName(owner)
     const old = (await store.claim(hash('r'), owner, [pending]))!
     await store.claim(hash('r'), owner, [])
-    await expect(store.publishShard(segmentsOf(1), 65536, hash('a'), old, pending, true)).rejects.toMatchObject({ code: 'E_LEASE_LOST' })
+    await expect(store.publishShard(segmentsOf(1), { chunkBytes: 65536 }, hash('a'), old, pending, true)).rejects.toMatchObject({ code: 'E_LEASE_LOST' })
     expect(store.lookup(hash('a'))).toEqual([undefined])
     expect([...store.blobs()]).toEqual([])
   })
@@ -132,7 +132,7 @@ describe('the store', () => {
     const pending = store.tmpName(owner)
     const old = (await store.claim(hash('r'), owner, [pending]))!
     await store.claim(hash('r'), owner, [])
-    await expect(store.publishShard(segmentsOf(1), 65536, hash('a'), old, pending, true)).rejects.toMatchObject({ code: 'E_LEASE_LOST' })
+    await expect(store.publishShard(segmentsOf(1), { chunkBytes: 65536 }, hash('a'), old, pending, true)).rejects.toMatchObject({ code: 'E_LEASE_LOST' })
     const published = (): string[] => readdirSync(layoutOf(dir).blobs, { recursive: true }).map(String).filter((name) => name.length > 60)
     expect(published()).toHaveLength(1)
     await store.retire(owner)
@@ -244,7 +244,7 @@ describe('the blob format', () => {
       { name: 'h', dtype: 'bfloat16', shape: [2], data: [Uint16Array.of(1), Uint16Array.of(2)] },
       { name: 'i', dtype: 'int64', shape: [], data: [BigInt64Array.of(-5n)] },
       { name: 'e', dtype: 'float32', shape: [0, 4], data: [] },
-    ], { note: 'text' }))
+    ], { note: 'text' }).parts)
     const length = Number(bytes.readBigUInt64LE(0))
     expect((8 + length) % 4096).toBe(0)
     expect(JSON.parse(bytes.subarray(8, 8 + length).toString())).toEqual({

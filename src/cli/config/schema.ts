@@ -7,6 +7,7 @@ import { DEVICE_CHOICES, isDeviceChoice, type DeviceChoice } from '../../devices
 import { builtinOps } from '../../ops/builtin.js'
 import { parseRecipe, type Recipe } from '../../ops/recipe.js'
 import type { Source } from '../../sources/source.js'
+import { checkCompression, type CompressionOption } from '../../store/compression.js'
 import { References } from './references.js'
 import { sourceTypes } from './sources.js'
 import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree } from './tree.js'
@@ -14,16 +15,18 @@ import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree
 /** `paths` and `vars` are for references: folders, and anything. */
 const TOP_KEYS = ['extends', 'paths', 'vars', 'cache', 'datasets']
 // The names of the library's options, all of them and no others: the compiler says so when one is added.
-const CACHE_KEYS = Object.keys({ dir: 0, enabled: 0, memory: 0, expiresIn: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
+const CACHE_KEYS = Object.keys({ dir: 0, enabled: 0, memory: 0, expiresIn: 0, compression: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
 /** The type of a source that is another dataset of the file. */
 const DATASET = 'dataset'
-const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device']
+const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device', 'compression']
 
 export interface DatasetConfig {
   readonly name: string
   readonly namespace: string | undefined
   readonly recipe: Recipe
   readonly device: DeviceChoice | undefined
+  /** Undefined: as the cache says. */
+  readonly compression: CompressionOption | undefined
   /** The dataset of this configuration that its source is, when it is one: built first. */
   readonly from: string | undefined
   /** Opens the source: reads headers. `built` gives the dataset `from`. Rejects with ConfigError when an option does not fit the files. */
@@ -78,6 +81,7 @@ export class Config {
       namespace: isNull(namespace) ? undefined : textOf(namespace!, under(key, 'namespace')),
       recipe: recipeOf(section.entries.get('recipe'), under(key, 'recipe')),
       device: deviceName,
+      compression: compressionOf(section.entries.get('compression'), under(key, 'compression')),
       from: this.#from(name),
       open: sourceOf(section, key),
     }
@@ -109,6 +113,13 @@ export class Config {
     const tree = mapOf(this.#tree, '').entries.get(name)
     return isNull(tree) ? undefined : mapOf(this.#references.resolve(tree!, name), name)
   }
+}
+
+function compressionOf(tree: Tree | undefined, key: string): CompressionOption | undefined {
+  if (tree === undefined || isNull(tree)) return undefined
+  const option = plain(tree) as CompressionOption
+  judged(tree, key, () => checkCompression('dataset', option))
+  return option
 }
 
 /** No recipe means the source's items as they are. */
@@ -193,5 +204,5 @@ function judged<T>(tree: Tree, key: string, check: () => T): T {
 
 // The library names the function and the option or place; the key says that already.
 function withoutPrefix(message: string): string {
-  return message.replace(/^openCache: /, '').replace(/^recipe: (op \d+: )?/, '')
+  return message.replace(/^(openCache|dataset): /, '').replace(/^recipe: (op \d+: )?/, '')
 }

@@ -59,7 +59,7 @@ async function fill(context: Context, configs: readonly DatasetConfig[], deviceO
       const source = await config.open(async (name) => kept.get(name)!)
       open.push(source)
       const dataset = await cache.dataset(source, config.recipe, {
-        name: config.name, namespace: config.namespace, device: deviceOf(config), signal: context.signal,
+        name: config.name, namespace: config.namespace, device: deviceOf(config), compression: config.compression, signal: context.signal,
         ...(jobs === undefined ? {} : { jobs }),
         onProgress: (progress) => line.update(progress),
       })

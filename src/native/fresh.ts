@@ -1,6 +1,6 @@
 import type { DType } from '../core/dtype.js'
 import { byteCount, typedArray, type Tensor } from '../core/tensor.js'
-import { native } from '../native/load.js'
+import { native } from './load.js'
 
 /** From here on memory comes from the addon's pool, which keeps what collected arrays gave back: pages that are there already. */
 const POOLED_BYTES_MIN = 2 ** 20
