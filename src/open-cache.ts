@@ -1,45 +1,22 @@
-import { mkdtemp, rm, statfs } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { checkNamespace, KeyValue } from './cache/key-value.js'
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { MemoryTier } from './cache/memory.js'
-import { Scope, type ScopeOptions } from './cache/scope.js'
-import { Tally } from './cache/tally.js'
+import { checkNamespace } from './cache/namespace.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
+import { Tally } from './cache/tally.js'
 import { StoreError } from './core/errors.js'
-import { fromHex } from './core/hash.js'
 import { bytes, checkOptions, duration, number, show } from './core/options.js'
-import { build, type BuildReport, type Progress } from './dataset/build.js'
-import { Dataset } from './dataset/dataset.js'
-import { Manifest } from './dataset/manifest.js'
-import type { Device, DeviceSource } from './devices/device.js'
-import { checkDeviceChoice, deviceSource, type DeviceChoice } from './devices/select.js'
-import type { Recipe } from './ops/recipe.js'
-import type { Source } from './sources/source.js'
-import { checkCompression, type CompressionOption } from './store/compression.js'
+import type { Dataset } from './dataset/dataset.js'
+import { Datasets } from './dataset/datasets.js'
+import { Scope, type ScopeOptions } from './scope.js'
+import { Shelf } from './shelf.js'
+import { diskSpace } from './store/space.js'
 import { Store } from './store/store.js'
-import type { Pruned, Usage } from './store/upkeep.js'
-
-export interface DatasetOptions {
-  /** Label for people and the command line; not part of any key. */
-  readonly name?: string
-  /** `/`-separated label under which it is listed. */
-  readonly namespace?: string
-  /**
-   * Where missing items are computed: `auto` (default; a real GPU if there is one), `cpu`, `webgpu`, `webgpu:<part of an adapter's name>`, or a device made by
-   * the caller, who closes it. The bytes are the same. It is opened when something has to be computed.
-   */
-  readonly device?: DeviceChoice | Device
-  /** Ranges of items in work at the same time; default: one per core. */
-  readonly jobs?: number
-  readonly onProgress?: (progress: Progress) => void
-  /** How its shards are written: `none`, `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`; default: what `openCache` was given. Those that are there stay as they are. */
-  readonly compression?: CompressionOption
-  readonly signal?: AbortSignal
-}
+import { Stores } from './store/stores.js'
+import { sumPruned, sumUsage, type Pruned, type Usage } from './store/upkeep.js'
 
 export interface PruneOptions {
-  /** What datasets and values may take: bytes, or `50GB`. What was used longest ago goes first. */
+  /** What datasets and values may take, on each drive: bytes, or `50GB`. What was used longest ago goes first. */
   readonly maxSize?: number | string
   /** What was not used for so long goes: `30d`, milliseconds. */
   readonly olderThan?: number | string
@@ -49,44 +26,50 @@ export interface PruneOptions {
   readonly dryRun?: boolean
 }
 
+export interface SpaceOptions {
+  /** Bytes, or `50GB`. Default 0. */
+  readonly required?: number | string
+  /** Of the drive that this namespace lies on. */
+  readonly namespace?: string
+}
+
 export interface Space {
   /** Free bytes of the disk, and all of them. */
   readonly free: number
   readonly total: number
   /** Bytes of datasets and values. */
   readonly used: number
-  /** Whether `required` bytes fit, with `minFree` left. */
+  /** Whether `required` bytes fit, with `minFree` left and below `maxSize`. */
   readonly fits: boolean
 }
 
-const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'compression', 'signal']
-
 /** A cache directory, opened: datasets, and values by key. Close it when done: `await cache.close()` or `await using`. */
-export class Cache extends KeyValue {
-  readonly #options: CheckedCacheOptions
-  readonly #open = new Set<Dataset>()
-  readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
-  readonly #building = new Set<Promise<unknown>>()
-  readonly #closing = new AbortController()
-
-  /** Where datasets lie while nothing else is to be written. */
-  #passing: Promise<Store> | undefined
+export class Cache extends Shelf {
+  readonly #dir: string | null
 
   /** @internal Use `openCache`. */
-  constructor(store: Store | undefined, options: CheckedCacheOptions) {
-    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, tally: new Tally(), flights: new Map() }, '')
-    this.#options = options
+  constructor(stores: Stores | undefined, options: CheckedCacheOptions) {
+    super(
+      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, tally: new Tally(), flights: new Map() },
+      '', new Datasets(stores, options),
+    )
+    this.#dir = options.dir
   }
 
   /** Folder of the cache; null when nothing is written. */
   get dir(): string | null {
-    return this.room.store === undefined ? null : this.#options.dir
+    return this.room.stores === undefined ? null : this.#dir
   }
 
   /** @internal The store, for the command line. */
   get store(): Store {
-    if (this.room.store === undefined) throw new TypeError('a cache without a folder has no store')
-    return this.room.store
+    return this.stores.main
+  }
+
+  /** @internal All of them, for the command line. */
+  get stores(): Stores {
+    if (this.room.stores === undefined) throw new TypeError('a cache without a folder has no store')
+    return this.room.stores
   }
 
   /**
@@ -97,7 +80,7 @@ export class Cache extends KeyValue {
     checkOptions('scope', options, ['keepLast'])
     const namespace = checkNamespace('scope', name)
     if (options.keepLast !== undefined) number('scope', 'keepLast', options.keepLast, { integer: true, min: 1 })
-    return new Scope(this.room, namespace, options)
+    return new Scope(this.room, namespace, this.datasets, options)
   }
 
   /** Removes what was used longest ago, or too long ago. What is open in any process stays, and so does what cannot be made again, unless its namespace is named. */
@@ -105,144 +88,90 @@ export class Cache extends KeyValue {
     const where = 'prune'
     checkOptions(where, options, ['maxSize', 'olderThan', 'namespace', 'dryRun'])
     if (options.maxSize === undefined && options.olderThan === undefined && options.namespace === undefined) throw new TypeError('prune: give maxSize, olderThan or a namespace')
-    const pruned = await this.store.upkeep.prune({
+    const request = {
       maxBytes: options.maxSize === undefined ? undefined : bytes(where, 'maxSize', options.maxSize),
       olderThan: options.olderThan === undefined ? undefined : duration(where, 'olderThan', options.olderThan),
       namespace: options.namespace === undefined ? undefined : checkNamespace(where, options.namespace),
       dryRun: options.dryRun, now: Date.now(),
-    })
+    }
+    const pruned: Pruned[] = []
+    for (const store of this.stores.below(request.namespace ?? '')) pruned.push(await store.upkeep.prune(request))
     this.room.memory.clear('')
-    return pruned
+    return sumPruned(pruned)
   }
 
   /** What each namespace takes, and when it was last used; from the index, no file is looked at. */
   usage(): Usage[] {
-    return this.store.upkeep.usage()
+    return sumUsage(this.stores.all.map((store) => store.upkeep.usage()))
   }
 
-  /** Room on the disk of the cache. */
-  async space({ required = 0 }: { readonly required?: number | string } = {}): Promise<Space> {
-    const needed = bytes('space', 'required', required)
-    const { bavail, blocks, bsize } = await statfs(this.store.layout.dir)
-    return { free: bavail * bsize, total: blocks * bsize, used: this.store.upkeep.bytes, fits: bavail * bsize - needed >= this.#options.minFree }
+  /** Room on the disk of the cache, or of a namespace that has a drive of its own. */
+  async space(options: SpaceOptions = {}): Promise<Space> {
+    checkOptions('space', options, ['required', 'namespace'])
+    const required = bytes('space', 'required', options.required, 0)
+    const store = this.stores.of(options.namespace === undefined ? '' : checkNamespace('space', options.namespace))
+    const { free, total } = await diskSpace(store.layout.dir)
+    const used = store.upkeep.bytes
+    return { free, total, used, fits: free - required >= store.minFree && used + required <= store.maxSize }
   }
 
   /**
    * Removes what was made (`dependsOn`) from things with these digests of 64 hex digits, and what was made from that. Happens by itself when such a thing is replaced or
-   * removed here; this is for what lies elsewhere. Gives how many entries.
+   * removed on the same drive; this is for what lies elsewhere. Gives how many entries.
    */
   async invalidate(...digests: readonly string[]): Promise<number> {
     for (const digest of digests) if (!/^[0-9a-f]{64}$/.test(digest)) throw new TypeError(`invalidate: digest must be 64 hex digits, not ${show(digest)}`)
-    return await this.room.store?.entries.invalidate(digests) ?? 0
-  }
-
-  /**
-   * The dataset that a source and a recipe ask for. What is in the cache is mapped; what is missing is computed and stored. Several processes
-   * may ask for the same one at the same time: each item is computed once. When a build is killed, what was finished is kept.
-   *
-   * Rejects with RecipeError before anything is read, NonFiniteError or ItemError for an item that cannot be made, SourceChangedError when a file
-   * is written meanwhile, DiskFullError when there is no room.
-   */
-  async dataset(source: Source, recipe: Recipe, options: DatasetOptions = {}): Promise<Dataset> {
-    checkOptions('dataset', options, DATASET_OPTIONS)
-    if (typeof source?.read !== 'function') throw new TypeError(`dataset: expected a source, not ${show(source)}; sources are opened with await: await npz('train.npz')`)
-    if (!Array.isArray(recipe?.ops)) throw new TypeError(`dataset: expected a recipe, not ${show(recipe)}; make one with recipe([…])`)
-    const name = text('name', options.name)
-    const namespace = text('namespace', options.namespace)
-    const device = this.#device(options.device)
-    const jobs = number('dataset', 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
-    const compression = options.compression === undefined ? this.#options.compression : checkCompression('dataset', options.compression)
-    const store = await this.#datasets()
-    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
-      store, source, recipe, name, namespace, jobs, compression, signal: either,
-      device,
-      fingerprint: this.#options.fingerprint,
-      memoryBytes: this.#options.memoryBudget,
-      onProgress: options.onProgress,
-    }))
-    const { manifest, report } = await run(options.signal)
-    return this.#opened(store, manifest, report, async () => (await run(undefined)).manifest)
+    let removed = 0
+    for (const { entries } of this.room.stores?.all ?? []) removed += await entries.invalidate(digests)
+    return removed
   }
 
   /**
    * A dataset that is in the cache already, by its key; `undefined` when it is not. Without its source it can be read but damage
    * cannot heal itself.
    */
-  async openDataset(key: string): Promise<Dataset | undefined> {
-    if (!/^[0-9a-f]{64}$/.test(key)) throw new TypeError(`openDataset: key must be 64 hex digits, not ${show(key)}`)
-    const began = performance.now()
-    const store = await this.#datasets()
-    const record = store.datasetRecord(fromHex(key))
-    if (record === undefined) return undefined
-    const manifest = await Manifest.read(await store.blob(record.manifest))
-    const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 }
-    return this.#opened(store, manifest, report)
+  openDataset(key: string): Promise<Dataset | undefined> {
+    return this.datasets.open(key)
   }
 
   /** Ends builds that are under way (what they finished is kept), closes the datasets and the index. Views that were handed out stay valid. */
   async close(): Promise<void> {
-    this.#closing.abort(new StoreError(this.#options.dir ?? 'the cache', 'is closed'))
-    await Promise.allSettled(this.#building)
-    for (const dataset of this.#open) await dataset.close()
-    for (const device of this.#devices.values()) await device.close()
-    this.#devices.clear()
-    const passing = await this.#passing?.catch(() => undefined)
-    await passing?.close()
-    if (passing !== undefined) await rm(passing.layout.dir, { recursive: true, force: true })
-    const { store, tally } = this.room
+    await this.datasets.close(new StoreError(this.#dir ?? 'the cache', 'is closed'))
+    const { stores, tally } = this.room
     // What was counted is not worth an error.
-    await tally.flush(store).catch(() => undefined)
-    await store?.close()
+    await tally.flush(stores).catch(() => undefined)
+    await stores?.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  /** The store that datasets lie in: the cache's, or a folder that goes with the cache. */
-  #datasets(): Promise<Store> {
-    if (this.room.store !== undefined) return Promise.resolve(this.room.store)
-    const { minFree } = this.#options
-    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree }))
-  }
-
-  async #opened(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
-    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
-    this.#open.add(dataset)
-    return dataset
-  }
-
-  async #untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const working = work(signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]))
-    this.#building.add(working)
-    try {
-      return await working
-    } finally {
-      this.#building.delete(working)
-    }
-  }
-
-  #device(chosen: DeviceChoice | Device | undefined): DeviceSource {
-    if (typeof chosen === 'object' && typeof chosen.prepare === 'function') return { exact: chosen.exact, open: () => Promise.resolve(chosen) }
-    const choice = checkDeviceChoice('dataset', chosen)
-    let device = this.#devices.get(choice)
-    if (device === undefined) {
-      device = deviceSource(choice, { verdicts: { read: async () => (await this.#datasets()).verdicts(), write: async (learned) => (await this.#datasets()).judge(learned) } })
-      this.#devices.set(choice, device)
-    }
-    return device
   }
 }
 
 /** Opens a cache directory, making it when it is not there. No server, no configuration. Rejects with StoreError when the folder cannot be used. */
 export async function openCache(options: CacheOptions = {}): Promise<Cache> {
   const checked = checkCacheOptions(options)
-  const { dir, enabled } = checked
-  return new Cache(dir === null || !enabled ? undefined : await Store.open({ ...checked, dir }), checked)
-}
-
-function text(name: string, value: unknown): string {
-  if (value === undefined) return ''
-  if (typeof value !== 'string') throw new TypeError(`dataset: ${name} must be a text, not ${show(value)}`)
-  return value
+  const { dir, enabled, readonly, drives } = checked
+  if (dir === null || !enabled) return new Cache(undefined, checked)
+  const opened: Store[] = []
+  const open = async (facts: { dir: string; minFree: number; maxSize: number }): Promise<Store> => {
+    const store = await Store.open({ ...facts, readonly })
+    opened.push(store)
+    return store
+  }
+  try {
+    const main = await open({ ...checked, dir })
+    const more: { namespace: string; store: Store }[] = []
+    for (const { namespace, ...drive } of drives) {
+      // A drive that is not mounted is an empty folder of another one, or none: nothing is to be written there.
+      if (!existsSync(dirname(drive.dir))) throw new StoreError(drive.dir, `is to hold namespace ${namespace}, but ${dirname(drive.dir)} is not there`)
+      // Nothing was ever kept there, and nothing is going to be.
+      if (readonly && !Store.isAt(drive.dir)) continue
+      more.push({ namespace, store: await open(drive) })
+    }
+    return new Cache(new Stores(main, more), checked)
+  } catch (error) {
+    for (const store of opened) await store.close()
+    throw error
+  }
 }

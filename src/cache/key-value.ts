@@ -7,6 +7,8 @@ import { checkCompression, type Compression, type CompressionOption } from '../s
 import type { Entry } from '../store/entry.js'
 import { encodeBlob } from '../store/shard-format.js'
 import { POLL_MS, type Store } from '../store/store.js'
+import type { Stores } from '../store/stores.js'
+import { checkNamespace } from './namespace.js'
 import type { MemoryTier, Remembered } from './memory.js'
 import { checkMetadata, decodeMetadata, encodeMetadata, type Metadata } from './metadata.js'
 import { Tally, type CacheStats } from './tally.js'
@@ -61,7 +63,7 @@ interface Flight {
 /** What all namespaces of a cache share. */
 export interface Room {
   /** Undefined when values live in memory only. */
-  readonly store: Store | undefined
+  readonly stores: Stores | undefined
   /** False: nothing is kept, everything is computed. */
   readonly enabled: boolean
   readonly memory: MemoryTier
@@ -126,7 +128,7 @@ export class KeyValue {
     const place = this.#place('has', key, options)
     if (!this.room.enabled) return false
     const now = Date.now()
-    const expires = this.#remembered(place)?.expires ?? this.room.store?.entries.get(place.namespace, place.key)?.expires
+    const expires = this.#remembered(place)?.expires ?? place.store?.entries.get(place.namespace, place.key)?.expires
     return expires !== undefined && expires > now
   }
 
@@ -134,7 +136,7 @@ export class KeyValue {
   async delete(key: string, options: WhereOptions = {}): Promise<boolean> {
     checkOptions('delete', options, WHERE_OPTIONS)
     const place = this.#place('delete', key, options)
-    const removed = await this.room.store?.entries.remove(place.namespace, place.key)
+    const removed = await place.store?.entries.remove(place.namespace, place.key)
     // Afterwards: who read meanwhile has put it back.
     const held = this.room.memory.delete(place.name)
     return removed ?? held
@@ -143,10 +145,12 @@ export class KeyValue {
   /** Removes everything of a namespace and of those below it; without one, of this one. Gives how many entries. */
   async clear(options: WhereOptions = {}): Promise<number> {
     checkOptions('clear', options, WHERE_OPTIONS)
-    const namespace = this.#below('clear', options.namespace)
-    const removed = await this.room.store?.entries.clear(namespace)
+    const namespace = this.below('clear', options.namespace)
+    const { stores } = this.room
+    let removed = 0
+    for (const store of stores?.below(namespace) ?? []) removed += await store.entries.clear(namespace)
     const forgotten = this.forget(namespace)
-    return removed ?? forgotten
+    return stores === undefined ? forgotten : removed
   }
 
   /** @internal Takes a namespace out of memory; gives how many values. */
@@ -164,8 +168,9 @@ export class KeyValue {
   /** Names of the entries of a namespace that have not expired; without one, of this one. Those of namespaces below it are their own. */
   async * keys(options: WhereOptions = {}): AsyncGenerator<string> {
     checkOptions('keys', options, WHERE_OPTIONS)
-    const namespace = this.#below('keys', options.namespace)
-    const { store, memory } = this.room
+    const namespace = this.below('keys', options.namespace)
+    const { stores, memory } = this.room
+    const store = stores?.of(namespace)
     const now = Date.now()
     if (store === undefined) {
       const prefix = `${namespace}\0`
@@ -216,8 +221,8 @@ export class KeyValue {
 
   /** Hits, misses, bytes and what they saved, since the cache directory was made; `session` has those of this process. */
   async stats(): Promise<CacheStats> {
-    const { tally, memory, store } = this.room
-    return tally.read(store, memory)
+    const { tally, memory, stores } = this.room
+    return tally.read(stores, memory)
   }
 
   /** @internal Called before something is kept. */
@@ -239,8 +244,8 @@ export class KeyValue {
     return found
   }
 
-  #remembered({ name }: Place): Remembered | undefined {
-    const { memory, store } = this.room
+  #remembered({ name, store }: Place): Remembered | undefined {
+    const { memory } = this.room
     if (store?.entries.changedByOthers() === true) memory.clear('')
     const found = memory.get(name)
     if (found !== undefined) store?.entries.touch(name, Date.now())
@@ -249,7 +254,8 @@ export class KeyValue {
 
   /** From the store, into memory. Damage is noticed, moved aside, and a miss. */
   async #read(place: Place): Promise<Remembered | undefined> {
-    const { store, memory } = this.room
+    const { memory } = this.room
+    const { store } = place
     if (store === undefined) return undefined
     const entry = store.entries.get(place.namespace, place.key)
     if (entry === undefined) return undefined
@@ -276,7 +282,8 @@ export class KeyValue {
   // --- keeping ----------------------------------------------------------------------------------------------------------
 
   async #put(where: string, place: Place, value: unknown, facts: Facts): Promise<void> {
-    const { store, memory, enabled, tally } = this.room
+    const { memory, enabled, tally } = this.room
+    const { store } = place
     const root = `${where}: value`
     const small = encodeSmall(value, undefined, root)
     if (!enabled) return
@@ -304,7 +311,7 @@ export class KeyValue {
   }
 
   async #compute<T extends Value>(place: Place, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, facts: Facts, { signal, validate }: ComputeOptions): Promise<Made> {
-    const { store } = this.room
+    const { store } = place
     if (store === undefined || store.readonly) return this.#computeHere(place, compute, facts, signal)
     const owner = store.newOwner()
     const range = sha256('value', place.name)
@@ -330,7 +337,7 @@ export class KeyValue {
     const seconds = (performance.now() - began) / 1000
     this.room.tally.computed(seconds)
     const made = { value, metadata: facts.metadata }
-    if (this.room.store?.readonly === true) return made
+    if (place.store?.readonly === true) return made
     try {
       await this.#put('getOrCompute', place, value, { ...facts, created: Date.now(), seconds })
     } catch (error) {
@@ -344,11 +351,12 @@ export class KeyValue {
 
   #place(where: string, key: unknown, { namespace }: WhereOptions): Place {
     if (typeof key !== 'string') throw new TypeError(`${where}: key must be a text, not ${show(key)}; keyOf(config) makes one of plain data`)
-    const below = this.#below(where, namespace)
-    return { namespace: below, key, name: `${below}\0${key}` }
+    const below = this.below(where, namespace)
+    return { namespace: below, key, name: `${below}\0${key}`, store: this.room.stores?.of(below) }
   }
 
-  #below(where: string, namespace: unknown): string {
+  /** @internal A namespace below this one, checked. */
+  protected below(where: string, namespace: unknown): string {
     if (namespace === undefined || namespace === '') return this.namespace
     const below = checkNamespace(where, namespace)
     return this.namespace === '' ? below : `${this.namespace}/${below}`
@@ -395,18 +403,13 @@ interface Place {
   readonly key: string
   /** Both, for maps. */
   readonly name: string
+  /** Where it lies; undefined for memory alone. */
+  readonly store: Store | undefined
 }
 
 interface Facts extends Pick<Entry, 'created' | 'expires' | 'seconds' | 'keep' | 'dependsOn'> {
   readonly metadata: Metadata
   readonly compression: Compression | undefined
-}
-
-/** Parts of at least one character between single slashes, none of them `.` or `..`. */
-export function checkNamespace(where: string, namespace: unknown): string {
-  const fits = typeof namespace === 'string' && Buffer.byteLength(namespace) <= 512 && namespace.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && !/\p{Cc}/u.test(part))
-  if (!fits) throw new TypeError(`${where}: namespace must be names between slashes, such as generated/cycle_003, not ${show(namespace)}`)
-  return namespace as string
 }
 
 function hitOf<T>({ value, metadata, created, expires }: Remembered): Hit<T> {

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { boolean, bytes, checkOptions, choice, duration, number, show } from '../core/options.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { defaultCacheDir } from './location.js'
+import { checkNamespace } from './namespace.js'
 
 /** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
 export type Fingerprint = 'content' | 'stat' | 'combined'
@@ -17,9 +18,13 @@ export interface CacheOptions {
   readonly expiresIn?: string | number
   /** How datasets and values over 32 KiB are written of which nothing else is said: `none` (default; they are mapped), `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`. */
   readonly compression?: CompressionOption
+  /** What datasets and values may take, as bytes or `50GB`. When more is to be kept, what was used longest ago and can be made again goes; what was `put`, or is marked `keep`, stays. Default: no limit but the disk's. */
+  readonly maxSize?: number | string
+  /** Namespaces, with all below them, that have a drive of their own: `{ generated: { dir: '/scratch/tensorcache' } }`. The folder above `dir` must be there. */
+  readonly namespaces?: Readonly<Record<string, DriveOptions>>
   /** Never writes: what is not there is an error. Default false. */
   readonly readonly?: boolean
-  /** Free space that a build leaves on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. */
+  /** Free space that is left on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. With less than that, what was used longest ago and can be made again goes. */
   readonly minFree?: number | string
   /** Bytes of items in work while a dataset is built, or as `1GiB`; default 512 MiB: shards of 64 MiB on each of two cores, thrice. */
   readonly memoryBudget?: number | string
@@ -27,8 +32,19 @@ export interface CacheOptions {
   readonly fingerprint?: Fingerprint
 }
 
+/** A drive of some namespaces. */
+export interface DriveOptions {
+  readonly dir: string
+  /** As of the cache, for this drive; default: no limit, and what the cache leaves free. */
+  readonly maxSize?: number | string
+  readonly minFree?: number | string
+}
+
 export interface CheckedCacheOptions {
   readonly dir: string | null
+  readonly drives: readonly { readonly namespace: string; readonly dir: string; readonly maxSize: number; readonly minFree: number }[]
+  /** Infinity: no limit. */
+  readonly maxSize: number
   readonly enabled: boolean
   readonly memory: { readonly bytes: number; readonly items: number }
   /** Milliseconds; Infinity: never. */
@@ -40,24 +56,40 @@ export interface CheckedCacheOptions {
   readonly fingerprint: Fingerprint
 }
 
-const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
+const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'maxSize', 'namespaces', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
 const MEMORY = { bytes: 256 * 2 ** 20, items: 100_000 }
 
 export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<string, string | undefined>> = process.env): CheckedCacheOptions {
   const where = 'openCache'
   checkOptions(where, given, OPTIONS)
   if (given.dir !== undefined && given.dir !== null && (typeof given.dir !== 'string' || given.dir === '')) throw new TypeError(`${where}: dir must be a path, not ${show(given.dir)}`)
+  const minFree = bytes(where, 'minFree', given.minFree, 256 * 2 ** 20)
   return {
+    drives: drives(where, given.namespaces, minFree),
+    maxSize: bytes(where, 'maxSize', given.maxSize, Infinity),
     dir: given.dir === null ? null : given.dir === undefined ? defaultCacheDir(env) : resolve(given.dir),
     enabled: boolean(where, 'enabled', given.enabled, env.TENSORCACHE_ENABLED !== '0'),
     memory: memory(where, given.memory),
     expiresIn: given.expiresIn === undefined ? Infinity : duration(where, 'expiresIn', given.expiresIn),
     compression: checkCompression(where, given.compression),
     readonly: boolean(where, 'readonly', given.readonly, env.TENSORCACHE_READONLY === '1'),
-    minFree: bytes(where, 'minFree', given.minFree, 256 * 2 ** 20),
+    minFree,
     memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),
     fingerprint: choice(where, 'fingerprint', given.fingerprint, ['content', 'stat', 'combined'] as const, 'content'),
   }
+}
+
+function drives(where: string, given: CacheOptions['namespaces'], minFree: number): CheckedCacheOptions['drives'] {
+  if (given === undefined) return []
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new TypeError(`${where}: namespaces must be an object of { dir }, not ${show(given)}`)
+  return Object.entries(given).map(([name, drive]) => {
+    const at = `${where}: namespaces.${name}`
+    const namespace = checkNamespace(where, name)
+    if (typeof drive !== 'object' || drive === null) throw new TypeError(`${at} must be { dir }, not ${show(drive)}`)
+    checkOptions(at, drive, ['dir', 'maxSize', 'minFree'])
+    if (typeof drive.dir !== 'string' || drive.dir === '') throw new TypeError(`${at}.dir must be a path, not ${show(drive.dir)}`)
+    return { namespace, dir: resolve(drive.dir), maxSize: bytes(at, 'maxSize', drive.maxSize, Infinity), minFree: bytes(at, 'minFree', drive.minFree, minFree) }
+  })
 }
 
 function memory(where: string, given: CacheOptions['memory']): CheckedCacheOptions['memory'] {

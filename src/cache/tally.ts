@@ -1,4 +1,4 @@
-import type { Store } from '../store/store.js'
+import type { Stores } from '../store/stores.js'
 import type { MemoryTier } from './memory.js'
 
 export interface TierStats {
@@ -76,30 +76,30 @@ export class Tally {
     process.emitWarning(`tensorcache: ${error.message}; values are computed and not kept until there is room`, { code: 'TENSORCACHE_DISK_FULL' })
   }
 
-  async read(store: Store | undefined, memory: MemoryTier): Promise<CacheStats> {
-    await this.flush(store)
-    const kept: Readonly<Record<string, number>> = store?.tallies() ?? this.#counts
+  async read(stores: Stores | undefined, memory: MemoryTier): Promise<CacheStats> {
+    await this.flush(stores)
+    const kept: Readonly<Record<string, number>> = stores?.main.tallies() ?? this.#counts
     const all = countsOf((name) => kept[name] ?? 0)
     const hits = all.memory.hits + all.disk.hits
-    const namespaces = store?.entries.namespaces() ?? []
+    const namespaces = stores?.all.flatMap(({ entries }) => entries.namespaces()) ?? []
     return {
       ...all,
       session: countsOf((name) => this.#counts[name]),
       hitRate: hits + all.misses === 0 ? 0 : hits / (hits + all.misses),
       memoryNow: { items: memory.items, bytes: memory.bytes, evictions: memory.evictions },
-      stored: store === undefined ? { entries: memory.items, bytes: memory.bytes } : { entries: namespaces.reduce((sum, { entries }) => sum + entries, 0), bytes: namespaces.reduce((sum, { bytes }) => sum + bytes, 0) },
+      stored: stores === undefined ? { entries: memory.items, bytes: memory.bytes } : { entries: namespaces.reduce((sum, { entries }) => sum + entries, 0), bytes: namespaces.reduce((sum, { bytes }) => sum + bytes, 0) },
     }
   }
 
   /** Adds what is new to the directory's counts. */
-  async flush(store: Store | undefined): Promise<void> {
+  async flush(stores: Stores | undefined): Promise<void> {
     const added: Record<string, number> = {}
     for (const name of NAMES) {
       const change = this.#counts[name] - this.#written[name]
       if (change !== 0) added[name] = change
       this.#written[name] = this.#counts[name]
     }
-    if (Object.keys(added).length > 0) await store?.tally(added)
+    if (Object.keys(added).length > 0) await stores?.main.tally(added)
   }
 }
 

@@ -1,10 +1,21 @@
 import type { Cache } from '../open-cache.js'
+import type { Store } from '../store/store.js'
 import type { DatasetRecord } from '../store/tables.js'
 import { UsageError } from './verb.js'
 
+export interface FoundDataset {
+  readonly store: Store
+  readonly key: string
+  readonly record: DatasetRecord
+}
+
+export function allDatasets(cache: Cache): FoundDataset[] {
+  return cache.stores.all.flatMap((store) => Array.from(store.datasets(), (found) => ({ store, ...found })))
+}
+
 /** The dataset that a key, the beginning of one, or a name means. */
-export function findDataset(cache: Cache, wanted: string): { key: string; record: DatasetRecord } {
-  const all = [...cache.store.datasets()]
+export function findDataset(cache: Cache, wanted: string): FoundDataset {
+  const all = allDatasets(cache)
   const byKey = /^[0-9a-f]{4,64}$/.test(wanted) ? all.filter(({ key }) => key.startsWith(wanted)) : []
   const found = byKey.length > 0 ? byKey : all.filter(({ record }) => record.name === wanted || `${record.namespace}/${record.name}` === wanted)
   if (found.length === 0) throw new UsageError(`the cache has no dataset "${wanted}"; tensorcache ls lists them`)

@@ -93,13 +93,16 @@ export class IntegrityError extends TensorCacheError {
   }
 }
 
-/** The disk has no room for what was to be stored. What is stored already is still served. */
+/** The disk has no room for what was to be stored, or `maxSize` is reached, and nothing that can be made again is left to be removed. What is stored already is still served. */
 export class DiskFullError extends TensorCacheError {
   readonly dir: string
   readonly bytesFree: number
   readonly bytesNeeded: number
-  constructor(facts: { dir: string; bytesFree: number; bytesNeeded: number }, options?: ErrorOptions) {
-    super('E_DISK_FULL', `${facts.dir}: ${facts.bytesNeeded} bytes needed, ${facts.bytesFree} free`, options)
+  /** The limit, when it was reached and not the disk's. */
+  readonly maxSize: number | undefined
+  constructor(facts: { dir: string; bytesFree: number; bytesNeeded: number; maxSize?: number }, options?: ErrorOptions) {
+    super('E_DISK_FULL', `${facts.dir}: ${facts.bytesNeeded} bytes needed, ${Math.max(0, facts.bytesFree)} free${facts.maxSize === undefined ? '' : ` of maxSize ${facts.maxSize}, and nothing that could be removed`}`, options)
+    this.maxSize = facts.maxSize
     this.dir = facts.dir
     this.bytesFree = facts.bytesFree
     this.bytesNeeded = facts.bytesNeeded

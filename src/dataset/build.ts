@@ -122,6 +122,7 @@ class Build {
   readonly #rowOf: Uint32Array
   readonly #blobs: string[] = []
   readonly #blobNumbers = new Map<string, number>()
+  readonly #holds: Promise<void>[] = []
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   #done = 0
@@ -165,6 +166,7 @@ class Build {
       await this.#allRanges()
       return { manifest: await this.#finish(), report: this.#report() }
     } finally {
+      await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
     }
   }
@@ -371,6 +373,7 @@ class Build {
   async #adopt(start: number, stop: number): Promise<boolean> {
     const { store } = this.#request
     const digests = new Map<string, Uint8Array>()
+    const known = this.#blobs.length
     for (let from = start; from < stop; from += STEP_ROWS) {
       const to = Math.min(stop, from + STEP_ROWS)
       if (from > start) await setImmediate()
@@ -386,6 +389,7 @@ class Build {
         this.#rowOf[index] = place.row
       }
     }
+    this.#hold(this.#blobs.slice(known))
     this.#done += stop - start
     this.#tell()
     return true
@@ -406,6 +410,11 @@ class Build {
       if (!(error instanceof IntegrityError)) throw error
       return undefined
     }
+  }
+
+  /** A build may take long, and what it takes over may not have been used for long. */
+  #hold(blobs: readonly string[]): void {
+    if (blobs.length > 0) this.#holds.push(this.#request.store.hold(this.#owner, blobs))
   }
 
   #blobNumber(blob: string): number {

@@ -27,12 +27,12 @@ const CLEAR_STEP = 4096
 /** How long a value in memory may outlive a change by another process. */
 const LOOK_MS = 5
 const COLLECT_STEP = 1024
+const COLLECT_AGAIN_MS = 3_000
 
 /** What the entries need of the store they are in. */
 export interface EntryHost {
   readonly layout: Layout
   readonly readonly: boolean
-  readonly minFree: number
   readonly tables: Tables
   readonly writer: Writer
   /** Called before every read. */
@@ -40,6 +40,8 @@ export interface EntryHost {
   blob(digest: string): Promise<OpenBlob>
   tmpName(owner: string): string
   newOwner(): string
+  /** Undefined when so many bytes may be written, or resolves when they may. */
+  admit(bytes: number): Promise<void> | undefined
 }
 
 export interface NamespaceFacts extends NamespaceRecord {
@@ -75,6 +77,7 @@ export class Entries {
   readonly #touchedKeys = new Map<string, number>()
   #touching: NodeJS.Timeout | undefined
   #collecting = false
+  #collectAgain: NodeJS.Timeout | undefined
   #owner: string | undefined
 
   constructor(host: EntryHost) {
@@ -136,18 +139,20 @@ export class Entries {
   /** Resolves when it is durable; true when another value took its place. `bytes` of a small value are its encoding's. */
   async put(namespace: string, entry: Entry): Promise<boolean> {
     const key = entryKey(await this.#idFor(namespace), entry.key)
+    const wait = this.#host.admit(entry.bytes)
+    if (wait !== undefined) await wait
     return await this.#change((changes) => changes.put(key, entry), undefined) === OUTCOME.present
   }
 
   /** The same of a value in a file, which is written now; gives its size. */
   async putBlob(namespace: string, entry: Omit<Entry, 'small' | 'blob' | 'bytes'>, value: EncodedBlob, compression: Compression | undefined): Promise<number> {
     const key = entryKey(await this.#idFor(namespace), entry.key)
-    const { layout, minFree, writer } = this.#host
+    const { layout, writer, admit } = this.#host
     for (;;) {
       const owner = this.#owner ??= this.#host.newOwner()
       const pending = this.#host.tmpName(owner)
       await writer.run('announce', { pending: [pending], owner, now: Date.now() })
-      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, minFree, compression }).catch(async (error: unknown) => {
+      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, compression, admit }).catch(async (error: unknown) => {
         // Otherwise files of others would wait for this one to appear before they go.
         await writer.run('renounce', { pending: [pending] }).catch(() => undefined)
         throw error
@@ -191,26 +196,18 @@ export class Entries {
     return removed
   }
 
-  /** A namespace that belongs to this process until `release`. */
-  async own(namespace: string): Promise<void> {
-    this.#ids.set(namespace, await this.#host.writer.run('namespace', { name: namespace, owner: ownerName(thisProcess()) }))
+  /** Makes a namespace, which belongs to this process until it is forgotten when it is a scope. */
+  async own(namespace: string, isScope: boolean): Promise<void> {
+    this.#ids.set(namespace, await this.#host.writer.run('namespace', { name: namespace, owner: isScope ? ownerName(thisProcess()) : undefined }))
   }
 
-  /** Empties a namespace with all below it and forgets it. */
-  async release(namespace: string): Promise<void> {
-    await this.clear(namespace)
-    await this.#forget(this.namespaces().filter(({ name }) => isBelow(name, namespace)))
+  /** Namespaces whose owners are gone. */
+  abandoned(): NamespaceFacts[] {
+    return this.namespaces().filter(({ owner }) => owner !== undefined && isAlive(owner) === false)
   }
 
-  /** Does so with namespaces whose owners are gone. */
-  async sweep(): Promise<void> {
-    const dead = this.namespaces().filter(({ owner }) => owner !== undefined && isAlive(owner) === false)
-    for (const { name } of dead) await this.clear(name)
-    await this.#forget(dead)
-    for (const _ of this.#host.tables.trash.getKeys({ limit: 1 })) await this.collect()
-  }
-
-  async #forget(list: readonly NamespaceFacts[]): Promise<void> {
+  /** Forgets namespaces without entries. */
+  async forget(list: readonly NamespaceFacts[]): Promise<void> {
     for (const { id, name, owner } of list) {
       await this.#host.writer.run('dropNamespace', { namespace: id, owner })
       this.#ids.delete(name)
@@ -221,9 +218,18 @@ export class Entries {
   async collect(): Promise<void> {
     for (let left = Infinity; ;) {
       const now = await this.#host.writer.run('collect', { dir: this.#host.layout.dir, limit: COLLECT_STEP })
-      if (now === 0 || now >= left) return
+      if (now === 0) return
+      if (now >= left) return this.#collectLater()
       left = now
     }
+  }
+
+  /** What is left may be about to be used by somebody who is writing now. */
+  #collectLater(): void {
+    this.#collectAgain ??= setTimeout(() => {
+      this.#collectAgain = undefined
+      this.collect().catch(() => undefined)
+    }, COLLECT_AGAIN_MS).unref()
   }
 
   #collectSoon(): void {
@@ -273,6 +279,7 @@ export class Entries {
 
   /** What was asked for is committed. */
   async drain(): Promise<void> {
+    clearTimeout(this.#collectAgain)
     while (this.#flushing !== undefined) await this.#flushing
     await this.flushTouches()
   }

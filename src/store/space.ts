@@ -15,16 +15,15 @@ const PAGE_BYTES = 4096
 const MARGIN_BYTES = 2 * 2 ** 20
 const STEP_BYTES = 8 * 2 ** 20
 
-/** Free bytes for unprivileged users on the file system of `dir`. */
-export async function bytesFree(dir: string): Promise<number> {
-  const { bavail, bsize } = await statfs(dir)
-  return bavail * bsize
+/** Bytes of the file system of `dir`, and those free for unprivileged users. */
+export async function diskSpace(dir: string): Promise<{ free: number; total: number }> {
+  const { bavail, blocks, bsize } = await statfs(dir)
+  return { free: bavail * bsize, total: blocks * bsize }
 }
 
-/** Rejects with DiskFullError unless `bytes` fit and `minFree` stays. */
-export async function requireSpace(dir: string, bytes: number, minFree: number): Promise<void> {
-  const free = await bytesFree(dir)
-  if (free - bytes < minFree) throw new DiskFullError({ dir, bytesFree: free, bytesNeeded: bytes + minFree })
+/** Free bytes for unprivileged users on the file system of `dir`. */
+export async function bytesFree(dir: string): Promise<number> {
+  return (await diskSpace(dir)).free
 }
 
 /**

@@ -5,6 +5,7 @@ import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
+import { Admission } from './admission.js'
 import { Entries, type EntryHost } from './entries.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { FRAME_BYTES, type Compression } from './compression.js'
@@ -25,6 +26,8 @@ export interface StoreOptions {
   readonly readonly: boolean
   /** Bytes that stay free on the disk. */
   readonly minFree: number
+  /** Bytes that datasets and values may take. Default: no limit. */
+  readonly maxSize?: number
 }
 
 /** Work that this process holds: nobody else computes it until it is released or its owner dies. */
@@ -55,6 +58,7 @@ export class Store {
   readonly layout: Layout
   readonly readonly: boolean
   readonly minFree: number
+  readonly maxSize: number
   readonly #tables: Tables
   readonly #writer: Writer
   readonly #blobs = new Map<string, Promise<OpenBlob>>()
@@ -66,26 +70,34 @@ export class Store {
   /** Key-value entries. */
   readonly entries: Entries
   readonly upkeep: Upkeep
+  readonly #admission: Admission
 
   private constructor(options: StoreOptions, layout: Layout, tables: Tables, writer: Writer) {
     this.layout = layout
     this.readonly = options.readonly
     this.minFree = options.minFree
+    this.maxSize = options.maxSize ?? Infinity
     this.#tables = tables
     this.#writer = writer
     const host: EntryHost = {
-      layout, readonly: options.readonly, minFree: options.minFree, tables, writer,
-      fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(),
+      layout, readonly: options.readonly, tables, writer,
+      fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(), admit: (bytes) => this.#admission.admit(bytes),
     }
     this.entries = new Entries(host)
     this.upkeep = new Upkeep(host, this.entries)
+    this.#admission = new Admission(this, this.upkeep)
+  }
+
+  /** True when there is a store in this folder. */
+  static isAt(dir: string): boolean {
+    return exists(join(layoutOf(dir).index, 'data.mdb'))
   }
 
   static async open(options: StoreOptions): Promise<Store> {
     const layout = layoutOf(options.dir)
     if (!options.readonly) prepareLayout(layout)
     const writer = new Writer(layout)
-    if (!exists(join(layout.index, 'data.mdb'))) {
+    if (!Store.isAt(options.dir)) {
       if (options.readonly) throw new StoreError(options.dir, 'holds no cache, and is opened read-only')
       await writer.run('initialise', undefined)
     }
@@ -94,7 +106,7 @@ export class Store {
     if (!options.readonly && tables.counters.get('format') === undefined) await writer.run('initialise', undefined)
     const store = new Store(options, layout, tables, writer)
     if (!options.readonly && store.#leftovers()) await store.sweep()
-    if (!options.readonly && store.#scopesLeft()) await store.entries.sweep()
+    if (!options.readonly && store.#scopesLeft()) await store.upkeep.sweepScopes()
     return store
   }
 
@@ -229,7 +241,7 @@ export class Store {
 
   /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
   async publishShard(shard: EncodedBlob, { chunkBytes, compression }: { chunkBytes: number; compression?: Compression | undefined }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
-    const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, minFree: this.minFree, compression })
+    const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, compression, admit: (bytes) => this.#admission.admit(bytes) })
     const rows = keys.byteLength / 32
     const visible = await this.#writer.run('publishShard', {
       digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
@@ -248,7 +260,7 @@ export class Store {
       if (held !== undefined && held.manifest !== stale) return held.manifest
       await setTimeout(POLL_MS)
     }
-    const written = await writeBlobFile(this.layout, pending, encoded, { chunkBytes, minFree: this.minFree })
+    const written = await writeBlobFile(this.layout, pending, encoded, { chunkBytes, admit: (bytes) => this.#admission.admit(bytes) })
     const now = Date.now()
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,
@@ -344,6 +356,19 @@ export class Store {
       await this.#tables.pins.put(name, { owner, dataset, since: Date.now() })
     }
     return name
+  }
+
+  /** Keeps shards from being pruned until their owner retires. Never rejects: what is pruned meanwhile is computed again. */
+  async hold(owner: string, blobs: readonly string[]): Promise<void> {
+    if (this.readonly) return
+    this.#owners.add(owner)
+    this.#beat()
+    try {
+      reserveIndex(this.layout, this.#tables, 4, 4096 + 80 * blobs.length)
+      await this.#tables.pins.put(`hold/${owner}/${randomBytes(4).toString('hex')}`, { owner, dataset: '', blobs, since: Date.now() })
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error
+    }
   }
 
   async unpin(name: string): Promise<void> {

@@ -52,10 +52,13 @@ export interface OwnerRecord {
   readonly expires: number
 }
 
-/** An open dataset of a living process; keeps its shards from every prune. */
+/** An open dataset of a living process, or shards that a build is about to refer to: no prune removes them. */
 export interface PinRecord {
   readonly owner: string
+  /** Its key, or '' for a build. */
   readonly dataset: string
+  /** Digests of shards, for a build. */
+  readonly blobs?: readonly string[]
   readonly since: number
 }
 

@@ -137,13 +137,23 @@ export const transactions = {
     return manifest.record.manifest
   },
 
-  /** Removes datasets that are not open anywhere, with their manifests and the shards that no other has; gives how many are open. */
-  removeDatasets(tables: Tables, { keys, now }: { keys: readonly Uint8Array[]; now: number }): number {
-    const pinned = new Set<string>()
-    for (const { value } of tables.pins.getRange()) if (ownerLives(tables, value.owner, now)) pinned.add(value.dataset)
+  /**
+   * Removes datasets that are not open anywhere, with their manifests and the shards that no other has and no build is about to refer to; gives how many are open. `loose` are shards of no dataset, of
+   * builds that were ended; they stay while anybody builds, whose shards look the same.
+   */
+  removeDatasets(tables: Tables, { keys, loose, now }: { keys: readonly Uint8Array[]; loose: readonly Uint8Array[]; now: number }): number {
+    const pinned = openDatasets(tables, now)
+    const held = new Set<string>()
+    for (const { value } of tables.pins.getRange()) if (value.blobs !== undefined && ownerLives(tables, value.owner, now)) for (const blob of value.blobs) held.add(blob)
+    // Between two ranges a build holds no lease.
+    const building = Array.from(tables.owners.getKeys()).some((owner) => ownerLives(tables, owner as string, now))
     const manifests = new Set<string>()
     const shards = new Set<number>()
     let open = 0
+    for (const digest of building ? [] : loose) {
+      const record = tables.blobs.get(buffer(digest))
+      if (record?.kind === 'shard') shards.add(record.id)
+    }
     for (const given of keys) {
       const key = buffer(given)
       const record = tables.datasets.get(key)
@@ -163,7 +173,7 @@ export const transactions = {
     }
     for (const digest of [...Array.from(manifests, (hex) => Buffer.from(hex, 'hex')), ...Array.from(shards, (id) => tables.blobIds.get(id)).flatMap((digest) => digest === undefined ? [] : Buffer.from(digest))]) {
       const record = tables.blobs.get(digest)
-      if (record === undefined) continue
+      if (record === undefined || held.has(digest.toString('hex'))) continue
       tables.blobs.remove(digest)
       tables.blobIds.remove(record.id)
       tables.checksums.remove(digest)
@@ -247,6 +257,13 @@ function putBlob(tables: Tables, digest: Buffer, facts: Omit<BlobRecord, 'id'>, 
   tables.blobIds.put(id, digest)
   tables.checksums.put(digest, buffer(checksums))
   return id
+}
+
+/** Keys (64 hex digits) of datasets that some living process has open. */
+export function openDatasets(tables: Tables, now: number): Set<string> {
+  const open = new Set<string>()
+  for (const { value } of tables.pins.getRange()) if (value.blobs === undefined && ownerLives(tables, value.owner, now)) open.add(value.dataset)
+  return open
 }
 
 // Owner names are `<process>` or `<process>#<n>` for the n-th work of a process.

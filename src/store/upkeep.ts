@@ -2,6 +2,7 @@ import { ChangeBatch } from './entry-batch.js'
 import { isBelow, type EntryHost, type Entries } from './entries.js'
 import { decodeEntry, namespaceRange } from './entry.js'
 import type { DatasetRecord } from './tables.js'
+import { openDatasets } from './transactions.js'
 
 export interface PruneRequest {
   /** Bytes of datasets and values that may stay; what was used longest ago goes first. */
@@ -24,6 +25,25 @@ export interface Pruned {
   readonly left: number
 }
 
+/** Of several stores. */
+export function sumPruned(all: readonly Pruned[]): Pruned {
+  const sum = (name: keyof Pruned): number => all.reduce((total, pruned) => total + pruned[name], 0)
+  return { entries: sum('entries'), datasets: sum('datasets'), bytes: sum('bytes'), pinned: sum('pinned'), left: sum('left') }
+}
+
+/** Of several stores: a namespace may be in more than one, when it has got a drive of its own. */
+export function sumUsage(all: readonly (readonly Usage[])[]): Usage[] {
+  const sums = new Map<string, Usage>()
+  for (const usage of all.flat()) {
+    const before = sums.get(usage.namespace)
+    sums.set(usage.namespace, before === undefined ? usage : {
+      namespace: usage.namespace, entries: before.entries + usage.entries, entryBytes: before.entryBytes + usage.entryBytes, datasets: before.datasets + usage.datasets,
+      datasetBytes: before.datasetBytes + usage.datasetBytes, lastUse: Math.max(before.lastUse ?? 0, usage.lastUse ?? 0) || undefined,
+    })
+  }
+  return [...sums.values()].sort((a, b) => (a.namespace < b.namespace ? -1 : 1))
+}
+
 /** Usage of one namespace. */
 export interface Usage {
   readonly namespace: string
@@ -40,7 +60,10 @@ interface Candidate {
   readonly used: number
   readonly bytes: number
   readonly key: Buffer
-  readonly isDataset: boolean
+  /** A shard that no dataset refers to is loose. */
+  readonly kind: 'entry' | 'dataset' | 'loose'
+  /** Open somewhere. */
+  readonly pinned?: boolean
 }
 
 /** Entries removed in one transaction. */
@@ -101,31 +124,51 @@ export class Upkeep {
       const over = maxBytes !== undefined && total - bytes > maxBytes
       const all = olderThan === undefined && maxBytes === undefined
       if (!old && !over && !all) return false
-      bytes += candidate.bytes
+      if (candidate.pinned !== true) bytes += candidate.bytes
       return true
     })
-    const [datasets, entries] = [chosen.filter(({ isDataset }) => isDataset), chosen.filter(({ isDataset }) => !isDataset)]
-    if (dryRun) return { entries: entries.length, datasets: datasets.length, bytes, pinned: 0, left: total - bytes }
+    const [datasets, entries, loose] = (['dataset', 'entry', 'loose'] as const).map((kind) => chosen.filter((candidate) => candidate.kind === kind)) as [Candidate[], Candidate[], Candidate[]]
+    if (dryRun) {
+      const open = datasets.filter(({ pinned }) => pinned === true).length
+      return { entries: entries.length, datasets: datasets.length - open, bytes, pinned: open, left: total - bytes }
+    }
     for (let from = 0; from < entries.length; from += STEP) {
       const changes = new ChangeBatch()
       for (const { key } of entries.slice(from, from + STEP)) changes.remove(key)
       await this.#host.writer.run('change', { packed: changes.packed(), blobs: [], dir: this.#host.layout.dir, now }, { entries: 4 * changes.count, payload: 0 })
     }
-    const pinned = await this.removeDatasets(datasets.map(({ key }) => key), now)
+    const pinned = await this.#removeDatasets(datasets.map(({ key }) => key), loose.map(({ key }) => key), now)
     await this.#entries.collect()
     this.#host.fresh()
     return { entries: entries.length, datasets: datasets.length - pinned, bytes, pinned, left: this.bytes }
   }
 
-  /** Removes datasets, and the shards that no other has; gives how many are open somewhere and stay. */
-  async removeDatasets(keys: readonly Uint8Array[], now: number): Promise<number> {
-    return keys.length === 0 ? 0 : await this.#host.writer.run('removeDatasets', { keys, now }, { entries: 8 * keys.length + 256, payload: 0 })
+  /** Removes datasets, the shards that no other has, and loose ones; gives how many datasets are open somewhere and stay. */
+  async #removeDatasets(keys: readonly Uint8Array[], loose: readonly Uint8Array[], now: number): Promise<number> {
+    const count = keys.length + loose.length
+    return count === 0 ? 0 : await this.#host.writer.run('removeDatasets', { keys, loose, now }, { entries: 8 * count + 256, payload: 0 })
   }
 
-  /** Datasets of a namespace and of those below it. */
-  datasetsBelow(namespace: string): Buffer[] {
+  /** Removes the datasets of a namespace and of those below it, but for those that are open somewhere. */
+  async clearDatasets(namespace: string): Promise<{ removed: number; pinned: number }> {
     this.#host.fresh()
-    return Array.from(this.#host.tables.datasets.getRange()).filter(({ value }: { value: DatasetRecord }) => isBelow(value.namespace, namespace)).map(({ key }) => Buffer.from(key))
+    const keys = Array.from(this.#host.tables.datasets.getRange()).filter(({ value }: { value: DatasetRecord }) => isBelow(value.namespace, namespace)).map(({ key }) => Buffer.from(key))
+    const pinned = await this.#removeDatasets(keys, [], Date.now())
+    if (keys.length > pinned) await this.#entries.collect()
+    return { removed: keys.length - pinned, pinned }
+  }
+
+  /** Empties a namespace with all below it and forgets it. */
+  async release(namespace: string): Promise<void> {
+    await this.#entries.clear(namespace)
+    await this.clearDatasets(namespace)
+    await this.#entries.forget(this.#entries.namespaces().filter(({ name }) => isBelow(name, namespace)))
+  }
+
+  /** Does so with scopes whose owners are gone. */
+  async sweepScopes(): Promise<void> {
+    for (const { name } of this.#entries.abandoned()) await this.release(name)
+    for (const _ of this.#host.tables.trash.getKeys({ limit: 1 })) await this.#entries.collect()
   }
 
   #candidates(namespace: string | undefined, now: number): Candidate[] {
@@ -138,14 +181,24 @@ export class Upkeep {
         const again = !keep && !Number.isNaN(seconds)
         // What has expired is nobody's loss.
         if (expires > now && namespace === undefined && !again) continue
-        found.push({ used: expires <= now ? 0 : this.#used(Buffer.from(key), created), bytes, key: Buffer.from(key), isDataset: false })
+        found.push({ used: expires <= now ? 0 : this.#used(Buffer.from(key), created), bytes, key: Buffer.from(key), kind: 'entry' })
       }
     }
+    const open = openDatasets(tables, now)
     for (const { key, value } of tables.datasets.getRange()) {
       if (namespace !== undefined && !isBelow(value.namespace, namespace)) continue
-      found.push({ used: this.#used(Buffer.from(key), value.created), bytes: value.bytes, key: Buffer.from(key), isDataset: true })
+      found.push({ used: this.#used(Buffer.from(key), value.created), bytes: value.bytes, key: Buffer.from(key), kind: 'dataset', pinned: open.has(Buffer.from(key).toString('hex')) })
     }
+    if (namespace === undefined) found.push(...this.#loose())
     return found
+  }
+
+  /** Shards of builds that were ended before their dataset was there. */
+  #loose(): Candidate[] {
+    const { tables } = this.#host
+    const referred = new Set<number>()
+    for (const { value } of tables.datasets.getRange()) for (const shard of value.shards ?? []) referred.add(shard)
+    return Array.from(tables.blobs.getRange()).filter(({ value }) => value.kind === 'shard' && !referred.has(value.id)).map(({ key, value }) => ({ used: value.created, bytes: value.bytes, key: Buffer.from(key), kind: 'loose' }))
   }
 
   #used(key: Buffer, created: number): number {

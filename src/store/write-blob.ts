@@ -7,7 +7,7 @@ import type { Codec, Compression } from './compression.js'
 import { FrameWriter } from './frame-writer.js'
 import { blobPath, type Layout } from './layout.js'
 import type { EncodedBlob } from './shard-format.js'
-import { bytesFree, requireSpace } from './space.js'
+import { bytesFree } from './space.js'
 
 export interface WrittenBlob {
   /** 64 hex digits */
@@ -24,8 +24,8 @@ export interface WrittenBlob {
 export interface BlobWriting {
   /** Of the checksums. */
   readonly chunkBytes: number
-  /** Bytes that stay free on the disk. */
-  readonly minFree: number
+  /** Undefined when so many bytes may be written, or resolves when they may, or rejects with DiskFullError. */
+  readonly admit: (bytes: number) => Promise<void> | undefined
   readonly compression?: Compression | undefined
 }
 
@@ -42,10 +42,10 @@ export interface BlobWriting {
  * A crash before 4 leaves a file in tmp/ that its dead owner no longer needs; between 4 and 6 a blob without a record. Both are swept. After 6
  * nothing is missing. A blob that exists already is replaced by the same bytes, which also mends one that rotted.
  */
-export async function writeBlobFile(layout: Layout, name: string, blob: EncodedBlob, { chunkBytes, minFree, compression }: BlobWriting): Promise<WrittenBlob> {
+export async function writeBlobFile(layout: Layout, name: string, blob: EncodedBlob, { chunkBytes, admit, compression }: BlobWriting): Promise<WrittenBlob> {
   const parts = compression === undefined ? blob.parts : await compressed(blob, compression)
   const total = parts.reduce((sum, part) => sum + part.byteLength, 0)
-  await requireSpace(layout.dir, total, minFree)
+  await admit(total)
   const path = join(layout.tmp, name)
   // Asynchronous throughout: a rename waits for the file system's journal while another file is synced.
   try {

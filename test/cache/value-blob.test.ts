@@ -98,7 +98,7 @@ describe('values as blobs', () => {
     prepareLayout(layout)
     for (const value of [sample, Float32Array.from({ length: 50_000 }, (_, i) => i), { empty: new Float64Array(0), text: 'x'.repeat(40_000) }]) {
       const { tensors, metadata } = valueTensors(value)
-      const written = await writeBlobFile(layout, 'a', encodeBlob(tensors, metadata), { chunkBytes: 65536, minFree: 0 })
+      const written = await writeBlobFile(layout, 'a', encodeBlob(tensors, metadata), { chunkBytes: 65536, admit: () => undefined })
       const blob = await MappedBlob.open(blobPath(layout, written.digest), written.digest, written, written.checksums)
       const decoded = valueFrom(await blob.whole())
       expect(difference(decoded, value)).toBeUndefined()

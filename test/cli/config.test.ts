@@ -53,10 +53,10 @@ describe('files', () => {
   test('extends merges mappings, and a cache folder is relative to the file it stands in', () => {
     const { dir, config: loaded } = config({
       'main.yaml': 'extends: [sub/base.yaml, more.yaml]\ncache: { minFree: 5 }',
-      'sub/base.yaml': 'cache: { dir: c, minFree: 1, fingerprint: stat }',
+      'sub/base.yaml': 'cache: { dir: c, minFree: 1, fingerprint: stat, compression: { codec: gzip, level: 2 }, namespaces: { generated: { dir: scratch } } }',
       'more.yaml': 'cache: { fingerprint: content }',
     })
-    expect(loaded.cache()).toEqual({ dir: join(dir, 'sub/c'), minFree: 5, fingerprint: 'content' })
+    expect(loaded.cache()).toEqual({ dir: join(dir, 'sub/c'), minFree: 5, fingerprint: 'content', compression: { codec: 'gzip', level: 2 }, namespaces: { generated: { dir: join(dir, 'sub/scratch') } } })
   })
 
   test('a path is relative to its file, also when it begins with a reference', async () => {

@@ -15,7 +15,7 @@ import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree
 /** `paths` and `vars` are for references: folders, and anything. */
 const TOP_KEYS = ['extends', 'paths', 'vars', 'cache', 'datasets']
 // The names of the library's options, all of them and no others: the compiler says so when one is added.
-const CACHE_KEYS = Object.keys({ dir: 0, enabled: 0, memory: 0, expiresIn: 0, compression: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
+const CACHE_KEYS = Object.keys({ dir: 0, enabled: 0, memory: 0, expiresIn: 0, compression: 0, maxSize: 0, namespaces: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<keyof CacheOptions, 0>)
 /** The type of a source that is another dataset of the file. */
 const DATASET = 'dataset'
 const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device', 'compression']
@@ -56,7 +56,7 @@ export class Config {
     for (const [name, tree] of section.entries) {
       if (isNull(tree)) continue
       const key = under('cache', name)
-      options[name] = name === 'dir' ? resolve(tree.at.dir, textOf(tree, key)) : plain(tree)
+      options[name] = name === 'dir' ? resolve(tree.at.dir, textOf(tree, key)) : name === 'namespaces' ? drivesOf(tree, key) : plain(tree)
       judged(tree, key, () => checkCacheOptions({ [name]: options[name] }))
     }
     return options
@@ -120,6 +120,14 @@ function compressionOf(tree: Tree | undefined, key: string): CompressionOption |
   const option = plain(tree) as CompressionOption
   judged(tree, key, () => checkCompression('dataset', option))
   return option
+}
+
+/** Drives of namespaces, their folders absolute. */
+function drivesOf(tree: Tree, key: string): Record<string, unknown> {
+  return Object.fromEntries(Array.from(mapOf(tree, key).entries, ([name, drive]) => {
+    const dir = drive.kind === 'map' ? drive.entries.get('dir') : undefined
+    return [name, { ...plain(drive) as object, ...(dir !== undefined && !isNull(dir) && { dir: resolve(dir.at.dir, textOf(dir, `${key}.${name}.dir`)) }) }]
+  }))
 }
 
 /** No recipe means the source's items as they are. */

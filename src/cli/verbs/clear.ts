@@ -14,12 +14,15 @@ export const clear: Verb = {
     const { namespace, yes } = context.values as { namespace?: string; yes?: boolean }
     if (yes !== true) throw new UsageError(`this removes ${namespace === undefined ? 'everything in the cache' : `all of ${namespace}`}; say --yes`)
     const cache = await context.openCache({ existing: true })
-    const { upkeep, entries } = cache.store
-    const keys = upkeep.datasetsBelow(namespace ?? '')
-    const pinned = await upkeep.removeDatasets(keys, Date.now())
-    const values = await entries.clear(namespace ?? '')
-    if (context.json) context.print(JSON.stringify({ datasets: keys.length - pinned, entries: values, pinned }))
-    else context.print(`removed ${keys.length - pinned} datasets and ${values} values`)
+    let [datasets, values, pinned] = [0, 0, 0]
+    for (const { upkeep, entries } of cache.stores.below(namespace ?? '')) {
+      values += await entries.clear(namespace ?? '')
+      const cleared = await upkeep.clearDatasets(namespace ?? '')
+      datasets += cleared.removed
+      pinned += cleared.pinned
+    }
+    if (context.json) context.print(JSON.stringify({ datasets, entries: values, pinned }))
+    else context.print(`removed ${datasets} datasets and ${values} values`)
     if (pinned > 0 && !context.json) context.note(`${pinned} datasets are open somewhere and stay`)
     return 0
   },

@@ -14,7 +14,7 @@ export const du: Verb = {
   async run(context) {
     const cache = await context.openCache({ readonly: true })
     const [within = ''] = context.positionals
-    const usage = cache.store.upkeep.usage().filter(({ namespace }) => isBelow(namespace, within))
+    const usage = cache.usage().filter(({ namespace }) => isBelow(namespace, within))
     if (context.json) {
       for (const { lastUse, ...rest } of usage) context.print(JSON.stringify({ ...rest, lastUse: lastUse === undefined ? null : new Date(lastUse).toISOString() }))
       return 0
@@ -25,7 +25,7 @@ export const du: Verb = {
       namespace || '-', String(datasets), String(entries), humanBytes(bytes), '█'.repeat(Math.round(bytes / most * BAR)).padEnd(BAR, '·'), lastUse === undefined ? 'never' : new Date(lastUse).toISOString().slice(0, 16).replace('T', ' '),
     ])
     for (const line of table([['namespace', 'datasets', 'values', 'bytes', '', 'last used (UTC)'], ...rows], [1, 2, 3])) context.print(line)
-    context.print(`${humanBytes(cache.store.upkeep.bytes)} in all`)
+    context.print(`${humanBytes(cache.stores.all.reduce((sum, { upkeep }) => sum + upkeep.bytes, 0))} in all`)
     return 0
   },
 }

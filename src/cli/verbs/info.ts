@@ -12,11 +12,11 @@ export const info: Verb = {
   positionals: [1, 1],
   async run(context) {
     const cache = await context.openCache({ readonly: true })
-    const { key, record } = findDataset(cache, context.positionals[0]!)
-    const { facts, rows, constants } = await Manifest.read(await cache.store.blob(record.manifest))
-    const sizes = new Map(Array.from(cache.store.blobs(), ({ digest, record: { bytes } }) => [digest, bytes]))
+    const { store, key, record } = findDataset(cache, context.positionals[0]!)
+    const { facts, rows, constants } = await Manifest.read(await store.blob(record.manifest))
+    const sizes = new Map(Array.from(store.blobs(), ({ digest, record: { bytes } }) => [digest, bytes]))
     const shards = rows.blobs.map((digest) => ({ digest, bytes: sizes.get(digest) ?? null }))
-    const pins = [...cache.store.pins()].filter(({ dataset }) => dataset === key).map(({ owner, since }) => ({ owner, since: new Date(since).toISOString() }))
+    const pins = [...store.pins()].filter(({ dataset }) => dataset === key).map(({ owner, since }) => ({ owner, since: new Date(since).toISOString() }))
     const { identities: _, ...plain } = { ...facts, identities: undefined }
     if (context.json) {
       context.print(JSON.stringify({ ...plain, items: record.items, manifest: record.manifest, constants: Object.fromEntries(Object.entries(constants).map(([name, { dtype, shape }]) => [name, { dtype, shape }])), shards, pins }))

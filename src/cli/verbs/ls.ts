@@ -1,3 +1,4 @@
+import { allDatasets } from '../find.js'
 import { humanBytes, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
@@ -11,7 +12,7 @@ export const ls: Verb = {
   async run(context) {
     const cache = await context.openCache({ readonly: true })
     const [within] = context.positionals
-    const datasets = [...cache.store.datasets()]
+    const datasets = allDatasets(cache)
       .filter(({ record }) => within === undefined || record.namespace === within || record.namespace.startsWith(`${within}/`))
       .sort((a, b) => a.record.namespace.localeCompare(b.record.namespace) || a.record.name.localeCompare(b.record.name) || a.record.created - b.record.created)
     if (context.json) {

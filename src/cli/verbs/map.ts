@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { toHex } from '../../core/hash.js'
 import { HASH_BYTES } from '../../core/keys.js'
 import { Manifest } from '../../dataset/manifest.js'
-import { findDataset } from '../find.js'
+import { allDatasets, findDataset } from '../find.js'
 import type { Verb } from '../verb.js'
 
 export const map: Verb = {
@@ -15,11 +15,11 @@ export const map: Verb = {
   async run(context) {
     const cache = await context.openCache({ readonly: true })
     const [one] = context.positionals
-    const chosen = one === undefined ? [...cache.store.datasets()] : [findDataset(cache, one)]
+    const chosen = one === undefined ? allDatasets(cache) : [findDataset(cache, one)]
     const output = context.values.output as string | undefined
     const datasets = []
-    for (const { key, record } of chosen) {
-      const manifest = await Manifest.read(await cache.store.blob(record.manifest))
+    for (const { store, key, record } of chosen) {
+      const manifest = await Manifest.read(await store.blob(record.manifest))
       const { rows } = manifest
       const at = (table: Uint8Array, item: number): string => toHex(table.subarray(item * HASH_BYTES, (item + 1) * HASH_BYTES))
       const items = Array.from({ length: record.items }, (_, item) => ({ id: manifest.id(item), identity: at(rows.identities, item), digest: at(rows.digests, item), blob: rows.blobs[rows.blobOf[item]!]!, row: rows.rowOf[item]! }))

@@ -18,9 +18,9 @@ export const prune: Verb = {
     const { 'max-size': size, 'older-than': age, namespace, 'dry-run': dryRun } = context.values as { 'max-size'?: string; 'older-than'?: string; namespace?: string; 'dry-run'?: boolean }
     if (size === undefined && age === undefined) throw new UsageError('say how much may stay (--max-size), or for how long (--older-than); all of a namespace goes with clear')
     const cache = await context.openCache({ existing: true, readonly: dryRun === true })
-    const done = await cache.store.upkeep.prune({
-      maxBytes: size === undefined ? undefined : bytes('prune', 'max-size', size), olderThan: age === undefined ? undefined : duration('prune', 'older-than', age),
-      namespace, dryRun, now: Date.now(),
+    const done = await cache.prune({
+      ...(size !== undefined && { maxSize: bytes('prune', 'max-size', size) }), ...(age !== undefined && { olderThan: duration('prune', 'older-than', age) }),
+      ...(namespace !== undefined && { namespace }), dryRun: dryRun === true,
     })
     if (context.json) context.print(JSON.stringify({ ...done, dryRun: dryRun === true }))
     else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${done.datasets} datasets and ${done.entries} values, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)

@@ -1,0 +1,143 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Fingerprint } from '../cache/options.js'
+import { fromHex } from '../core/hash.js'
+import { checkOptions, number, show } from '../core/options.js'
+import type { Device, DeviceSource } from '../devices/device.js'
+import { checkDeviceChoice, deviceSource, type DeviceChoice } from '../devices/select.js'
+import type { Recipe } from '../ops/recipe.js'
+import type { Source } from '../sources/source.js'
+import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
+import { Store } from '../store/store.js'
+import { Stores } from '../store/stores.js'
+import { build, type BuildReport, type Progress } from './build.js'
+import { Dataset } from './dataset.js'
+import { Manifest } from './manifest.js'
+
+export interface DatasetOptions {
+  /** Label for people and the command line; not part of any key. */
+  readonly name?: string
+  /** `/`-separated label under which it is listed. In a scope it lies below the scope's. */
+  readonly namespace?: string
+  /**
+   * Where missing items are computed: `auto` (default; a real GPU if there is one), `cpu`, `webgpu`, `webgpu:<part of an adapter's name>`, or a device made by
+   * the caller, who closes it. The bytes are the same. It is opened when something has to be computed.
+   */
+  readonly device?: DeviceChoice | Device
+  /** Ranges of items in work at the same time; default: one per core. */
+  readonly jobs?: number
+  readonly onProgress?: (progress: Progress) => void
+  /** How its shards are written: `none`, `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`; default: what `openCache` was given. Those that are there stay as they are. */
+  readonly compression?: CompressionOption
+  readonly signal?: AbortSignal
+}
+
+export const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'compression', 'signal']
+
+export interface DatasetsOptions {
+  readonly fingerprint: Fingerprint
+  /** Bytes of items in work while a dataset is built. */
+  readonly memoryBudget: number
+  readonly compression: Compression | undefined
+  readonly minFree: number
+}
+
+/** The datasets of a cache: builds and opens them, and closes what is open with the cache. */
+export class Datasets {
+  readonly #stores: Stores | undefined
+  readonly #options: DatasetsOptions
+  readonly #open = new Set<Dataset>()
+  readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
+  readonly #building = new Set<Promise<unknown>>()
+  readonly #closing = new AbortController()
+  /** Where they lie while nothing else is to be written. */
+  #passing: Promise<Store> | undefined
+
+  constructor(stores: Stores | undefined, options: DatasetsOptions) {
+    this.#stores = stores
+    this.#options = options
+  }
+
+  /** `options` are those of `Shelf.dataset`, their namespace being the whole. */
+  async dataset(source: Source, recipe: Recipe, options: DatasetOptions): Promise<Dataset> {
+    const where = 'dataset'
+    checkOptions(where, options, DATASET_OPTIONS)
+    if (typeof source?.read !== 'function') throw new TypeError(`dataset: expected a source, not ${show(source)}; sources are opened with await: await npz('train.npz')`)
+    if (!Array.isArray(recipe?.ops)) throw new TypeError(`dataset: expected a recipe, not ${show(recipe)}; make one with recipe([…])`)
+    const { name = '', namespace = '' } = options
+    if (typeof name !== 'string') throw new TypeError(`dataset: name must be a text, not ${show(name)}`)
+    const device = this.#device(options.device)
+    const jobs = number(where, 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
+    const compression = options.compression === undefined ? this.#options.compression : checkCompression(where, options.compression)
+    const store = await this.#storeOf(namespace)
+    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
+      store, source, recipe, name, namespace, jobs, compression, signal: either,
+      device,
+      fingerprint: this.#options.fingerprint,
+      memoryBytes: this.#options.memoryBudget,
+      onProgress: options.onProgress,
+    }))
+    const { manifest, report } = await run(options.signal)
+    return this.#opened(store, manifest, report, async () => (await run(undefined)).manifest)
+  }
+
+  async open(key: string): Promise<Dataset | undefined> {
+    if (!/^[0-9a-f]{64}$/.test(key)) throw new TypeError(`openDataset: key must be 64 hex digits, not ${show(key)}`)
+    const began = performance.now()
+    for (const store of this.#stores?.all ?? [await this.#storeOf('')]) {
+      const record = store.datasetRecord(fromHex(key))
+      if (record === undefined) continue
+      const manifest = await Manifest.read(await store.blob(record.manifest))
+      const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 }
+      return this.#opened(store, manifest, report)
+    }
+    return undefined
+  }
+
+  /** Ends builds that are under way (what they finished is kept, `reason` is why) and closes what is open. */
+  async close(reason: Error): Promise<void> {
+    this.#closing.abort(reason)
+    await Promise.allSettled(this.#building)
+    for (const dataset of this.#open) await dataset.close()
+    for (const device of this.#devices.values()) await device.close()
+    this.#devices.clear()
+    const passing = await this.#passing?.catch(() => undefined)
+    await passing?.close()
+    if (passing !== undefined) await rm(passing.layout.dir, { recursive: true, force: true })
+  }
+
+  /** The cache's, or a folder that goes with the cache. */
+  #storeOf(namespace: string): Promise<Store> {
+    if (this.#stores !== undefined) return Promise.resolve(this.#stores.of(namespace))
+    const { minFree } = this.#options
+    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree }))
+  }
+
+  async #opened(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
+    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
+    this.#open.add(dataset)
+    return dataset
+  }
+
+  async #untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const working = work(signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]))
+    this.#building.add(working)
+    try {
+      return await working
+    } finally {
+      this.#building.delete(working)
+    }
+  }
+
+  #device(chosen: DeviceChoice | Device | undefined): DeviceSource {
+    if (typeof chosen === 'object' && typeof chosen.prepare === 'function') return { exact: chosen.exact, open: () => Promise.resolve(chosen) }
+    const choice = checkDeviceChoice('dataset', chosen)
+    let device = this.#devices.get(choice)
+    if (device === undefined) {
+      device = deviceSource(choice, { verdicts: { read: async () => (await this.#storeOf('')).verdicts(), write: async (learned) => (await this.#storeOf('')).judge(learned) } })
+      this.#devices.set(choice, device)
+    }
+    return device
+  }
+}
