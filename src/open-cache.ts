@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { MemoryTier } from './cache/memory.js'
 import { checkNamespace } from './cache/namespace.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
+import { Remote } from './cache/remote.js'
 import { Tally } from './cache/tally.js'
 import { StoreError } from './core/errors.js'
 import { bytes, checkOptions, duration, number, show } from './core/options.js'
@@ -50,7 +51,7 @@ export class Cache extends Shelf {
   /** @internal Use `openCache`. */
   constructor(stores: Stores | undefined, options: CheckedCacheOptions) {
     super(
-      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, tally: new Tally(), flights: new Map() },
+      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally: new Tally(), flights: new Map() },
       '', new Datasets(stores, options),
     )
     this.#dir = options.dir
@@ -137,7 +138,8 @@ export class Cache extends Shelf {
   /** Ends builds that are under way (what they finished is kept), closes the datasets and the index. Views that were handed out stay valid. */
   async close(): Promise<void> {
     await this.datasets.close(new StoreError(this.#dir ?? 'the cache', 'is closed'))
-    const { stores, tally } = this.room
+    const { stores, tally, remote } = this.room
+    await remote?.drain()
     // What was counted is not worth an error.
     await tally.flush(stores).catch(() => undefined)
     await stores?.close()

@@ -1,4 +1,5 @@
 import type { Room } from './cache/key-value.js'
+import type { Remote } from './cache/remote.js'
 import type { Dataset } from './dataset/dataset.js'
 import type { DatasetOptions, Datasets } from './dataset/datasets.js'
 import type { Recipe } from './ops/recipe.js'
@@ -40,6 +41,11 @@ export class Scope extends Shelf implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
+  }
+
+  /** What goes with the scope is nobody else's. */
+  protected override get remote(): Remote | undefined {
+    return this.#keepLast === undefined ? undefined : super.remote
   }
 
   protected override prepare(): Promise<void> {

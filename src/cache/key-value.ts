@@ -11,6 +11,7 @@ import type { Stores } from '../store/stores.js'
 import { checkNamespace } from './namespace.js'
 import type { MemoryTier, Remembered } from './memory.js'
 import { checkMetadata, decodeMetadata, encodeMetadata, type Metadata } from './metadata.js'
+import type { Remote } from './remote.js'
 import { Tally, type CacheStats } from './tally.js'
 import { sizeOfValue, type Value } from './value.js'
 import { valueFrom, valueTensors } from './value-blob.js'
@@ -70,6 +71,8 @@ export interface Room {
   /** Milliseconds; Infinity: never. */
   readonly expiresIn: number
   readonly compression: Compression | undefined
+  /** Undefined when there is none, or nothing may be written. */
+  readonly remote: Remote | undefined
   readonly tally: Tally
   /** Computations under way, by name. */
   readonly flights: Map<string, Flight>
@@ -129,7 +132,7 @@ export class KeyValue {
     if (!this.room.enabled) return false
     const now = Date.now()
     const expires = this.#remembered(place)?.expires ?? place.store?.entries.get(place.namespace, place.key)?.expires
-    return expires !== undefined && expires > now
+    return expires === undefined ? this.#fetch(place) : expires > now
   }
 
   /** True when there was one. */
@@ -139,6 +142,7 @@ export class KeyValue {
     const removed = await place.store?.entries.remove(place.namespace, place.key)
     // Afterwards: who read meanwhile has put it back.
     const held = this.room.memory.delete(place.name)
+    await this.remote?.delete(place.namespace, place.key)
     return removed ?? held
   }
 
@@ -150,6 +154,7 @@ export class KeyValue {
     let removed = 0
     for (const store of stores?.below(namespace) ?? []) removed += await store.entries.clear(namespace)
     const forgotten = this.forget(namespace)
+    await this.remote?.clear(namespace)
     return stores === undefined ? forgotten : removed
   }
 
@@ -225,6 +230,11 @@ export class KeyValue {
     return tally.read(stores, memory)
   }
 
+  /** @internal The remote tier, where what is kept here belongs there, too. */
+  protected get remote(): Remote | undefined {
+    return this.room.remote
+  }
+
   /** @internal Called before something is kept. */
   protected async prepare(): Promise<void> {}
 
@@ -257,7 +267,8 @@ export class KeyValue {
     const { memory } = this.room
     const { store } = place
     if (store === undefined) return undefined
-    const entry = store.entries.get(place.namespace, place.key)
+    let entry = store.entries.get(place.namespace, place.key)
+    if (entry === undefined && this.remote !== undefined && await this.#fetch(place)) entry = store.entries.get(place.namespace, place.key)
     if (entry === undefined) return undefined
     const { created, expires, seconds } = entry
     const metadata = entry.metadata === '' ? NOTHING : decodeMetadata(entry.metadata, store.layout.index)
@@ -277,6 +288,19 @@ export class KeyValue {
     memory.set(place.name, found)
     store.entries.touch(place.name, Date.now())
     return found
+  }
+
+  /** From the remote tier into the store; true when it is there now. */
+  async #fetch({ store, namespace, key }: Place): Promise<boolean> {
+    const found = await this.remote?.fetch(namespace, key)
+    if (found === undefined || store === undefined || found.entry.expires <= Date.now()) return false
+    try {
+      await store.entries.adopt(namespace, found.entry, found.file)
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error
+      return false
+    }
+    return true
   }
 
   // --- keeping ----------------------------------------------------------------------------------------------------------
@@ -302,12 +326,14 @@ export class KeyValue {
       // Afterwards: who read meanwhile has remembered the value before.
       memory.delete(place.name)
       tally.put(small.byteLength)
+      this.remote?.push(store, place.namespace, place.key)
       return
     }
     const { tensors, metadata: notes } = valueTensors(value, root)
     const bytes = await store.entries.putBlob(place.namespace, entry, encodeBlob(tensors, notes, compression), compression)
     memory.delete(place.name)
     tally.put(bytes)
+    this.remote?.push(store, place.namespace, place.key)
   }
 
   async #compute<T extends Value>(place: Place, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, facts: Facts, { signal, validate }: ComputeOptions): Promise<Made> {

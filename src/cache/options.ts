@@ -3,6 +3,7 @@ import { boolean, bytes, checkOptions, choice, duration, number, show } from '..
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { defaultCacheDir } from './location.js'
 import { checkNamespace } from './namespace.js'
+import { checkRemoteTier, type RemoteTier } from './remote.js'
 
 /** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
 export type Fingerprint = 'content' | 'stat' | 'combined'
@@ -22,6 +23,8 @@ export interface CacheOptions {
   readonly maxSize?: number | string
   /** Namespaces, with all below them, that have a drive of their own: `{ generated: { dir: '/scratch/tensorcache' } }`. The folder above `dir` must be there. */
   readonly namespaces?: Readonly<Record<string, DriveOptions>>
+  /** Where values are kept behind the disk, for other machines: `folderTier('/mnt/shared')`, or one's own. It is asked for what is not here, and gets what is put, except into scopes. Not used where nothing is written. */
+  readonly remote?: RemoteTier
   /** Never writes: what is not there is an error. Default false. */
   readonly readonly?: boolean
   /** Free space that is left on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. With less than that, what was used longest ago and can be made again goes. */
@@ -50,13 +53,14 @@ export interface CheckedCacheOptions {
   /** Milliseconds; Infinity: never. */
   readonly expiresIn: number
   readonly compression: Compression | undefined
+  readonly remote: RemoteTier | undefined
   readonly readonly: boolean
   readonly minFree: number
   readonly memoryBudget: number
   readonly fingerprint: Fingerprint
 }
 
-const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'maxSize', 'namespaces', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
+const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'maxSize', 'namespaces', 'remote', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
 const MEMORY = { bytes: 256 * 2 ** 20, items: 100_000 }
 
 export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<string, string | undefined>> = process.env): CheckedCacheOptions {
@@ -72,6 +76,7 @@ export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<stri
     memory: memory(where, given.memory),
     expiresIn: given.expiresIn === undefined ? Infinity : duration(where, 'expiresIn', given.expiresIn),
     compression: checkCompression(where, given.compression),
+    remote: checkRemoteTier(where, given.remote),
     readonly: boolean(where, 'readonly', given.readonly, env.TENSORCACHE_READONLY === '1'),
     minFree,
     memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),

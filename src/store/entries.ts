@@ -1,9 +1,10 @@
 import { StoreError } from '../core/errors.js'
 import { fromHex } from '../core/hash.js'
-import type { Compression } from './compression.js'
+import type { Codec, Compression } from './compression.js'
 import { ChangeBatch } from './entry-batch.js'
 import { OUTCOME, type ValueBlob } from './entry-transactions.js'
 import { decodeEntry, entryKey, namespaceRange, type Entry } from './entry.js'
+import { codecOfMagic } from './frame-scan.js'
 import type { Layout } from './layout.js'
 import type { OpenBlob } from './open-blob.js'
 import { isAlive, ownerName, thisProcess } from './owner.js'
@@ -145,14 +146,14 @@ export class Entries {
   }
 
   /** The same of a value in a file, which is written now; gives its size. */
-  async putBlob(namespace: string, entry: Omit<Entry, 'small' | 'blob' | 'bytes'>, value: EncodedBlob, compression: Compression | undefined): Promise<number> {
+  async putBlob(namespace: string, entry: Omit<Entry, 'small' | 'blob' | 'bytes'>, value: EncodedBlob, compression: Compression | undefined, codec?: Codec): Promise<number> {
     const key = entryKey(await this.#idFor(namespace), entry.key)
     const { layout, writer, admit } = this.#host
     for (;;) {
       const owner = this.#owner ??= this.#host.newOwner()
       const pending = this.#host.tmpName(owner)
       await writer.run('announce', { pending: [pending], owner, now: Date.now() })
-      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, compression, admit }).catch(async (error: unknown) => {
+      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, compression, admit, ...(codec !== undefined && { codec }) }).catch(async (error: unknown) => {
         // Otherwise files of others would wait for this one to appear before they go.
         await writer.run('renounce', { pending: [pending] }).catch(() => undefined)
         throw error
@@ -161,6 +162,12 @@ export class Entries {
       // Somebody collected the file of an earlier, equal value between the rename and the commit.
       if (outcome !== OUTCOME.lost) return written.bytes
     }
+  }
+
+  /** Takes over an entry of another store, with the file of its value when that is in one. */
+  async adopt(namespace: string, { small, blob: _, ...entry }: Entry, file: Uint8Array | undefined): Promise<void> {
+    if (file === undefined) await this.put(namespace, { ...entry, small, blob: undefined })
+    else await this.putBlob(namespace, entry, { parts: [file], shuffled: [] }, undefined, codecOfMagic(new DataView(file.buffer, file.byteOffset, file.byteLength).getUint32(0, true)))
   }
 
   /** True when there was one. */

@@ -63,6 +63,13 @@ export function writeEntry(into: Buffer, at: number, entry: Entry): number {
   return end + payload.byteLength
 }
 
+/** Its record, in memory of its own. */
+export function encodeEntry(entry: Entry): Buffer {
+  const record = Buffer.allocUnsafeSlow(entryBytes(entry))
+  writeEntry(record, 0, entry)
+  return record
+}
+
 /** What is in the record, as views of it. `length` of `record` counts: lmdb lends buffers that are longer. Throws IntegrityError. */
 export function decodeEntry(record: Buffer, file: string): Entry {
   const { length } = record

@@ -39,12 +39,16 @@ export function readFrameIndex(file: MappedFile): FrameIndex {
   return { codec, bytes: total, ends: Float64Array.from(ends) }
 }
 
-function codecOf(bytes: Bytes): Codec {
-  const magic = bytes.u32(0)
+/** By the first four bytes of a file, little-endian; undefined when no codec's file begins so. A safetensors file cannot: its header would be larger than it may be. */
+export function codecOfMagic(magic: number): Codec | undefined {
   if (magic === ZSTD_MAGIC) return 'zstd'
   if (magic === LZ4_MAGIC) return 'lz4'
-  if ((magic & 0xffffff) === 0x088b1f) return 'gzip'
-  return bytes.refuse('a zstd frame, an LZ4 frame or a gzip member', `0x${magic.toString(16).padStart(8, '0')}`)
+  return (magic & 0xffffff) === 0x088b1f ? 'gzip' : undefined
+}
+
+function codecOf(bytes: Bytes): Codec {
+  const magic = bytes.u32(0)
+  return codecOfMagic(magic) ?? bytes.refuse('a zstd frame, an LZ4 frame or a gzip member', `0x${magic.toString(16).padStart(8, '0')}`)
 }
 
 function isSkippable(bytes: Bytes, at: number): boolean {

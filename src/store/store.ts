@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { renameSync, statSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
@@ -217,6 +218,16 @@ export class Store {
       const reason = cause instanceof IntegrityError ? cause : new IntegrityError(path, `cannot be opened (${(cause as Error).message})`, { cause })
       await this.quarantine({ digest, inode: undefined }, reason.message)
       throw reason
+    }
+  }
+
+  /** The file of a blob, compressed or not; undefined when it is not there. Its bytes are not checked. */
+  async readFile(digest: string): Promise<Uint8Array | undefined> {
+    try {
+      return await readFile(blobPath(this.layout, digest))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
     }
   }
 

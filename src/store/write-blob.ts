@@ -27,6 +27,8 @@ export interface BlobWriting {
   /** Undefined when so many bytes may be written, or resolves when they may, or rejects with DiskFullError. */
   readonly admit: (bytes: number) => Promise<void> | undefined
   readonly compression?: Compression | undefined
+  /** What the parts, which are a whole file of a store, are compressed by already. */
+  readonly codec?: Codec | undefined
 }
 
 /**
@@ -42,7 +44,7 @@ export interface BlobWriting {
  * A crash before 4 leaves a file in tmp/ that its dead owner no longer needs; between 4 and 6 a blob without a record. Both are swept. After 6
  * nothing is missing. A blob that exists already is replaced by the same bytes, which also mends one that rotted.
  */
-export async function writeBlobFile(layout: Layout, name: string, blob: EncodedBlob, { chunkBytes, admit, compression }: BlobWriting): Promise<WrittenBlob> {
+export async function writeBlobFile(layout: Layout, name: string, blob: EncodedBlob, { chunkBytes, admit, compression, codec = compression?.codec }: BlobWriting): Promise<WrittenBlob> {
   const parts = compression === undefined ? blob.parts : await compressed(blob, compression)
   const total = parts.reduce((sum, part) => sum + part.byteLength, 0)
   await admit(total)
@@ -65,7 +67,7 @@ export async function writeBlobFile(layout: Layout, name: string, blob: EncodedB
     await native().fsyncPath(dirname(target))
     // Always: the process that made the folder may not have come to it.
     await native().fsyncPath(layout.blobs)
-    return { digest, sha256: written.sha256, checksums: written.checksums, chunkBytes, bytes: total, codec: compression?.codec }
+    return { digest, sha256: written.sha256, checksums: written.checksums, chunkBytes, bytes: total, codec }
   } catch (cause) {
     await rm(path, { force: true })
     const code = (cause as NodeJS.ErrnoException).code
