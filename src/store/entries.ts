@@ -165,8 +165,8 @@ export class Entries {
   }
 
   /** Takes over an entry of another store, with the file of its value when that is in one. */
-  async adopt(namespace: string, { small, blob: _, ...entry }: Entry, file: Uint8Array | undefined): Promise<void> {
-    if (file === undefined) await this.put(namespace, { ...entry, small, blob: undefined })
+  async adopt(namespace: string, entry: Entry, file: Uint8Array | undefined): Promise<void> {
+    if (file === undefined) await this.put(namespace, entry)
     else await this.putBlob(namespace, entry, { parts: [file], shuffled: [] }, undefined, codecOfMagic(new DataView(file.buffer, file.byteOffset, file.byteLength).getUint32(0, true)))
   }
 
