@@ -78,8 +78,9 @@ export const entryTransactions = {
     for (const name of pending) tables.pending.put(name, { owner, since: now })
   },
 
-  /** Takes announcements back: those files are not there. */
+  /** Takes announcements back: those files are not there. What failed after its rename has become an orphan, for which the next sweep looks. */
   renounce(tables: Tables, { pending }: { pending: readonly string[] }): void {
+    tables.counters.put('orphans', 1)
     for (const name of pending) tables.pending.remove(name)
   },
 

@@ -1,4 +1,4 @@
-// Puts, reads, replaces and deletes values of its own until it is stopped, and tells what was acknowledged: `<op> <key> <n>` a line, before and after (`+`, `-` for removed).
+// Puts, reads, replaces and deletes values of its own until it is stopped, and tells what was acknowledged: a line before and after, as test/support/soundness.ts reads them.
 import { openCache } from '../../dist/index.js'
 
 const [dir, name, seed] = process.argv.slice(2)
@@ -16,7 +16,7 @@ for (let n = 1; ; n++) {
     const number = n * 8 + k
     if (random(6) === 0) {
       say(`? ${key} 0`)
-      work.push(cache.delete(key, { namespace: name }).then(() => { held.delete(key); say(`- ${key} 0`) }))
+      work.push(cache.delete(key, { namespace: name }).then(() => { held.delete(key); say(`+ ${key} 0`) }))
     } else {
       say(`? ${key} ${number}`)
       work.push(cache.put(key, valueOf(number), { namespace: name }).then(() => { held.set(key, number); say(`+ ${key} ${number}`) }))
