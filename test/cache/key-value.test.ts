@@ -2,7 +2,6 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync, chmodSy
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { isValidFor, keyOf, openCache, strategyFor, type Cache, type CacheOptions, type Value } from '../../src/index.js'
 import { tempDir } from '../support/temp.js'
@@ -415,49 +414,3 @@ test.each<[string, (cache: Cache) => unknown, RegExp]>([
 })
 
 // --- against a simple model -----------------------------------------------------------------------------------------------------------
-
-type Step = { readonly op: 'put' | 'get' | 'delete' | 'clear' | 'reopen' | 'other'; readonly key: number; readonly namespace: number; readonly size: number }
-const steps: fc.Arbitrary<Step[]> = fc.array(fc.record({ op: fc.constantFrom('put', 'put', 'put', 'get', 'get', 'delete', 'clear', 'reopen', 'other') as fc.Arbitrary<Step['op']>, key: fc.nat(5), namespace: fc.nat(2), size: fc.constantFrom(0, 3, 5000, 12_000) }), { maxLength: 40 })
-const NAMESPACES = ['', 'a', 'a/b']
-
-test('any sequence of operations behaves as a map does, reopened or through another cache', async () => {
-  await fc.assert(fc.asyncProperty(steps, async (list) => {
-    const dir = fresh()
-    let cache = await open(dir)
-    let other = await open(dir)
-    const model = new Map<string, Value>()
-    let count = 0
-    for (const { op, key, namespace, size } of list) {
-      const where = NAMESPACES[namespace]!
-      const name = `${where}|k${key}`
-      if (op === 'put') {
-        const value = { n: count++, data: new Float32Array(size).fill(count) }
-        await cache.put(`k${key}`, value, { namespace: where })
-        model.set(name, value)
-      } else if (op === 'get') {
-        expect((await cache.get(`k${key}`, { namespace: where }))?.value).toEqual(model.get(name))
-      } else if (op === 'delete') {
-        expect(await cache.delete(`k${key}`, { namespace: where })).toBe(model.delete(name))
-      } else if (op === 'clear') {
-        const gone = [...model.keys()].filter((each) => { const [at] = each.split('|') as [string]; return where === '' || at === where || at.startsWith(`${where}/`) })
-        expect(await cache.clear({ namespace: where })).toBe(gone.length)
-        for (const each of gone) model.delete(each)
-      } else if (op === 'reopen') {
-        await cache.close()
-        cache = await open(dir)
-      } else {
-        ;[cache, other] = [other, cache]
-        await sleep(6)
-      }
-    }
-    for (const [name, value] of model) {
-      const [where, key] = name.split('|') as [string, string]
-      expect((await cache.get(key, { namespace: where }))!.value).toEqual(value)
-    }
-    expect((await cache.stats()).stored.entries).toBe(model.size)
-    await cache.close()
-    await other.close()
-    const files = new Set([...model.values()].map((value) => (value as { data: Float32Array }).data).filter((data) => data.length > 8000).map((data) => `${data.length}:${data[0]}`))
-    expect(blobs(dir).length).toBeGreaterThanOrEqual(files.size)
-  }), { numRuns: 25 })
-}, 120_000)
