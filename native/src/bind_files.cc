@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "io/blob_writer.h"
 #include "io/disk.h"
+#include "io/lmdb_guard.h"
 
 namespace tc {
 namespace {
@@ -71,6 +72,8 @@ Napi::Value bind_write_blob(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value bind_guard_lmdb(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), guard_lmdb()); }
+
 }  // namespace
 
 void init_files(Napi::Env env, Napi::Object exports) {
@@ -78,6 +81,7 @@ void init_files(Napi::Env env, Napi::Object exports) {
   exports.Set("allocatedBytes", Napi::Function::New<bind_allocated_bytes>(env, "allocatedBytes"));
   exports.Set("fileSystemType", Napi::Function::New<bind_file_system_type>(env, "fileSystemType"));
   exports.Set("writeBlob", Napi::Function::New<bind_write_blob>(env, "writeBlob"));
+  exports.Set("guardLmdb", Napi::Function::New<bind_guard_lmdb>(env, "guardLmdb"));
   exports.Set("fsyncPath", Napi::Function::New<bind_fsync_path>(env, "fsyncPath"));
 }
 

@@ -18,6 +18,8 @@ export interface Addon {
   fallocate(fd: number, offset: number, length: number, keepSize: boolean): number
   /** Bytes of the blocks that a file occupies. */
   allocatedBytes(fd: number): number
+  /** Keeps a failed write of LMDB's from breaking the heap; false where there is nothing to mend (native/src/io/lmdb_guard.h). After the lmdb package was loaded. */
+  guardLmdb(): boolean
   /** File-system type magic of a path (`statfs.f_type`), to refuse network file systems. */
   fileSystemType(path: string): number
   /**

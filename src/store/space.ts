@@ -7,8 +7,8 @@ import type { Layout } from './layout.js'
 import type { Tables } from './tables.js'
 
 /**
- * LMDB must never meet a full disk: after one failed commit, further writes have corrupted the heap (lmdb 3.5.6, seen in 8 of 12 runs).
- * So the blocks of its file are allocated ahead of use, and a transaction begins only when its worst case fits into them.
+ * LMDB should never meet a full disk: after a failed commit a process writes no more, and after some it cannot even read (native/src/io/lmdb_guard.h has
+ * what else went wrong). So the blocks of its file are allocated ahead of use, and a transaction begins only when its worst case fits into them.
  */
 const PAGE_BYTES = 4096
 /** Allocated beyond the pages in use, always: more than any single small transaction can dirty. */

@@ -436,6 +436,16 @@ export class Store {
   #fresh(): void {
     if (this.#closed) throw new StoreError(this.layout.dir, 'is closed')
     this.#tables.root.resetReadTxn()
+    if (this.#writer.isBroken) this.#expectReadable()
+  }
+
+  /** After some failures LMDB lets a process read what was committed, after others nothing. */
+  #expectReadable(): void {
+    try {
+      this.#tables.counters.get('format')
+    } catch (cause) {
+      throw new StoreError(this.layout.dir, `the index cannot be read in this process any more, because writing to it failed (${(cause as Error).message}); what was committed is there for others`, { cause })
+    }
   }
 }
 

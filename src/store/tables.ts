@@ -1,5 +1,6 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { StoreError } from '../core/errors.js'
+import { native } from '../native/load.js'
 import type { Codec } from './compression.js'
 import { STORE_FORMAT, type Layout } from './layout.js'
 
@@ -102,6 +103,7 @@ export interface Tables {
 const NONE = { get: () => undefined, getBinaryFast: () => undefined, getRange: () => [], getKeys: () => [] }
 
 export function openTables(layout: Layout, options: { readOnly: boolean }): Tables {
+  native().guardLmdb()
   let root: RootDatabase
   try {
     root = open({

@@ -12,6 +12,8 @@ export class Writer {
   #worker: Worker | undefined
   #next = 0
   #failure: Error | undefined
+  /** A commit failed: this process writes no more. */
+  isBroken = false
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
 
   constructor(layout: Layout) {
@@ -64,6 +66,7 @@ export class Writer {
     } else if (reply.error.kind === 'full') {
       waiting?.reject(new DiskFullError({ dir: this.#layout.dir, bytesFree: reply.error.bytesFree, bytesNeeded: reply.error.bytesNeeded }))
     } else {
+      this.isBroken = true
       waiting?.reject(new StoreError(this.#layout.dir, `the index could not be written: ${reply.error.message}`))
     }
   }
