@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { checkNamespace, KeyValue } from './cache/key-value.js'
 import { MemoryTier } from './cache/memory.js'
 import { Scope, type ScopeOptions } from './cache/scope.js'
+import { Slabs } from './cache/slab.js'
 import { Tally } from './cache/tally.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
 import { StoreError } from './core/errors.js'
@@ -71,7 +72,7 @@ export class Cache extends KeyValue {
 
   /** @internal Use `openCache`. */
   constructor(store: Store | undefined, options: CheckedCacheOptions) {
-    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, tally: new Tally(), flights: new Map() }, '')
+    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, tally: new Tally(), flights: new Map(), slabs: new Slabs() }, '')
     this.#options = options
   }
 
@@ -108,7 +109,7 @@ export class Cache extends KeyValue {
       namespace: options.namespace === undefined ? undefined : checkNamespace(where, options.namespace),
       dryRun: options.dryRun, now: Date.now(),
     })
-    this.room.memory.clear('')
+    this.room.memory.clear()
     return pruned
   }
 

@@ -29,10 +29,10 @@ export class Scope extends KeyValue implements AsyncDisposable {
     return this.dispose()
   }
 
-  protected override prepare(): Promise<void> {
+  protected override prepare(): Promise<void> | undefined {
     if (this.#disposed !== undefined) throw new TypeError(`scope ${this.namespace} has been disposed`)
     // What stays belongs to nobody.
-    if (this.#keepLast !== undefined || this.room.store === undefined) return Promise.resolve()
+    if (this.#keepLast !== undefined || this.room.store === undefined) return undefined
     return this.#owned ??= this.room.store.entries.own(this.namespace)
   }
 

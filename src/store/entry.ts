@@ -63,20 +63,29 @@ export function writeEntry(into: Buffer, at: number, entry: Entry): number {
   return end + payload.byteLength
 }
 
-/** What is in the record, as views of it. `length` of `record` counts: lmdb lends buffers that are longer. Throws IntegrityError. */
-export function decodeEntry(record: Buffer, file: string): Entry {
+const NOTHING: readonly Uint8Array[] = []
+
+/**
+ * What is in the record, as views of it. `length` of `record` counts: lmdb lends buffers that are longer. Whoever knows the key gives it, which spares decoding it.
+ * Throws IntegrityError.
+ */
+export function decodeEntry(record: Buffer, file: string, key?: string): Entry {
   const { length } = record
   if (length < HEADER_BYTES || record[0] !== FORMAT) throw new IntegrityError(file, 'holds an entry that is none')
-  const ends = [record.readUInt32LE(4), record.readUInt32LE(8), record.readUInt32LE(12) * HASH_BYTES].map(((sum) => (bytes: number) => sum += bytes)(HEADER_BYTES)) as [number, number, number]
-  const isBlob = (record[1]! & BLOB) !== 0
-  if (ends[2] > length || (isBlob && ends[2] + HASH_BYTES !== length)) throw new IntegrityError(file, 'holds an entry that ends early')
-  const payload = record.subarray(ends[2], length)
+  const keyEnd = HEADER_BYTES + record.readUInt32LE(4)
+  const metadataEnd = keyEnd + record.readUInt32LE(8)
+  const dependencies = record.readUInt32LE(12)
+  const end = metadataEnd + dependencies * HASH_BYTES
+  const flags = record[1]!
+  const isBlob = (flags & BLOB) !== 0
+  if (end > length || (isBlob && end + HASH_BYTES !== length)) throw new IntegrityError(file, 'holds an entry that ends early')
+  const payload = record.subarray(end, length)
   return {
-    key: record.toString('utf8', HEADER_BYTES, ends[0]),
+    key: key ?? record.toString('utf8', HEADER_BYTES, keyEnd),
     created: record.readDoubleLE(16), expires: record.readDoubleLE(24), seconds: record.readDoubleLE(32), bytes: record.readDoubleLE(40),
-    keep: (record[1]! & KEEP) !== 0,
-    metadata: record.toString('utf8', ends[0], ends[1]),
-    dependsOn: Array.from({ length: (ends[2] - ends[1]) / HASH_BYTES }, (_, k) => record.subarray(ends[1] + k * HASH_BYTES, ends[1] + (k + 1) * HASH_BYTES)),
+    keep: (flags & KEEP) !== 0,
+    metadata: metadataEnd === keyEnd ? '' : record.toString('utf8', keyEnd, metadataEnd),
+    dependsOn: dependencies === 0 ? NOTHING : Array.from({ length: dependencies }, (_, k) => record.subarray(metadataEnd + k * HASH_BYTES, metadataEnd + (k + 1) * HASH_BYTES)),
     small: isBlob ? undefined : payload,
     blob: isBlob ? payload : undefined,
   }
@@ -101,6 +110,26 @@ export function entryKey(namespace: number, key: string): Buffer {
   if (isPlain) made.write(key, PREFIX_BYTES)
   else made.set(sha256(key), PREFIX_BYTES)
   return made
+}
+
+const LOOKUP_BYTES_MAX = 64
+const lookup = Buffer.alloc(PREFIX_BYTES + LOOKUP_BYTES_MAX)
+const lookups = Array.from({ length: LOOKUP_BYTES_MAX + 1 }, (_, bytes) => lookup.subarray(0, PREFIX_BYTES + bytes))
+
+/** The same in memory that the next call writes over, for whoever uses it at once: short ASCII takes a loop and no buffer. */
+export function lookupKey(namespace: number, key: string): Buffer {
+  const { length } = key
+  if (length > LOOKUP_BYTES_MAX) return entryKey(namespace, key)
+  for (let i = 0; i < length; i++) {
+    const unit = key.charCodeAt(i)
+    if (unit > 127) return entryKey(namespace, key)
+    lookup[PREFIX_BYTES + i] = unit
+  }
+  lookup[0] = namespace >>> 24
+  lookup[1] = namespace >>> 16
+  lookup[2] = namespace >>> 8
+  lookup[3] = namespace
+  return lookups[length]!
 }
 
 /** The entries of a namespace are those from `first` on, before `last`. */
