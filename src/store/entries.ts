@@ -174,8 +174,8 @@ export class Entries {
   * keys(namespace: string, now: number): Generator<{ readonly key: string; readonly entry: Entry }> {
     const id = this.#idOf(namespace)
     if (id === undefined) return
-    for (const { value } of this.#host.tables.entries.getRange(namespaceRange(id))) {
-      const entry = decodeEntry(value, this.#host.layout.index)
+    for (const { key: indexKey, value } of this.#host.tables.entries.getRange(namespaceRange(id))) {
+      const entry = decodeEntry(value, this.#host.layout.index, indexKey as Buffer)
       if (entry.expires > now) yield { key: entry.key, entry }
     }
   }
