@@ -1,11 +1,11 @@
 // What does a cache with a million entries cost that nobody asked for? Opening it, pruning a tenth, and verifying what lies in files.
-import { createHash, randomFillSync } from 'node:crypto'
+import { randomFillSync } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { openCache } from 'tensorcache'
-import { verifyStore } from './lib/internals.js'
+import { native, verifyStore } from './lib/internals.js'
 import { inTurns, seconds, spread } from './lib/measure.js'
-import { atLeast, atMost, check, type Context, type Finding, type Question } from './lib/question.js'
+import { atMost, check, timesPeer, type Context, type Finding, type Question } from './lib/question.js'
 
 const NAMESPACE = 'many'
 const WINDOW = 8000
@@ -77,12 +77,17 @@ async function verified({ dir, pick }: Context): Promise<Finding[]> {
       check(report!.blobs === files && report!.damaged.length === 0 && report!.bytes >= files * bytes, 'nothing is damaged')
       return report!.bytes / 1e9 / took
     },
-    sha: async () => plain.length * cores / 1e9 / await seconds(() => createHash('sha256').update(plain).digest()),
+    // As many threads as verify has, so that whatever else keeps the cores busy meets both.
+    sha: async () => plain.length * cores / 1e9 / await seconds(() => Promise.all(Array.from({ length: cores }, async () => {
+      const hash = new (native().Sha256)()
+      await hash.update(plain)
+      return hash.digest()
+    }))),
   })
   await cache.close()
   return [{
-    what: `verify ${files} files of ${bytes / 2 ** 20} MiB`, unit: 'GB/s', ours: results.verify, peers: [{ ...results.sha, name: `SHA-256 of one thread × ${cores}` }], limits: [],
-    target: atLeast(Number((0.8 * results.sha.median).toPrecision(3)), results.verify, 'GB/s'), note: 'the target is 80 % of SHA-256 × cores',
+    what: `verify ${files} files of ${(bytes / 1e6).toFixed(1)} MB`, unit: 'GB/s', ours: results.verify, peers: [{ ...results.sha, name: `SHA-256 of memory, ${cores} threads` }], limits: [],
+    target: timesPeer(0.8, results.verify, { ...results.sha, name: '' }),
   }]
 }
 

@@ -41,7 +41,9 @@ function afterSync<T extends Readonly<Record<string, (() => Promise<number>) | u
 }
 
 async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const count = pick({ tiny: 200, quick: 20_000, full: 50_000 })
+  const count = pick({ tiny: 200, quick: 50_000, full: 50_000 })
+  // So many that the start of a thread does not count.
+  const puts = pick({ tiny: 200, quick: 100_000, full: 200_000 })
   const folder = join(dir, 'files')
   mkdirSync(folder)
   const raw = openLmdb({ path: join(dir, 'lmdb'), encoding: 'binary', overlappingSync: false })
@@ -56,15 +58,15 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
     ours: async () => {
       rmSync(join(dir, `put-${round - 1}`), { recursive: true, force: true })
       const cache = await openCache({ dir: join(dir, `put-${round++}`), minFree: 0 })
-      const took = await seconds(() => underWay(count, (n) => cache.put(key(n), batch(n))))
-      check(isRight((await cache.get(key(count - 1)))?.value, count - 1), 'the last value')
+      const took = await seconds(() => underWay(puts, (n) => cache.put(key(n), batch(n))))
+      check(isRight((await cache.get(key(puts - 1)))?.value, puts - 1), 'the last value')
       await cache.close()
-      return count / took
+      return puts / took
     },
     'lmdb, the bytes alone': async () => {
       await raw.clearAsync()
-      const took = await seconds(() => underWay(count, (n) => raw.put(key(n), bytes(n))))
-      return count / took
+      const took = await seconds(() => underWay(puts, (n) => raw.put(key(n), bytes(n))))
+      return puts / took
     },
     'a file each, not synced': () => files(folder),
     cacache: async () => few / await seconds(() => underWay(few, (n) => cacache.put(join(dir, 'cacache'), key(n), bytes(n)))),
@@ -74,9 +76,8 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
   }))
 
   const disk = await openCache({ dir: join(dir, `put-${round - 1}`), minFree: 0, memory: 0 })
-  const memory = await openCache({ dir: join(dir, `put-${round - 1}`), minFree: 0, memory: { bytes: '1GiB', items: count } })
-  for (let n = 0; n < count; n++) check(isRight((await memory.get(key(n)))?.value, n), `value ${n}`)
   for (let n = 0; n < few; n++) check((await cacache.get(join(dir, 'cacache'), key(n))).data.equals(bytes(n)), `cacache ${n}`)
+  for (let n = 0; n < count; n++) check(isRight((await disk.get(key(n)))?.value, n), `value ${n}`)
   const times = pick({ tiny: 100, quick: 100_000, full: 300_000 })
   const place = (n: number): number => (n * 7919) % count
   const each = (cache: Cache) => async (): Promise<number> => {
@@ -86,11 +87,7 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
     return times / took
   }
   const get = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), {
-    memory: each(memory), disk: each(disk),
-    compute: async () => {
-      const took = await seconds(async () => { for (let n = 0; n < times; n++) await memory.getOrCompute(key(place(n)), () => 0) })
-      return took / times * 1e6
-    },
+    disk: each(disk),
     many: async () => {
       const wanted = Array.from({ length: times }, (_, n) => key(place(n)))
       let right = 0
@@ -108,16 +105,27 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
     joblib: python && (async () => few / await python.call('get_joblib', { times: few, count: few })),
   })
   await disk.close()
-  await memory.close()
   await raw.close()
   python?.stop()
+
+  // Afterwards: what the collector has to go through for 50,000 values that stay is no part of reading from the disk.
+  const memory = await openCache({ dir: join(dir, `put-${round - 1}`), minFree: 0, memory: { bytes: '1GiB', items: count } })
+  for (let n = 0; n < count; n++) check(isRight((await memory.get(key(n)))?.value, n), `value ${n}`)
+  const held = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), {
+    get: each(memory),
+    compute: async () => {
+      const took = await seconds(async () => { for (let n = 0; n < times; n++) await memory.getOrCompute(key(place(n)), () => 0) })
+      return took / times * 1e6
+    },
+  })
+  await memory.close()
   const peers = named(get, 'lmdb, the bytes alone', 'py-lmdb, the bytes alone', 'diskcache', 'joblib', 'cacache', 'a file each')
   const limits = [{ ...get.lent!, name: 'lmdb, into a buffer that the next look-up writes over' }]
   return [
-    { what: 'get of 4 KB from memory', unit: '1/s', ours: get.memory!, peers, limits: [], target: atLeast(1_000_000, get.memory!, '/s') },
+    { what: 'get of 4 KB from memory', unit: '1/s', ours: held.get, peers, limits: [], target: atLeast(1_000_000, held.get, '/s') },
     { what: 'get of 4 KB from disk, checked and copied', unit: '1/s', ours: get.disk!, peers, limits, target: atLeast(600_000, get.disk!, '/s') },
     { what: `getMany of ${MANY}, the same from disk`, unit: '1/s', ours: get.many!, peers, limits, target: undefined },
-    { what: 'getOrCompute that hits in memory', unit: 'µs', ours: get.compute!, peers: [], limits: [], target: atMost(3, get.compute!, 'µs') },
+    { what: 'getOrCompute that hits in memory', unit: 'µs', ours: held.compute, peers: [], limits: [], target: atMost(3, held.compute, 'µs') },
     { what: `put of 4 KB in bulk, ${WINDOW} under way, durable`, unit: '1/s', ours: put.ours!, peers: named(put, 'lmdb, the bytes alone', 'py-lmdb, the bytes alone', 'diskcache, not synced', 'joblib, not synced', 'cacache', 'a file each, not synced'), limits: [], target: atLeast(100_000, put.ours!, '/s') },
   ]
 }
