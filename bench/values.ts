@@ -54,7 +54,8 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
   const few = Math.min(count, FILES)
   const files = async (folder: string): Promise<number> => few / await seconds(() => underWay(few, (n) => writeFile(join(folder, key(n)), bytes(n))))
   let round = 0
-  const put = await inTurns(pick({ tiny: 1, quick: 3, full: 7 }), afterSync({
+  const prepared = pick({ tiny: <T>(contestants: T): T => contestants, quick: afterSync, full: afterSync })
+  const put = await inTurns(pick({ tiny: 1, quick: 3, full: 7 }), prepared({
     ours: async () => {
       rmSync(join(dir, `put-${round - 1}`), { recursive: true, force: true })
       const cache = await openCache({ dir: join(dir, `put-${round++}`), minFree: 0 })
