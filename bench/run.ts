@@ -6,6 +6,7 @@ import { batches } from './batches.js'
 import { cast } from './cast.js'
 import { compression } from './compression.js'
 import { crystal } from './crystals.js'
+import { entries } from './entries.js'
 import { coresBusy, facts } from './lib/facts.js'
 import { Peer } from './lib/peer.js'
 import type { Context, Finding, Question, Size } from './lib/question.js'
@@ -20,7 +21,7 @@ import { resample } from './resample.js'
 import { streaming } from './stream.js'
 import { values } from './values.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, gpu]
 
 const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))

@@ -4,6 +4,7 @@ import { MemoryTier } from './cache/memory.js'
 import { checkNamespace } from './cache/namespace.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
 import { Remote } from './cache/remote.js'
+import { Slabs } from './cache/slab.js'
 import { Tally } from './cache/tally.js'
 import { StoreError } from './core/errors.js'
 import { bytes, checkOptions, duration, number, show } from './core/options.js'
@@ -51,7 +52,7 @@ export class Cache extends Shelf {
   /** @internal Use `openCache`. */
   constructor(stores: Stores | undefined, options: CheckedCacheOptions) {
     super(
-      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally: new Tally(), flights: new Map() },
+      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally: new Tally(), flights: new Map(), slabs: new Slabs() },
       '', new Datasets(stores, options),
     )
     this.#dir = options.dir
@@ -97,7 +98,7 @@ export class Cache extends Shelf {
     }
     const pruned: Pruned[] = []
     for (const store of this.stores.below(request.namespace ?? '')) pruned.push(await store.upkeep.prune(request))
-    this.room.memory.clear('')
+    this.room.memory.clear()
     return sumPruned(pruned)
   }
 

@@ -48,9 +48,10 @@ export class Scope extends Shelf implements AsyncDisposable {
     return this.#keepLast === undefined ? undefined : super.remote
   }
 
-  protected override prepare(): Promise<void> {
+  protected override prepare(): Promise<void> | undefined {
     if (this.#disposed !== undefined) throw new TypeError(`scope ${this.namespace} has been disposed`)
-    const stores = this.room.stores?.below(this.namespace) ?? []
+    if (this.room.stores === undefined) return undefined
+    const stores = this.room.stores.below(this.namespace)
     // What stays belongs to nobody.
     return this.#owned ??= Promise.all(stores.map(({ entries }) => entries.own(this.namespace, this.#keepLast === undefined))).then(() => undefined)
   }

@@ -14,3 +14,4 @@ export const { encodeBlob } = await load<typeof import('../../dist/store/shard-f
 export const { checkCompression } = await load<typeof import('../../dist/store/compression.js')>('store/compression.js')
 export const { FrameReader } = await load<typeof import('../../dist/store/frame-reader.js')>('store/frame-reader.js')
 export const { FrameWriter } = await load<typeof import('../../dist/store/frame-writer.js')>('store/frame-writer.js')
+export const { verifyStore } = await load<typeof import('../../dist/store/verify.js')>('store/verify.js')

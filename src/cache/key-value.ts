@@ -2,20 +2,21 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DiskFullError, IntegrityError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { boolean, checkOptions, duration, number, show } from '../core/options.js'
-import { isBelow } from '../store/entries.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
+import { isBelow, TOUCHED_MS } from '../store/entries.js'
 import type { Entry } from '../store/entry.js'
 import { encodeBlob } from '../store/shard-format.js'
 import { POLL_MS, type Store } from '../store/store.js'
 import type { Stores } from '../store/stores.js'
-import { checkNamespace } from './namespace.js'
 import type { MemoryTier, Remembered } from './memory.js'
+import { checkNamespace } from './namespace.js'
 import { checkMetadata, decodeMetadata, encodeMetadata, type Metadata } from './metadata.js'
+import type { Slabs } from './slab.js'
 import type { Remote } from './remote.js'
 import { Tally, type CacheStats } from './tally.js'
 import { sizeOfValue, type Value } from './value.js'
 import { valueFrom, valueTensors } from './value-blob.js'
-import { decodeSmall, encodeSmall } from './value-small.js'
+import { checkSmall, decodeSmall, encodeSmall, encodeSmallOnce } from './value-small.js'
 
 export interface WhereOptions {
   /** `/`-separated label; default: the top. In a scope it lies below the scope's. */
@@ -47,7 +48,7 @@ export interface ComputeOptions extends PutOptions, GetOptions {
 }
 
 export interface Hit<T = Value> {
-  /** To be read only: the next hit may be the same object, and large arrays are views of a file. */
+  /** To be read only: the next hit may be the same object, large arrays are views of a file, and small ones share a buffer with others. */
   readonly value: T
   readonly metadata: Metadata
   readonly created: Date
@@ -74,8 +75,10 @@ export interface Room {
   /** Undefined when there is none, or nothing may be written. */
   readonly remote: Remote | undefined
   readonly tally: Tally
-  /** Computations under way, by name. */
+  /** Computations under way, by namespace and key. */
   readonly flights: Map<string, Flight>
+  /** Where the arrays of small values are copied to. */
+  readonly slabs: Slabs
 }
 
 const PUT_OPTIONS = ['namespace', 'signal', 'metadata', 'expiresIn', 'expiresAt', 'keep', 'compression', 'dependsOn']
@@ -84,6 +87,10 @@ const COMPUTE_OPTIONS = [...PUT_OPTIONS, 'validate', 'force']
 const WHERE_OPTIONS = ['namespace', 'signal']
 /** Values of files are views: what the memory tier pays for one is the tree around them. */
 const VIEW_BYTES = 1024
+/** And of one whose arrays are in a slab. */
+const TREE_BYTES = 512
+const NO_OPTIONS = Object.freeze({})
+const INDEPENDENT: readonly string[] = []
 
 /** Values by key: in memory, and in the store beside it. */
 export class KeyValue {
@@ -102,18 +109,23 @@ export class KeyValue {
    * Keeps a value: any tree of plain data whose leaves may also be typed arrays, tensors and bytes. Resolves when it is durable; many at once are
    * committed together. An entry of that key is replaced. Rejects with DiskFullError when there is no room.
    */
-  async put(key: string, value: Value, options: PutOptions = {}): Promise<void> {
+  put(key: string, value: Value, options: PutOptions = NO_OPTIONS): Promise<void> {
     const where = 'put'
-    checkOptions(where, options, PUT_OPTIONS)
-    const place = this.#place(where, key, options)
-    await this.#put(where, place, value, this.#facts(where, options, NaN))
+    try {
+      if (options !== NO_OPTIONS) checkOptions(where, options, PUT_OPTIONS)
+      return this.#put(where, this.#place(where, key, options), value, this.#facts(where, options, NaN))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
   }
 
   /** What is kept under the key, or undefined: nothing, something that has expired, or that `validate` does not accept. */
-  async get<T = Value>(key: string, options: GetOptions = {}): Promise<Hit<T> | undefined> {
-    checkOptions('get', options, GET_OPTIONS)
+  async get<T = Value>(key: string, options: GetOptions = NO_OPTIONS): Promise<Hit<T> | undefined> {
+    if (options !== NO_OPTIONS) checkOptions('get', options, GET_OPTIONS)
     options.signal?.throwIfAborted()
-    const found = await this.#find(this.#place('get', key, options), options.validate)
+    const place = this.#place('get', key, options)
+    const now = this.#find(place, options.validate)
+    const found = now instanceof Promise ? await now : now
     return found === undefined ? undefined : hitOf(found)
   }
 
@@ -121,7 +133,14 @@ export class KeyValue {
   async getMany<T = Value>(keys: readonly string[], options: GetOptions = {}): Promise<Map<string, Hit<T>>> {
     checkOptions('getMany', options, GET_OPTIONS)
     const hits = new Map<string, Hit<T>>()
-    for (const [k, found] of (await Promise.all(keys.map((key) => this.#find(this.#place('getMany', key, options), options.validate)))).entries()) if (found !== undefined) hits.set(keys[k]!, hitOf(found))
+    options.signal?.throwIfAborted()
+    const found = keys.map((key) => this.#find(this.#place('getMany', key, options), options.validate))
+    // Most are there already, and waiting for what is no promise costs as much as for one.
+    for (let k = 0; k < keys.length; k++) {
+      const now = found[k]
+      const hit = now instanceof Promise ? await now : now
+      if (hit !== undefined) hits.set(keys[k]!, hitOf(hit))
+    }
     return hits
   }
 
@@ -131,7 +150,7 @@ export class KeyValue {
     const place = this.#place('has', key, options)
     if (!this.room.enabled) return false
     const now = Date.now()
-    const expires = this.#remembered(place)?.expires ?? place.store?.entries.get(place.namespace, place.key)?.expires
+    const expires = this.#remembered(place, now)?.expires ?? place.store?.entries.get(place.namespace, place.key)?.expires
     return expires === undefined ? this.#fetch(place) : expires > now
   }
 
@@ -141,7 +160,7 @@ export class KeyValue {
     const place = this.#place('delete', key, options)
     const removed = await place.store?.entries.remove(place.namespace, place.key)
     // Afterwards: who read meanwhile has put it back.
-    const held = this.room.memory.delete(place.name)
+    const held = this.room.memory.delete(place.namespace, place.key)
     await this.remote?.delete(place.namespace, place.key)
     return removed ?? held
   }
@@ -160,14 +179,7 @@ export class KeyValue {
 
   /** @internal Takes a namespace out of memory; gives how many values. */
   protected forget(namespace: string): number {
-    const { memory } = this.room
-    let removed = 0
-    for (const name of Array.from(memory.keys())) {
-      if (!isBelow(name.slice(0, name.indexOf('\0')), namespace)) continue
-      memory.delete(name)
-      removed++
-    }
-    return removed
+    return this.room.memory.clear((name) => isBelow(name, namespace))
   }
 
   /** Names of the entries of a namespace that have not expired; without one, of this one. Those of namespaces below it are their own. */
@@ -178,8 +190,7 @@ export class KeyValue {
     const store = stores?.of(namespace)
     const now = Date.now()
     if (store === undefined) {
-      const prefix = `${namespace}\0`
-      for (const name of Array.from(memory.keys())) if (name.startsWith(prefix) && memory.get(name)!.expires > now) yield name.slice(prefix.length)
+      for (const key of memory.keys(namespace)) if ((memory.peek(namespace, key)?.expires ?? now) > now) yield key
       return
     }
     for (const { key } of store.entries.keys(namespace, now)) {
@@ -206,7 +217,8 @@ export class KeyValue {
       if (found !== undefined) return found.value as T
     }
     const { flights } = this.room
-    for (let under = flights.get(place.name); under !== undefined && !force; under = flights.get(place.name)) {
+    const name = nameOf(place)
+    for (let under = flights.get(name); under !== undefined && !force; under = flights.get(name)) {
       try {
         const { value, metadata } = await abortable(under.made, signal)
         if (options.validate === undefined || await options.validate(metadata) === true) return value as T
@@ -215,11 +227,11 @@ export class KeyValue {
         // Whoever began it gave up; that is no reason for us to.
         if (under.signal?.aborted !== true) throw error
       }
-      if (flights.get(place.name) === under) break
+      if (flights.get(name) === under) break
     }
     const flight: Flight = { made: this.#compute(place, compute, facts, options), signal }
-    flights.set(place.name, flight)
-    const done = (): void => { if (flights.get(place.name) === flight) flights.delete(place.name) }
+    flights.set(name, flight)
+    const done = (): void => { if (flights.get(name) === flight) flights.delete(name) }
     flight.made.then(done, done)
     return (await flight.made).value as T
   }
@@ -235,58 +247,74 @@ export class KeyValue {
     return this.room.remote
   }
 
-  /** @internal Called before something is kept. */
-  protected async prepare(): Promise<void> {}
+  /** @internal Called before something is kept; a promise when that has to wait. */
+  protected prepare(): Promise<void> | undefined {
+    return undefined
+  }
 
   // --- looking up -------------------------------------------------------------------------------------------------------
 
-  async #find(place: Place, validate: GetOptions['validate'], counted = true): Promise<Remembered | undefined> {
-    const { tally, enabled } = this.room
-    if (!enabled) return undefined
-    const inMemory = this.#remembered(place)
-    const found = inMemory ?? await this.#read(place)
-    const holds = found !== undefined && found.expires > Date.now() && (validate === undefined || await validate(found.metadata) === true)
-    if (!holds) {
-      if (counted) tally.miss(found !== undefined)
-      return undefined
-    }
-    if (counted) tally.hit(inMemory === undefined ? 'disk' : 'memory', found.bytes, found.seconds)
-    return found
+  /** A promise only where something has to be waited for: what is in memory or in the index is there at once. */
+  #find(place: Place, validate: GetOptions['validate'], counted = true): Remembered | undefined | Promise<Remembered | undefined> {
+    if (!this.room.enabled) return undefined
+    const now = Date.now()
+    const inMemory = this.#remembered(place, now)
+    if (inMemory !== undefined) return this.#judged('memory', inMemory, now, validate, counted)
+    const found = this.#read(place, now)
+    return found instanceof Promise ? found.then((found) => this.#judged('disk', found, Date.now(), validate, counted)) : this.#judged('disk', found, now, validate, counted)
   }
 
-  #remembered({ name, store }: Place): Remembered | undefined {
+  #judged(tier: 'memory' | 'disk', found: Remembered | undefined, now: number, validate: GetOptions['validate'], counted: boolean): Remembered | undefined | Promise<Remembered | undefined> {
+    if (found === undefined || found.expires <= now || validate === undefined) return this.#counted(tier, found, found !== undefined && found.expires > now, counted)
+    const holds = validate(found.metadata)
+    if (typeof holds === 'boolean') return this.#counted(tier, found, holds, counted)
+    return Promise.resolve(holds).then((holds) => this.#counted(tier, found, holds === true, counted))
+  }
+
+  #counted(tier: 'memory' | 'disk', found: Remembered | undefined, holds: boolean, counted: boolean): Remembered | undefined {
+    if (counted) {
+      if (holds) this.room.tally.hit(tier, found!.size, found!.seconds)
+      else this.room.tally.miss(found !== undefined)
+    }
+    return holds ? found : undefined
+  }
+
+  #remembered({ namespace, key, store }: Place, now: number): Remembered | undefined {
     const { memory } = this.room
-    if (store?.entries.changedByOthers() === true) memory.clear('')
-    const found = memory.get(name)
-    if (found !== undefined) store?.entries.touch(name, Date.now())
+    if (store?.entries.changedByOthers() === true) memory.clear()
+    const found = memory.get(namespace, key)
+    if (found !== undefined && now - found.noted >= TOUCHED_MS) {
+      found.noted = now
+      store?.entries.touch(namespace, key, now)
+    }
     return found
   }
 
   /** From the store, into memory. Damage is noticed, moved aside, and a miss. */
-  async #read(place: Place): Promise<Remembered | undefined> {
-    const { memory } = this.room
-    const { store } = place
+  #read(place: Place, now: number, fetches = true): Remembered | undefined | Promise<Remembered | undefined> {
+    const { memory, slabs } = this.room
+    const { namespace, key, store } = place
     if (store === undefined) return undefined
-    let entry = store.entries.get(place.namespace, place.key)
-    if (entry === undefined && this.remote !== undefined && await this.#fetch(place)) entry = store.entries.get(place.namespace, place.key)
-    if (entry === undefined) return undefined
-    const { created, expires, seconds } = entry
+    const entry = store.entries.read(namespace, key, now, checkSmall)
+    if (entry === undefined) return this.remote === undefined || !fetches ? undefined : this.#fetch(place).then((found) => found ? this.#read(place, Date.now(), false) : undefined)
+    const { created, expires, seconds, bytes: size, small } = entry
     const metadata = entry.metadata === '' ? NOTHING : decodeMetadata(entry.metadata, store.layout.index)
-    let found: Remembered
-    if (entry.small !== undefined) {
-      const bytes = entry.bytes
-      found = { value: decodeSmall(entry.small, store.layout.index), metadata, created, expires, seconds, bytes }
-    } else {
-      const digest = toHex(entry.blob!)
-      const read = await readBlob(store, digest)
-      if (read === undefined) return undefined
-      found = { value: read.value, metadata, created, expires, seconds, bytes: VIEW_BYTES + read.heldBytes }
-      // It may have been replaced meanwhile: then it is not to be remembered.
-      const now = store.entries.get(place.namespace, place.key)
-      if (now?.blob === undefined || toHex(now.blob) !== digest || now.created !== created) return found
-    }
-    memory.set(place.name, found)
-    store.entries.touch(place.name, Date.now())
+    if (small === undefined) return this.#readBlob(store, place, entry, metadata)
+    const value = decodeSmall(small, store.layout.index, { checked: true, slabs })
+    const slab = slabs.last
+    const found: Remembered = { value, metadata, created, expires, seconds, size, bytes: slab === undefined ? size : TREE_BYTES, slab, noted: now, hit: undefined }
+    memory.set(namespace, key, found)
+    return found
+  }
+
+  async #readBlob(store: Store, { namespace, key }: Place, { blob, created, expires, seconds, bytes: size }: Entry, metadata: Metadata): Promise<Remembered | undefined> {
+    const digest = toHex(blob!)
+    const read = await readBlob(store, digest)
+    if (read === undefined) return undefined
+    const found: Remembered = { value: read.value, metadata, created, expires, seconds, size, bytes: VIEW_BYTES + read.heldBytes, slab: undefined, noted: Date.now(), hit: undefined }
+    // It may have been replaced meanwhile: then it is not to be remembered.
+    const now = store.entries.get(namespace, key)
+    if (now?.blob !== undefined && toHex(now.blob) === digest && now.created === created) this.room.memory.set(namespace, key, found)
     return found
   }
 
@@ -305,42 +333,54 @@ export class KeyValue {
 
   // --- keeping ----------------------------------------------------------------------------------------------------------
 
-  async #put(where: string, place: Place, value: unknown, facts: Facts): Promise<void> {
-    const { memory, enabled, tally } = this.room
+  /** What is encoded here is the value as it is now: the caller may go on writing to its memory. Nothing that waits holds it, so that what is put in bulk is collected young. */
+  #put(where: string, place: Place, value: unknown, facts: Facts): Promise<void> {
+    const { enabled } = this.room
     const { store } = place
     const root = `${where}: value`
-    const small = encodeSmall(value, undefined, root)
-    if (!enabled) return
-    const { metadata, compression, ...rest } = facts
-    await this.prepare()
+    const small = encodeSmallOnce(value, root)
+    if (!enabled) return Promise.resolve()
+    const ready = this.prepare()
     if (store === undefined) {
-      // What is remembered is what was encoded: the caller may go on writing to the value's memory.
-      const whole = small ?? encodeSmall(value, Infinity, root)!
-      memory.set(place.name, { value: decodeSmall(whole), metadata, created: facts.created, expires: facts.expires, seconds: facts.seconds, bytes: sizeOfValue(value) })
-      tally.put(whole.byteLength)
-      return
+      this.#keepHere(place, small ?? encodeSmall(value, Infinity, root)!, sizeOfValue(value), facts)
+      return Promise.resolve()
     }
-    const entry: Omit<Entry, 'small' | 'blob' | 'bytes'> = { key: place.key, metadata: Object.keys(metadata).length === 0 ? '' : encodeMetadata(metadata), ...rest }
-    if (small !== undefined) {
-      await store.entries.put(place.namespace, { ...entry, bytes: small.byteLength, small, blob: undefined })
-      // Afterwards: who read meanwhile has remembered the value before.
-      memory.delete(place.name)
-      tally.put(small.byteLength)
-      this.remote?.push(store, place.namespace, place.key)
-      return
-    }
+    if (small === undefined) return this.#putBlob(store, place, value, root, facts, ready)
+    if (ready === undefined) return this.#putSmall(store, place, small, facts)
+    const kept = Uint8Array.from(small)
+    return ready.then(() => this.#putSmall(store, place, kept, facts))
+  }
+
+  #keepHere({ namespace, key }: Place, encoded: Uint8Array, bytes: number, { metadata, created, expires, seconds }: Facts): void {
+    const value = decodeSmall(encoded, 'value', { checked: true })
+    this.room.memory.set(namespace, key, { value, metadata, created, expires, seconds, size: encoded.byteLength, bytes, slab: undefined, noted: created, hit: undefined })
+    this.room.tally.put(encoded.byteLength)
+  }
+
+  #putSmall(store: Store, { namespace, key }: Place, small: Uint8Array, { metadata, created, expires, seconds, keep, dependsOn }: Facts): Promise<void> {
+    const bytes = small.byteLength
+    return store.entries.put(namespace, { key, created, expires, seconds, bytes, keep, metadata: textOf(metadata), dependsOn, small, blob: undefined }, () => this.#isKept(store, namespace, key, bytes))
+  }
+
+  async #putBlob(store: Store, { namespace, key }: Place, value: unknown, root: string, { metadata, created, expires, seconds, keep, compression, dependsOn }: Facts, ready: Promise<void> | undefined): Promise<void> {
+    await ready
     const { tensors, metadata: notes } = valueTensors(value, root)
-    const bytes = await store.entries.putBlob(place.namespace, entry, encodeBlob(tensors, notes, compression), compression)
-    memory.delete(place.name)
-    tally.put(bytes)
-    this.remote?.push(store, place.namespace, place.key)
+    const bytes = await store.entries.putBlob(namespace, { key, created, expires, seconds, keep, metadata: textOf(metadata), dependsOn }, encodeBlob(tensors, notes, compression), compression)
+    this.#isKept(store, namespace, key, bytes)
+  }
+
+  /** Once it is durable: who read meanwhile has remembered the value before. */
+  #isKept(store: Store, namespace: string, key: string, bytes: number): void {
+    this.room.memory.delete(namespace, key)
+    this.room.tally.put(bytes)
+    this.remote?.push(store, namespace, key)
   }
 
   async #compute<T extends Value>(place: Place, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, facts: Facts, { signal, validate }: ComputeOptions): Promise<Made> {
     const { store } = place
     if (store === undefined || store.readonly) return this.#computeHere(place, compute, facts, signal)
     const owner = store.newOwner()
-    const range = sha256('value', place.name)
+    const range = sha256('value', nameOf(place))
     const asked = Date.now()
     try {
       while (await store.claim(range, owner, []) === undefined) {
@@ -378,7 +418,7 @@ export class KeyValue {
   #place(where: string, key: unknown, { namespace }: WhereOptions): Place {
     if (typeof key !== 'string') throw new TypeError(`${where}: key must be a text, not ${show(key)}; keyOf(config) makes one of plain data`)
     const below = this.below(where, namespace)
-    return { namespace: below, key, name: `${below}\0${key}`, store: this.room.stores?.of(below) }
+    return { namespace: below, key, store: this.room.stores?.of(below) }
   }
 
   /** @internal A namespace below this one, checked. */
@@ -389,7 +429,7 @@ export class KeyValue {
   }
 
   #facts(where: string, options: PutOptions, seconds: number): Facts {
-    const { expiresAt, dependsOn = [] } = options
+    const { expiresAt, dependsOn = INDEPENDENT } = options
     const created = Date.now()
     if (expiresAt !== undefined && options.expiresIn !== undefined) throw new TypeError(`${where}: give expiresIn or expiresAt, not both`)
     let expires = created + (options.expiresIn === undefined ? this.room.expiresIn : duration(where, 'expiresIn', options.expiresIn))
@@ -399,7 +439,7 @@ export class KeyValue {
     }
     if (!Array.isArray(dependsOn) || dependsOn.some((digest) => typeof digest !== 'string' || !/^[0-9a-f]{64}$/.test(digest))) throw new TypeError(`${where}: dependsOn must be a list of digests of 64 hex digits, not ${show(dependsOn)}`)
     return {
-      created, expires, seconds, keep: boolean(where, 'keep', options.keep, false), dependsOn: dependsOn.map((digest) => Buffer.from(digest as string, 'hex')),
+      created, expires, seconds, keep: boolean(where, 'keep', options.keep, false), dependsOn: dependsOn === INDEPENDENT ? [] : dependsOn.map((digest) => Buffer.from(digest as string, 'hex')),
       compression: options.compression === undefined ? this.room.compression : checkCompression(where, options.compression),
       metadata: options.metadata === undefined ? NOTHING : checkMetadata(where, options.metadata),
     }
@@ -427,10 +467,12 @@ const NOTHING: Metadata = Object.freeze({})
 interface Place {
   readonly namespace: string
   readonly key: string
-  /** Both, for maps. */
-  readonly name: string
   /** Where it lies; undefined for memory alone. */
   readonly store: Store | undefined
+}
+
+function nameOf({ namespace, key }: Place): string {
+  return `${namespace}\0${key}`
 }
 
 interface Facts extends Pick<Entry, 'created' | 'expires' | 'seconds' | 'keep' | 'dependsOn'> {
@@ -438,8 +480,14 @@ interface Facts extends Pick<Entry, 'created' | 'expires' | 'seconds' | 'keep' |
   readonly compression: Compression | undefined
 }
 
-function hitOf<T>({ value, metadata, created, expires }: Remembered): Hit<T> {
-  return { value: value as T, metadata, created: new Date(created), expires: expires === Infinity ? undefined : new Date(expires) }
+function hitOf<T>(found: Remembered): Hit<T> {
+  const { value, metadata, created, expires } = found
+  return (found.hit ??= { value: value as T, metadata, created: new Date(created), expires: expires === Infinity ? undefined : new Date(expires) }) as Hit<T>
+}
+
+/** As an entry has it: nothing for no metadata. */
+function textOf(metadata: Metadata): string {
+  return metadata === NOTHING || Object.keys(metadata).length === 0 ? '' : encodeMetadata(metadata)
 }
 
 /** Undefined when it turns out damaged; it is then in quarantine. */

@@ -1,4 +1,5 @@
 import type { Metadata } from './metadata.js'
+import { SLAB_BYTES, type Slab } from './slab.js'
 
 /** What the memory tier keeps of a value. */
 export interface Remembered {
@@ -9,16 +10,35 @@ export interface Remembered {
   readonly expires: number
   /** Seconds it took to compute; NaN when nobody said. */
   readonly seconds: number
-  /** Bytes that it takes of this tier: none for views of mapped files. */
+  /** Bytes of the value. */
+  readonly size: number
+  /** Bytes that it takes of this tier, without its slab: none for views of mapped files. */
   readonly bytes: number
+  /** What its arrays lie in together with those of other values. */
+  readonly slab: Slab | undefined
+  /** When its use was noted last: milliseconds since 1970. */
+  noted: number
+  /** What is handed out for it, once it was. */
+  hit: unknown
+}
+
+/** One of a ring in the order of use: `newer` of the newest is the oldest. */
+interface Node {
+  readonly namespace: string
+  readonly key: string
+  readonly held: Remembered
+  newer: Node
+  older: Node
 }
 
 /** Values that were used last, up to a number of bytes and of items. A hit is the object itself, never a copy. */
 export class MemoryTier {
-  readonly #values = new Map<string, Remembered>()
+  readonly #namespaces = new Map<string, Map<string, Node>>()
   readonly #bytesMax: number
   readonly #itemsMax: number
+  #newest: Node | undefined
   #bytes = 0
+  #items = 0
   evictions = 0
 
   constructor({ bytes, items }: { bytes: number; items: number }) {
@@ -26,47 +46,94 @@ export class MemoryTier {
     this.#itemsMax = items
   }
 
+  /** A slab counts whole as long as one value in it is held. */
   get bytes(): number {
     return this.#bytes
   }
 
   get items(): number {
-    return this.#values.size
+    return this.#items
   }
 
-  get(name: string): Remembered | undefined {
-    const found = this.#values.get(name)
-    if (found === undefined) return undefined
-    // A Map keeps the order in which names came: the one used last is its last.
-    this.#values.delete(name)
-    this.#values.set(name, found)
-    return found
+  get(namespace: string, key: string): Remembered | undefined {
+    const node = this.#namespaces.get(namespace)?.get(key)
+    if (node === undefined) return undefined
+    const newest = this.#newest!
+    if (node !== newest) {
+      if (node !== newest.newer) {
+        unlink(node)
+        link(node, newest)
+      }
+      // The oldest one stands where the newest belongs already.
+      this.#newest = node
+    }
+    return node.held
   }
 
-  set(name: string, remembered: Remembered): void {
-    this.delete(name)
-    if (remembered.bytes > this.#bytesMax || this.#itemsMax === 0) return
-    this.#values.set(name, remembered)
-    this.#bytes += remembered.bytes
-    while (this.#bytes > this.#bytesMax || this.#values.size > this.#itemsMax) {
-      this.delete(this.#values.keys().next().value!)
+  /** The same, which does not count as a use. */
+  peek(namespace: string, key: string): Remembered | undefined {
+    return this.#namespaces.get(namespace)?.get(key)?.held
+  }
+
+  set(namespace: string, key: string, held: Remembered): void {
+    this.delete(namespace, key)
+    if (held.bytes > this.#bytesMax || this.#itemsMax === 0 || this.#bytesMax === 0) return
+    const node = { namespace, key, held } as Node
+    link(node, this.#newest ?? node)
+    this.#newest = node
+    let keys = this.#namespaces.get(namespace)
+    if (keys === undefined) this.#namespaces.set(namespace, keys = new Map())
+    keys.set(key, node)
+    this.#items++
+    this.#bytes += held.bytes
+    if (held.slab !== undefined && held.slab.held++ === 0) this.#bytes += SLAB_BYTES
+    while (this.#bytes > this.#bytesMax || this.#items > this.#itemsMax) {
+      const oldest = this.#newest.newer
+      this.delete(oldest.namespace, oldest.key)
       this.evictions++
     }
   }
 
-  delete(name: string): boolean {
-    const found = this.#values.get(name)
-    if (found === undefined) return false
-    this.#bytes -= found.bytes
-    return this.#values.delete(name)
+  delete(namespace: string, key: string): boolean {
+    const keys = this.#namespaces.get(namespace)
+    const node = keys?.get(key)
+    if (keys === undefined || node === undefined) return false
+    keys.delete(key)
+    if (keys.size === 0) this.#namespaces.delete(namespace)
+    this.#items--
+    this.#bytes -= node.held.bytes
+    const { slab } = node.held
+    if (slab !== undefined && --slab.held === 0) this.#bytes -= SLAB_BYTES
+    if (node === this.#newest) this.#newest = node.older === node ? undefined : node.older
+    unlink(node)
+    return true
   }
 
-  /** Those whose names begin so. */
-  clear(prefix: string): void {
-    for (const name of this.#values.keys()) if (name.startsWith(prefix)) this.delete(name)
+  /** Takes everything out; gives how many. With a filter only of the namespaces it accepts. */
+  clear(accepts: (namespace: string) => boolean = () => true): number {
+    let removed = 0
+    for (const namespace of Array.from(this.#namespaces.keys())) {
+      if (!accepts(namespace)) continue
+      for (const key of this.keys(namespace)) if (this.delete(namespace, key)) removed++
+    }
+    return removed
   }
 
-  keys(): IterableIterator<string> {
-    return this.#values.keys()
+  /** As they are now. */
+  keys(namespace: string): string[] {
+    return Array.from(this.#namespaces.get(namespace)?.keys() ?? [])
   }
+}
+
+/** Puts a node after another, which may be itself alone. */
+function link(node: Node, after: Node): void {
+  node.older = after
+  node.newer = after === node ? node : after.newer
+  after.newer = node
+  node.newer.older = node
+}
+
+function unlink(node: Node): void {
+  node.older.newer = node.newer
+  node.newer.older = node.older
 }

@@ -49,8 +49,7 @@ export class Remote {
     return this.#tried('get', async () => {
       const record = await this.#tier.get(entryName(namespace, key))
       if (record === undefined) return undefined
-      const entry = decodeEntry(Buffer.from(record), this.#tier.name)
-      if (entry.key !== key) throw new IntegrityError(this.#tier.name, `holds the entry ${show(entry.key)} as ${show(key)}`)
+      const entry = decodeEntry(Buffer.from(record), this.#tier.name, key)
       if (entry.blob === undefined) return { entry, file: undefined }
       const digest = toHex(entry.blob)
       const file = await this.#tier.get(blobName(digest))

@@ -1,9 +1,10 @@
-import { crc32 } from 'node:zlib'
-import { arrayDType, DTYPES, type DType } from '../core/dtype.js'
+import { arrayDType, DTYPES, type DType, type TypedArray } from '../core/dtype.js'
 import { IntegrityError } from '../core/errors.js'
 import { sha256 } from '../core/hash.js'
 import { frame } from '../core/keys.js'
 import { bytesOf, elementCount } from '../core/tensor.js'
+import { native } from '../native/load.js'
+import type { Place, Slabs } from './slab.js'
 import { DEPTH_MAX, leafBytes, leafOf, namesOf, RANK_MAX, Trail, type Leaf, type Value } from './value.js'
 
 /**
@@ -227,6 +228,18 @@ class TreeWriter {
  * Throws TypeError, with the place under the name `root`, for what is no value.
  */
 export function encodeSmall(value: unknown, bytesMax = SMALL_BYTES_MAX, root = 'value'): Uint8Array | undefined {
+  return encode(value, bytesMax, root, Buffer.allocUnsafeSlow)
+}
+
+/** The same, up to SMALL_BYTES_MAX, in memory that the next call writes over. */
+export function encodeSmallOnce(value: unknown, root: string): Uint8Array | undefined {
+  return encode(value, SMALL_BYTES_MAX, root, (size) => scratch.subarray(0, size))
+}
+
+const scratch = Buffer.allocUnsafeSlow(SMALL_BYTES_MAX)
+
+/** Nothing of the caller's runs once `room` was asked for. */
+function encode(value: unknown, bytesMax: number, root: string, room: (bytes: number) => Buffer): Uint8Array | undefined {
   const writer = new TreeWriter(root, false, bytesMax)
   try {
     writer.root(value)
@@ -234,8 +247,7 @@ export function encodeSmall(value: unknown, bytesMax = SMALL_BYTES_MAX, root = '
     const start = HEADER_BYTES + tree.length
     const size = leaves.length === 0 ? start : align(start) + writer.leavesBytes
     if (size > bytesMax) return undefined
-    // Not from the pool: a message to a thread would copy all of that.
-    const out = Buffer.allocUnsafeSlow(size)
+    const out = room(size)
     out.writeUInt32LE(FORMAT, 0)
     out.writeUInt32LE(tree.length, 8)
     out.set(tree, HEADER_BYTES)
@@ -245,7 +257,7 @@ export function encodeSmall(value: unknown, bytesMax = SMALL_BYTES_MAX, root = '
       out.set(bytesOf(leaf.data), at)
       at += leaf.data.byteLength
     }
-    out.writeUInt32LE(crc32(out.subarray(8)), 4)
+    out.writeUInt32LE(native().crc32(out.subarray(8), 0), 4)
     return out
   } catch (error) {
     if (error === OVER) return undefined
@@ -271,13 +283,39 @@ export function digestOfValue(value: unknown, root = 'value'): Buffer {
 
 const BY_CODE: readonly DType[] = Object.entries(DTYPES).sort(([, a], [, b]) => a.code - b.code).map(([name]) => name as DType)
 
-/**
- * The value in `bytes`. Everything handed out is copied, each array into memory of its own, so `bytes` may lie anywhere, at any alignment, and be used for something else afterwards,
- * as the buffers of LMDB's `getBinaryFast` are. Throws IntegrityError, which names `file`, when the bytes are not those that were written.
- */
-export function decodeSmall(bytes: Uint8Array, file = 'value'): Value {
-  return new TreeReader(bytes, file).value()
+/** Throws IntegrityError, which names `file`, when the bytes are not those that were written. */
+export function checkSmall(bytes: Uint8Array, file = 'value'): void {
+  const reader = asBuffer(bytes)
+  const { length } = reader
+  if (length < HEADER_BYTES) fail(file, `${length} bytes are no value`)
+  if (reader.readUInt32LE(0) !== FORMAT) fail(file, `format ${reader.readUInt32LE(0)} instead of ${FORMAT}`)
+  if (reader.readUInt32LE(4) !== native().crc32(reader.subarray(8, length), 0)) fail(file, 'the checksum differs')
 }
+
+/**
+ * The value in `bytes`. Everything handed out is copied, the arrays to memory of `slabs` or else of the value's own, so `bytes` may lie anywhere, at any alignment, and be used for something
+ * else afterwards, as the buffers of LMDB's `getBinaryFast` are. Throws IntegrityError, which names `file`, when the bytes are not those that were written, or with `checked`, when they are no value.
+ */
+export function decodeSmall(bytes: Uint8Array, file = 'value', { checked = false, slabs }: { readonly checked?: boolean; readonly slabs?: Slabs } = NONE): Value {
+  if (!checked) checkSmall(bytes, file)
+  return new TreeReader(asBuffer(bytes), file, slabs).value()
+}
+
+const NONE = {}
+
+// `length` and not `byteLength`: in a buffer that LMDB uses again, only the former is the value's.
+function asBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer && bytes.length === bytes.byteLength ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+function fail(file: string, what: string): never {
+  throw new IntegrityError(file, `a stored value is damaged: ${what}`)
+}
+
+/** Names of objects come again and again: one that came before is found without making a string. */
+const NAMES_MAX = 1024
+const NAME_BYTES_MAX = 32
+const names: (string | undefined)[] = Array.from({ length: NAMES_MAX })
 
 class TreeReader {
   readonly #bytes: Buffer
@@ -287,22 +325,26 @@ class TreeReader {
   #treeEnd = 0
   #leafAt = 0
   #depth = 0
+  readonly #slabs: Slabs | undefined
+  /** Where the leaves begin in the bytes, and where they were copied to when the first of them was met. */
+  #leavesStart = 0
+  #leaves: Place | undefined
 
-  constructor(bytes: Uint8Array, file: string) {
-    // `length` and not `byteLength`: in a buffer that LMDB uses again, only the former is the value's.
+  constructor(bytes: Buffer, file: string, slabs: Slabs | undefined) {
     this.#size = bytes.length
-    this.#bytes = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    this.#bytes = bytes
     this.#file = file
+    this.#slabs = slabs
+    if (slabs !== undefined) slabs.last = undefined
   }
 
   value(): Value {
     const bytes = this.#bytes
     if (this.#size < HEADER_BYTES) this.#fail(`${this.#size} bytes are no value`)
-    if (bytes.readUInt32LE(0) !== FORMAT) this.#fail(`format ${bytes.readUInt32LE(0)} instead of ${FORMAT}`)
-    if (bytes.readUInt32LE(4) !== crc32(bytes.subarray(8, this.#size))) this.#fail('the checksum differs')
     this.#treeEnd = HEADER_BYTES + bytes.readUInt32LE(8)
     if (this.#treeEnd > this.#size) this.#fail('the tree ends beyond the end')
     this.#leafAt = this.#treeEnd
+    this.#leavesStart = align(this.#treeEnd)
     const value = this.#read()
     if (this.#at !== this.#treeEnd) this.#fail('bytes after the tree')
     if (this.#leafAt !== this.#size) this.#fail('bytes after the last leaf')
@@ -341,7 +383,7 @@ class TreeReader {
     const count = this.#count()
     const out: Record<string, Value> = {}
     for (let i = 0; i < count; i++) {
-      const name = this.#string(this.#byte())
+      const name = this.#name()
       const value = this.#read()
       if (name === '__proto__') Object.defineProperty(out, name, { value, enumerable: true, configurable: true, writable: true })
       else out[name] = value
@@ -371,10 +413,42 @@ class TreeReader {
     const start = align(this.#leafAt)
     if (count === undefined || count * size > this.#size - start) return this.#fail('a leaf ends beyond the end')
     this.#leafAt = start + count * size
-    const memory = new ArrayBuffer(count * size)
-    new Uint8Array(memory).set(this.#bytes.subarray(start, this.#leafAt))
-    const data = new array(memory)
+    const data = this.#copied(array, start, count * size)
     return tensor ? { dtype, shape, data } as Value : data
+  }
+
+  /** Without slabs an array has a buffer of its own; with them all arrays of the value are copied at once. */
+  #copied(array: typeof DTYPES.int8.array, start: number, bytes: number): TypedArray {
+    if (this.#slabs === undefined) {
+      const memory = new ArrayBuffer(bytes)
+      new Uint8Array(memory).set(this.#bytes.subarray(start, start + bytes))
+      return new array(memory)
+    }
+    const { buffer, offset } = this.#leaves ??= this.#slabs.copy(this.#bytes, this.#leavesStart, this.#size)
+    return new array(buffer, offset + start - this.#leavesStart, bytes / array.BYTES_PER_ELEMENT)
+  }
+
+  #name(): string {
+    const bytes = this.#bytes
+    const at = this.#at
+    const length = bytes[at + 1]!
+    if (bytes[at] !== UTF8 || length > NAME_BYTES_MAX || at + 2 + length > this.#treeEnd) return this.#string(this.#byte())
+    let hash = length
+    for (let i = at + 2; i < at + 2 + length; i++) hash = Math.imul(hash, 31) + bytes[i]! | 0
+    const slot = (hash ^ hash >>> 10) & (NAMES_MAX - 1)
+    const known = names[slot]
+    if (known !== undefined && known.length === length) {
+      let same = 0
+      while (same < length && known.charCodeAt(same) === bytes[at + 2 + same]) same++
+      if (same === length) {
+        this.#at = at + 2 + length
+        return known
+      }
+    }
+    const name = this.#string(this.#byte())
+    // Only of ASCII are the characters the bytes.
+    if (name.length === length) names[slot] = name
+    return name
   }
 
   #bigint(): bigint {
@@ -416,7 +490,7 @@ class TreeReader {
   }
 
   #fail(what: string): never {
-    throw new IntegrityError(this.#file, `a stored value is damaged: ${what}`)
+    return fail(this.#file, what)
   }
 }
 

@@ -3,11 +3,12 @@ import { fromHex } from '../core/hash.js'
 import type { Codec, Compression } from './compression.js'
 import { ChangeBatch } from './entry-batch.js'
 import { OUTCOME, type ValueBlob } from './entry-transactions.js'
-import { decodeEntry, entryKey, namespaceRange, type Entry } from './entry.js'
+import { decodeEntry, entryKey, lookupKey, namespaceRange, type Entry } from './entry.js'
 import { codecOfMagic } from './frame-scan.js'
 import type { Layout } from './layout.js'
 import type { OpenBlob } from './open-blob.js'
 import { isAlive, ownerName, thisProcess } from './owner.js'
+import { Seen } from './seen.js'
 import type { NamespaceRecord, Tables } from './tables.js'
 import type { EncodedBlob } from './shard-format.js'
 import { writeBlobFile } from './write-blob.js'
@@ -16,16 +17,19 @@ import type { Writer } from './writer.js'
 /** Changes of one transaction: bounds what waits for a commit, and what a commit holds. */
 const CHANGES_MAX = 4096
 const CHANGE_BYTES_MAX = 8 * 2 ** 20
+/** Changes worth a transaction of their own: so many are sent while the thread is still at the one before, and do not wait for the end of the turn. */
+const EARLY_BYTES = 2 ** 20
+const UNDER_WAY_MAX = 2
 /** Checksum chunk of values' files. */
 const CHUNK_BYTES = 2 ** 18
-/** When entries were last read is written this often; so many of them are kept in mind. */
+/** When entries were last read is written this often, of so many at most. */
 const TOUCH_MS = 5_000
 const TOUCH_ENTRIES = 262_144
 /** When something was last read is known to so much. */
-const TOUCHED_MS = 60_000
+export const TOUCHED_MS = 60_000
 /** Entries removed, and files collected, in one transaction. */
 const CLEAR_STEP = 4096
-/** How long a value in memory may outlive a change by another process. */
+/** How long a value in memory, or what a look-up sees, may outlive a change by another process. */
 const LOOK_MS = 5
 const COLLECT_STEP = 1024
 const COLLECT_AGAIN_MS = 3_000
@@ -51,9 +55,14 @@ export interface NamespaceFacts extends NamespaceRecord {
 
 /** Changes that go together, and who waits for them. */
 class Commit {
-  readonly changes = new ChangeBatch()
+  readonly changes: ChangeBatch
   readonly blobs: ValueBlob[] = []
-  readonly waiting: { resolve(outcome: number): void; reject(error: Error): void }[] = []
+  /** For each change what is called with its outcome, and what with an error. */
+  readonly waiting: ((result: never) => void)[] = []
+
+  constructor(memory: ArrayBuffer | undefined) {
+    this.changes = new ChangeBatch(memory)
+  }
 
   get full(): boolean {
     return this.changes.count >= CHANGES_MAX || this.changes.size >= CHANGE_BYTES_MAX
@@ -62,7 +71,7 @@ class Commit {
 
 /**
  * Key-value entries of a store: small values in the index, larger ones in files. Reads are plain look-ups; changes that come while a commit is under way are
- * committed together by the next, so that many at once cost little more than one.
+ * committed together by one of the next, so that many at once cost little more than one.
  */
 export class Entries {
   readonly #host: EntryHost
@@ -71,10 +80,19 @@ export class Entries {
   #changes: number
   #lookedAt = 0
   #queue: Commit[] = []
-  #flushing: Promise<void> | undefined
-  /** When entries were read, by `namespace\0key`; and those of which it is still to be written. */
-  readonly #touched = new Map<string, number>()
-  #toWrite: string[] = []
+  readonly #underWay = new Set<Promise<void>>()
+  #sending = false
+  /** Memory of batches that are committed. */
+  #spare: ArrayBuffer[] = []
+  /** Namespaces that were found in this snapshot. */
+  readonly #found = new Map<string, number>()
+  readonly #seen = new Seen()
+  /** Read, and not yet written down. */
+  #toWrite: { readonly namespace: string; readonly key: string; readonly now: number }[] = []
+  /** The snapshot that look-ups see: since when (ms since 1970), and after how many of our transactions. */
+  #snapshotAt = -Infinity
+  #snapshotAfter = -1
+  #turning = false
   readonly #touchedKeys = new Map<string, number>()
   #touching: NodeJS.Timeout | undefined
   #collecting = false
@@ -106,28 +124,64 @@ export class Entries {
   }
 
   /** Views of memory that the next look-up writes over: take what is needed at once. Expired ones are given, too. */
-  get(namespace: string, key: string): Entry | undefined {
-    this.#host.fresh()
+  get(namespace: string, key: string, now = Date.now()): Entry | undefined {
+    this.#look(now)
     const known = this.#ids.get(namespace)
     const record = known === undefined ? undefined : this.#record(known, key)
-    if (record !== undefined) return decodeEntry(record, this.#host.layout.index)
+    if (record !== undefined) return decodeEntry(record, this.#host.layout.index, key)
     // Another process may have emptied and forgotten the namespace, and made it again.
     const id = this.#idOf(namespace)
     if (id === undefined || id === known) return undefined
     const found = this.#record(id, key)
-    return found === undefined ? undefined : decodeEntry(found, this.#host.layout.index)
+    return found === undefined ? undefined : decodeEntry(found, this.#host.layout.index, key)
+  }
+
+  /**
+   * The same for whoever is going to use the value, which is noted. `check` throws when a small value is not what was written; it is called once per record and process, because
+   * what has been checked and not been replaced since is that still.
+   */
+  read(namespace: string, key: string, now: number, check: (small: Uint8Array, file: string) => void): Entry | undefined {
+    const entry = this.get(namespace, key, now)
+    if (entry === undefined) return undefined
+    const slot = this.#seen.slot(namespace, key)
+    if (entry.small !== undefined && !this.#seen.isChecked(slot, entry)) {
+      check(entry.small, this.#host.layout.index)
+      this.#seen.setChecked(slot, entry)
+    }
+    this.#note(slot, namespace, key, now)
+    return entry
   }
 
   #record(id: number, key: string): Buffer | undefined {
-    return this.#host.tables.entries.getBinaryFast(entryKey(id, key)) as Buffer | undefined
+    return this.#host.tables.entries.getBinaryFast(lookupKey(id, key)) as Buffer | undefined
+  }
+
+  /**
+   * Look-ups of one turn of the event loop share a snapshot, as long as no transaction of ours ends and for so many ms at most: news from outside come with another turn. Renewing it
+   * for each costs more than the look-up.
+   */
+  #look(now: number): void {
+    const age = now - this.#snapshotAt
+    const { settled } = this.#host.writer
+    if (age >= 0 && age < LOOK_MS && settled === this.#snapshotAfter) return
+    this.#host.fresh()
+    this.#snapshotAt = now
+    this.#snapshotAfter = settled
+    this.#found.clear()
+    if (this.#turning) return
+    this.#turning = true
+    setImmediate(() => {
+      this.#turning = false
+      this.#snapshotAt = -Infinity
+    })
   }
 
   /** Entries of a namespace that have not expired at `now` (ms since 1970), in the order of the index. */
   * keys(namespace: string, now: number): Generator<{ readonly key: string; readonly entry: Entry }> {
     const id = this.#idOf(namespace)
     if (id === undefined) return
-    for (const { value } of this.#host.tables.entries.getRange(namespaceRange(id))) {
-      const entry = decodeEntry(value, this.#host.layout.index)
+    for (const { key: indexKey, value } of this.#host.tables.entries.getRange(namespaceRange(id))) {
+      const entry = decodeEntry(value, this.#host.layout.index, indexKey as Buffer)
       if (entry.expires > now) yield { key: entry.key, entry }
     }
   }
@@ -137,12 +191,23 @@ export class Entries {
     return Array.from(this.#host.tables.namespaces.getRange(), ({ key, value }) => ({ id: key as number, ...value }))
   }
 
-  /** Resolves when it is durable; true when another value took its place. `bytes` of a small value are its encoding's. */
-  async put(namespace: string, entry: Entry): Promise<boolean> {
-    const key = entryKey(await this.#idFor(namespace), entry.key)
-    const wait = this.#host.admit(entry.bytes)
-    if (wait !== undefined) await wait
-    return await this.#change((changes) => changes.put(key, entry), undefined) === OUTCOME.present
+  /** Resolves when it is durable, after `done` was called. `bytes` of a small value are its encoding's, which is copied before this returns. */
+  put(namespace: string, entry: Entry, done: () => void): Promise<void> {
+    const id = this.#host.readonly ? undefined : this.#idOf(namespace)
+    const wait = id === undefined ? this.#idFor(namespace) : undefined
+    const admitted = this.#host.admit(entry.bytes)
+    if (wait === undefined && admitted === undefined) return this.#put(id!, entry, done)
+    const kept = { ...entry, small: entry.small && Uint8Array.from(entry.small) }
+    return Promise.all([wait ?? id!, admitted]).then(([made]) => this.#put(made, kept, done))
+  }
+
+  #put(id: number, entry: Entry, done: () => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const commit = this.#open()
+      commit.changes.put(lookupKey(id, entry.key), entry)
+      commit.waiting.push(() => { done(); resolve() }, reject)
+      this.#added(commit)
+    })
   }
 
   /** The same of a value in a file, which is written now; gives its size. */
@@ -166,7 +231,7 @@ export class Entries {
 
   /** Takes over an entry of another store, with the file of its value when that is in one. */
   async adopt(namespace: string, entry: Entry, file: Uint8Array | undefined): Promise<void> {
-    if (file === undefined) await this.put(namespace, entry)
+    if (file === undefined) await this.put(namespace, entry, () => undefined)
     else await this.putBlob(namespace, entry, { parts: [file], shuffled: [] }, undefined, codecOfMagic(new DataView(file.buffer, file.byteOffset, file.byteLength).getUint32(0, true)))
   }
 
@@ -218,6 +283,7 @@ export class Entries {
     for (const { id, name, owner } of list) {
       await this.#host.writer.run('dropNamespace', { namespace: id, owner })
       this.#ids.delete(name)
+      this.#found.delete(name)
     }
   }
 
@@ -249,12 +315,13 @@ export class Entries {
   }
 
   /** Notes that an entry was read. */
-  touch(name: string, now: number): void {
-    const before = this.#touched.get(name)
-    if ((before !== undefined && now - before < TOUCHED_MS) || this.#host.readonly) return
-    if (this.#touched.size >= TOUCH_ENTRIES) this.#touched.clear()
-    this.#touched.set(name, now)
-    this.#toWrite.push(name)
+  touch(namespace: string, key: string, now: number): void {
+    this.#note(this.#seen.slot(namespace, key), namespace, key, now)
+  }
+
+  #note(slot: number, namespace: string, key: string, now: number): void {
+    if (this.#host.readonly || !this.#seen.touch(slot, now, TOUCHED_MS) || this.#toWrite.length >= TOUCH_ENTRIES) return
+    this.#toWrite.push({ namespace, key, now })
     this.#touching ??= setTimeout(() => void this.flushTouches(), TOUCH_MS).unref()
   }
 
@@ -272,11 +339,10 @@ export class Entries {
     this.#touching = undefined
     const parts = [
       ...Array.from(this.#touchedKeys, ([hex, now]) => touchOf(Buffer.from(hex, 'hex'), now)),
-      ...this.#toWrite.map((name) => {
-        const end = name.indexOf('\0')
-        const id = this.#ids.get(name.slice(0, end))
-        return id === undefined ? [] : touchOf(entryKey(id, name.slice(end + 1)), this.#touched.get(name) ?? Date.now())
-      }).flat(),
+      ...this.#toWrite.flatMap(({ namespace, key, now }) => {
+        const id = this.#ids.get(namespace)
+        return id === undefined ? [] : touchOf(entryKey(id, key), now)
+      }),
     ]
     this.#toWrite = []
     this.#touchedKeys.clear()
@@ -287,20 +353,26 @@ export class Entries {
   /** What was asked for is committed. */
   async drain(): Promise<void> {
     clearTimeout(this.#collectAgain)
-    while (this.#flushing !== undefined) await this.#flushing
+    while (this.#sending || this.#underWay.size > 0) await Promise.all(this.#underWay)
     await this.flushTouches()
   }
 
   // --- namespaces -------------------------------------------------------------------------------------------------------
 
   #idOf(namespace: string): number | undefined {
-    this.#host.fresh()
+    this.#look(Date.now())
+    const found = this.#found.get(namespace)
+    if (found !== undefined) return found
     const known = this.#ids.get(namespace)
     // Another process may have emptied and forgotten it, and made it again.
-    if (known !== undefined && this.#host.tables.namespaces.get(known)?.name === namespace) return known
+    if (known !== undefined && this.#host.tables.namespaces.get(known)?.name === namespace) {
+      this.#found.set(namespace, known)
+      return known
+    }
     for (const { key, value } of this.#host.tables.namespaces.getRange()) {
       if (value.name !== namespace) continue
       this.#ids.set(namespace, key as number)
+      this.#found.set(namespace, key as number)
       return key as number
     }
     this.#ids.delete(namespace)
@@ -326,33 +398,67 @@ export class Entries {
 
   #change(write: (changes: ChangeBatch) => void, blob: ValueBlob | undefined): Promise<number> {
     return new Promise((resolve, reject) => {
-      let commit = this.#queue.at(-1)
-      if (commit === undefined || commit.full) this.#queue.push(commit = new Commit())
+      const commit = this.#open()
       write(commit.changes)
       if (blob !== undefined) commit.blobs.push(blob)
-      commit.waiting.push({ resolve, reject })
-      this.#flushing ??= this.#flush()
+      commit.waiting.push(resolve, reject)
+      this.#added(commit)
     })
   }
 
-  async #flush(): Promise<void> {
-    // All that is asked for in this turn of the event loop goes together.
-    await Promise.resolve()
-    for (let commit = this.#queue.shift(); commit !== undefined; commit = this.#queue.shift()) {
-      const { changes, blobs, waiting } = commit
-      const payload = changes.size + blobs.reduce((sum, { checksums }) => sum + checksums.byteLength + 512, 0)
-      try {
-        const packed = changes.packed()
-        const size = { entries: 3 * changes.count + 4 * blobs.length, payload }
-        const made = await this.#host.writer.run('change', { packed, blobs, dir: this.#host.layout.dir, now: Date.now() }, size, [packed.buffer as ArrayBuffer])
-        this.#ours(made.changes, made.cascaded)
-        waiting.forEach(({ resolve }, k) => resolve(made.outcomes[k]!))
-      } catch (error) {
-        for (const { reject } of waiting) reject(error as Error)
-      }
+  /** The commit that the next change goes into. */
+  #open(): Commit {
+    const last = this.#queue.at(-1)
+    if (last !== undefined && !last.full) return last
+    const commit = new Commit(this.#spare.pop())
+    this.#queue.push(commit)
+    return commit
+  }
+
+  #added({ changes }: Commit): void {
+    if (changes.size >= EARLY_BYTES) this.#send()
+    else this.#sendSoon()
+  }
+
+  /** All that is asked for in this turn of the event loop goes together. */
+  #sendSoon(): void {
+    if (this.#sending) return
+    this.#sending = true
+    queueMicrotask(() => {
+      this.#sending = false
+      this.#send()
+    })
+  }
+
+  /** Sends what waits, as far as the thread is not busy; a second transaction only when it is a large one. */
+  #send(): void {
+    for (let next = this.#queue[0]; next !== undefined; next = this.#queue[0]) {
+      const busy = this.#underWay.size
+      if (busy >= UNDER_WAY_MAX || (busy > 0 && next.changes.size < EARLY_BYTES)) return
+      this.#queue.shift()
+      const done = this.#commit(next).finally(() => {
+        this.#underWay.delete(done)
+        // Those whose promises were just resolved may come with more.
+        if (this.#queue.length > 0) this.#sendSoon()
+      })
+      this.#underWay.add(done)
     }
-    // At once: whoever comes next finds an empty queue that nobody is at.
-    this.#flushing = undefined
+  }
+
+  async #commit({ changes, blobs, waiting }: Commit): Promise<void> {
+    const payload = changes.size + blobs.reduce((sum, { checksums }) => sum + checksums.byteLength + 512, 0)
+    const { writer, layout } = this.#host
+    try {
+      const packed = changes.packed()
+      const size = { entries: 3 * changes.count + 4 * blobs.length, payload }
+      const made = await writer.run('change', { packed, blobs, dir: layout.dir, now: Date.now() }, size, packed.buffer as ArrayBuffer)
+      this.#ours(made.changes, made.cascaded)
+      for (let k = 0; k < waiting.length; k += 2) waiting[k]!(made.outcomes[k / 2] as never)
+    } catch (error) {
+      for (let k = 1; k < waiting.length; k += 2) waiting[k]!(error as never)
+    }
+    if (writer.returned !== undefined && this.#spare.length < UNDER_WAY_MAX + 1) this.#spare.push(writer.returned)
+    writer.returned = undefined
   }
 }
 

@@ -12,9 +12,14 @@ const FIRST_BYTES = 64 * 1024
 const NEXT_BYTES = 8 * 2 ** 20 + FIRST_BYTES
 
 export class ChangeBatch {
-  #bytes = Buffer.allocUnsafeSlow(FIRST_BYTES)
+  #bytes: Buffer
   #at = 0
   count = 0
+
+  /** `memory`: what an earlier batch lay in. Fresh pages cost more than filling them. */
+  constructor(memory?: ArrayBuffer) {
+    this.#bytes = memory === undefined ? Buffer.allocUnsafeSlow(FIRST_BYTES) : Buffer.from(memory)
+  }
 
   /** Bytes so far. */
   get size(): number {

@@ -95,7 +95,7 @@ export const entryTransactions = {
         outcomes.push(remove(tables, ledger, key) ? OUTCOME.present : OUTCOME.absent)
         continue
       }
-      const entry = decodeEntry(record, FILE)
+      const entry = decodeEntry(record, FILE, '')
       if (entry.blob !== undefined && !isThere(tables, entry.blob, come, layout)) {
         outcomes.push(OUTCOME.lost)
         continue
@@ -219,7 +219,7 @@ function remove(tables: Tables, ledger: Ledger, key: Buffer, instead?: Buffer): 
   const found = tables.entries.get(key)
   if (found === undefined) return false
   const held = Buffer.from(found)
-  const entry = decodeEntry(held, FILE)
+  const entry = decodeEntry(held, FILE, '')
   ledger.count(key, -1, -glance(held).bytes)
   tables.entries.remove(key)
   if (instead === undefined) tables.uses.remove(key)
@@ -228,7 +228,7 @@ function remove(tables: Tables, ledger: Ledger, key: Buffer, instead?: Buffer): 
   // Nothing is made from most values, and most caches know of no dependents at all.
   if (hasDependents(tables)) {
     const digest = digestOf(entry)
-    const same = instead !== undefined && digestOf(decodeEntry(instead, FILE)).equals(digest)
+    const same = instead !== undefined && digestOf(decodeEntry(instead, FILE, '')).equals(digest)
     if (!same) removeDependents(tables, ledger, digest)
   }
   return true

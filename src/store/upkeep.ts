@@ -177,7 +177,7 @@ export class Upkeep {
     for (const { key: id, value: space } of tables.namespaces.getRange()) {
       if (namespace !== undefined && !isBelow(space.name, namespace)) continue
       for (const { key, value } of tables.entries.getRange(namespaceRange(id as number))) {
-        const { created, expires, bytes, keep, seconds } = decodeEntry(value, layout.index)
+        const { created, expires, bytes, keep, seconds } = decodeEntry(value, layout.index, '')
         const again = !keep && !Number.isNaN(seconds)
         // What has expired is nobody's loss.
         if (expires > now && namespace === undefined && !again) continue

@@ -16,11 +16,12 @@ export interface WriterRequest {
   /** Random keys touched and bytes written, for the space check. */
   readonly entries: number
   readonly payload: number
+  /** What came with it by transfer goes back with the answer. */
+  readonly lent: ArrayBuffer | undefined
 }
 
-export type WriterReply =
-  | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: { readonly kind: 'full'; readonly bytesFree: number; readonly bytesNeeded: number } | { readonly kind: 'failed'; readonly message: string; readonly code: unknown } }
+export type WriterReply = ({ readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: { readonly kind: 'full'; readonly bytesFree: number; readonly bytesNeeded: number } | { readonly kind: 'failed'; readonly message: string; readonly code: unknown } }) & { readonly lent?: ArrayBuffer | undefined }
 
 const layout = layoutOf((workerData as { dir: string }).dir)
 const tables = openTables(layout, { readOnly: false })
@@ -32,7 +33,9 @@ port.on('message', (request: WriterRequest | 'close') => {
     void tables.root.close().then(() => port.close())
     return
   }
-  port.postMessage(answer(request))
+  const { lent } = request
+  if (lent === undefined) port.postMessage(answer(request))
+  else port.postMessage({ ...answer(request), lent }, [lent])
 })
 
 function answer({ id, name, argument, entries, payload }: WriterRequest): WriterReply {

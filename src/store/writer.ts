@@ -14,21 +14,25 @@ export class Writer {
   #failure: Error | undefined
   /** A commit failed: this process writes no more. */
   isBroken = false
+  /** Transactions that were answered: a look-up in a snapshot from before one would not show what it did. */
+  settled = 0
+  /** What was lent to the last transaction that was answered. */
+  returned: ArrayBuffer | undefined
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
 
   constructor(layout: Layout) {
     this.#layout = layout
   }
 
-  /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins; buffers of `transfer` are given away. */
-  run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }, transfer: readonly ArrayBuffer[] = []): Promise<Result<N>> {
+  /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins. The buffer `lent`, in which `argument` lies, comes back through `returned`. */
+  run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }, lent?: ArrayBuffer): Promise<Result<N>> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
     const worker = this.#worker ??= this.#start()
     const id = this.#next++
     if (this.#waiting.size === 0) worker.ref()
     return new Promise<Result<N>>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (value: unknown) => void, reject })
-      worker.postMessage({ id, name, argument, ...size } satisfies WriterRequest, transfer)
+      worker.postMessage({ id, name, argument, ...size, lent } satisfies WriterRequest, lent === undefined ? [] : [lent])
     })
   }
 
@@ -60,6 +64,8 @@ export class Writer {
   #settle(reply: WriterReply): void {
     const waiting = this.#waiting.get(reply.id)
     this.#waiting.delete(reply.id)
+    this.settled++
+    this.returned = reply.lent ?? this.returned
     if (this.#waiting.size === 0) this.#worker?.unref()
     if ('result' in reply) {
       waiting?.resolve(reply.result)

@@ -354,6 +354,69 @@ test('two caches over one folder see what the other does', async () => {
   await two.close()
 })
 
+test('a flipped bit in the index is noticed when the value is read first', async () => {
+  const dir = fresh()
+  const ids = Uint8Array.from({ length: 256 }, (_, n) => n * 89 + 7)
+  const cache = await open(dir)
+  await cache.put('k', { ids })
+  await cache.put('beside', { ids: ids.map((byte) => 255 - byte) })
+  await cache.close()
+  const path = join(dir, 'index/data.mdb')
+  const bytes = readFileSync(path)
+  let found = 0
+  for (let at = bytes.indexOf(ids); at >= 0; at = bytes.indexOf(ids, at + 1)) {
+    bytes[at + 100]! ^= 4
+    found++
+  }
+  expect(found).toBeGreaterThan(0)
+  writeFileSync(path, bytes)
+  const again = await open(dir)
+  for (let round = 0; round < 2; round++) await expect(again.get('k')).rejects.toMatchObject({ code: 'E_INTEGRITY' })
+  await expect(again.getMany(['beside', 'k'])).rejects.toMatchObject({ code: 'E_INTEGRITY' })
+  expect((await again.get<{ ids: Uint8Array }>('beside'))!.value.ids[0]).toBe(248)
+  // What takes its place is another record.
+  await again.put('k', { ids })
+  expect((await again.get<{ ids: Uint8Array }>('k'))!.value.ids).toEqual(ids)
+  await again.close()
+})
+
+test('thousands at once, of memory that is used for the next: each is kept as it was, and what is handed out stays', async () => {
+  const dir = fresh()
+  const cache = await open(dir, { memory: 0 })
+  const count = 3000
+  const ids = new Int32Array(700)
+  for (const where of [cache, cache.scope('scratch')]) {
+    const done: Promise<void>[] = []
+    // The namespace is made while the first ones wait.
+    for (let n = 0; n < count; n++) {
+      ids.fill(n)
+      done.push(where.put(`k${n}`, { ids, n }, { namespace: n % 2 === 0 ? 'even' : 'odd' }))
+      if (n === 10) await Promise.all(done)
+    }
+    ids.fill(-1)
+    await Promise.all(done)
+    const hits = await Promise.all(Array.from({ length: count }, (_, n) => where.get<{ ids: Int32Array; n: number }>(`k${n}`, { namespace: n % 2 === 0 ? 'even' : 'odd' })))
+    for (const [n, hit] of hits.entries()) expect(hit!.value.n === n && hit!.value.ids.every((id) => id === n), `k${n}`).toBe(true)
+  }
+  expect((await cache.stats()).session.puts).toBe(2 * count)
+  await cache.close()
+})
+
+test('the memory tier keeps to its bytes, with all that values share', async () => {
+  const dir = fresh()
+  const cache = await open(dir, { memory: 100_000 })
+  for (let n = 0; n < 60; n++) await cache.put(`k${n}`, new Uint8Array(3000).fill(n))
+  for (let round = 0; round < 3; round++) {
+    for (let n = 0; n < 60; n++) {
+      expect((await cache.get<Uint8Array>(`k${n * 7 % 60}`))!.value[2999]).toBe(n * 7 % 60)
+      const { memoryNow } = await cache.stats()
+      expect(memoryNow.bytes).toBeLessThanOrEqual(100_000)
+    }
+  }
+  expect((await cache.stats()).memoryNow.items).toBeGreaterThan(15)
+  await cache.close()
+})
+
 test('damage is noticed, moved aside, and a miss', async () => {
   const dir = fresh()
   const cache = await open(dir)

@@ -104,6 +104,12 @@ describe('small values', () => {
     }
   })
 
+  test('names that come again are the names that were written, however many and in whatever alphabet', () => {
+    const named = (prefix: string): Record<string, number> => Object.fromEntries(Array.from({ length: 3000 }, (_, n) => [`${prefix}${n}`, n]))
+    const values = ['n', 'é', 'Ã©', 'x'.repeat(31), 'x'.repeat(32)].map(named)
+    for (let round = 0; round < 2; round++) for (const value of values) expect(Object.keys(decodeSmall(encode(value)) as object)).toEqual(Object.keys(value))
+  })
+
   test('one that is longer than wanted is undefined', () => {
     expect(encodeSmall(new Uint8Array(SMALL_BYTES_MAX))).toBeUndefined()
     expect(encodeSmall(new Uint8Array(SMALL_BYTES_MAX - 30))!.length).toBeLessThanOrEqual(SMALL_BYTES_MAX)
