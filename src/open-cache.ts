@@ -5,8 +5,11 @@ import { checkNamespace, KeyValue } from './cache/key-value.js'
 import { MemoryTier } from './cache/memory.js'
 import { Scope, type ScopeOptions } from './cache/scope.js'
 import { Tally } from './cache/tally.js'
+import { attachLog } from './cache/log.js'
+import { Seals } from './cache/seals.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
 import { StoreError } from './core/errors.js'
+import { Events } from './core/events.js'
 import { fromHex } from './core/hash.js'
 import { bytes, checkOptions, duration, number, show } from './core/options.js'
 import { build, type BuildReport, type Progress } from './dataset/build.js'
@@ -64,6 +67,7 @@ const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'c
 /** A cache directory, opened: datasets, and values by key. Close it when done: `await cache.close()` or `await using`. */
 export class Cache extends KeyValue {
   readonly #options: CheckedCacheOptions
+  readonly #events: Events
   readonly #open = new Set<Dataset>()
   readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
   readonly #building = new Set<Promise<unknown>>()
@@ -73,9 +77,12 @@ export class Cache extends KeyValue {
   #passing: Promise<Store> | undefined
 
   /** @internal Use `openCache`. */
-  constructor(store: Store | undefined, options: CheckedCacheOptions) {
-    super({ store, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, tally: new Tally(), flights: new Map() }, '')
+  constructor(store: Store | undefined, options: CheckedCacheOptions, events: Events) {
+    const tally = new Tally(events, store)
+    const memory = new MemoryTier(options.memory, tally, options.check ? new Seals() : undefined)
+    super({ store, enabled: options.enabled, memory, expiresIn: options.expiresIn, compression: options.compression, tally, flights: new Map() }, '')
     this.#options = options
+    this.#events = events
   }
 
   /** Folder of the cache; null when nothing is written. */
@@ -175,7 +182,7 @@ export class Cache extends KeyValue {
     const record = store.datasetRecord(fromHex(key))
     if (record === undefined) return undefined
     const manifest = await Manifest.read(await store.blob(record.manifest))
-    const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 }
+    const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: record.seconds ?? 0 }
     return this.#opened(store, manifest, report)
   }
 
@@ -191,7 +198,7 @@ export class Cache extends KeyValue {
     if (passing !== undefined) await rm(passing.layout.dir, { recursive: true, force: true })
     const { store, tally } = this.room
     // What was counted is not worth an error.
-    await tally.flush(store).catch(() => undefined)
+    await tally.flush().catch(() => undefined)
     await store?.close()
   }
 
@@ -203,13 +210,19 @@ export class Cache extends KeyValue {
   #datasets(): Promise<Store> {
     if (this.room.store !== undefined) return Promise.resolve(this.room.store)
     const { minFree } = this.#options
-    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree }))
+    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree, events: this.#events }))
   }
 
   async #opened(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
-    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
+    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset), check: this.#options.check })
     this.#open.add(dataset)
+    this.#told(manifest, report)
     return dataset
+  }
+
+  #told({ facts: { name, namespace, key } }: Manifest, { items, hits, computed, seconds, bytes, secondsSaved }: BuildReport): void {
+    if (computed === 0) this.#events.publish('reuse', () => ({ name, namespace, key, items, seconds, secondsSaved }))
+    else this.#events.publish('build', () => ({ name, namespace, key, items, hits, computed, seconds, bytes, secondsSaved }))
   }
 
   async #untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
@@ -237,8 +250,10 @@ export class Cache extends KeyValue {
 /** Opens a cache directory, making it when it is not there. No server, no configuration. Rejects with StoreError when the folder cannot be used. */
 export async function openCache(options: CacheOptions = {}): Promise<Cache> {
   const checked = checkCacheOptions(options)
-  const { dir, enabled } = checked
-  return new Cache(dir === null || !enabled ? undefined : await Store.open({ ...checked, dir }), checked)
+  const dir = checked.enabled ? checked.dir : null
+  const events = new Events(dir)
+  attachLog(events, checked.log)
+  return new Cache(dir === null ? undefined : await Store.open({ ...checked, dir, events }), checked, events)
 }
 
 function text(name: string, value: unknown): string {

@@ -214,10 +214,10 @@ export class KeyValue {
     return (await flight.made).value as T
   }
 
-  /** Hits, misses, bytes and what they saved, since the cache directory was made; `session` has those of this process. */
+  /** Hits, misses, bytes and what they saved, of values and of datasets, since the cache directory was made; `session` has those of this process. */
   async stats(): Promise<CacheStats> {
-    const { tally, memory, store } = this.room
-    return tally.read(store, memory)
+    const { tally, memory } = this.room
+    return tally.read(memory)
   }
 
   /** @internal Called before something is kept. */
@@ -232,10 +232,10 @@ export class KeyValue {
     const found = inMemory ?? await this.#read(place)
     const holds = found !== undefined && found.expires > Date.now() && (validate === undefined || await validate(found.metadata) === true)
     if (!holds) {
-      if (counted) tally.miss(found !== undefined)
+      if (counted) tally.miss(place, found === undefined ? undefined : inMemory === undefined ? 'disk' : 'memory')
       return undefined
     }
-    if (counted) tally.hit(inMemory === undefined ? 'disk' : 'memory', found.bytes, found.seconds)
+    if (counted) tally.hit(inMemory === undefined ? 'disk' : 'memory', place, found)
     return found
   }
 
@@ -258,12 +258,12 @@ export class KeyValue {
     let found: Remembered
     if (entry.small !== undefined) {
       const bytes = entry.bytes
-      found = { value: decodeSmall(entry.small, store.layout.index), metadata, created, expires, seconds, bytes }
+      found = { value: decodeSmall(entry.small, store.layout.index), metadata, created, expires, seconds, bytes, size: bytes }
     } else {
       const digest = toHex(entry.blob!)
       const read = await readBlob(store, digest)
       if (read === undefined) return undefined
-      found = { value: read.value, metadata, created, expires, seconds, bytes: VIEW_BYTES + read.heldBytes }
+      found = { value: read.value, metadata, created, expires, seconds, bytes: VIEW_BYTES + read.heldBytes, size: entry.bytes }
       // It may have been replaced meanwhile: then it is not to be remembered.
       const now = store.entries.get(place.namespace, place.key)
       if (now?.blob === undefined || toHex(now.blob) !== digest || now.created !== created) return found
@@ -285,8 +285,8 @@ export class KeyValue {
     if (store === undefined) {
       // What is remembered is what was encoded: the caller may go on writing to the value's memory.
       const whole = small ?? encodeSmall(value, Infinity, root)!
-      memory.set(place.name, { value: decodeSmall(whole), metadata, created: facts.created, expires: facts.expires, seconds: facts.seconds, bytes: sizeOfValue(value) })
-      tally.put(whole.byteLength)
+      memory.set(place.name, { value: decodeSmall(whole), metadata, created: facts.created, expires: facts.expires, seconds: facts.seconds, bytes: sizeOfValue(value), size: whole.byteLength })
+      tally.put(place, whole.byteLength)
       return
     }
     const entry: Omit<Entry, 'small' | 'blob' | 'bytes'> = { key: place.key, metadata: Object.keys(metadata).length === 0 ? '' : encodeMetadata(metadata), ...rest }
@@ -294,13 +294,13 @@ export class KeyValue {
       await store.entries.put(place.namespace, { ...entry, bytes: small.byteLength, small, blob: undefined })
       // Afterwards: who read meanwhile has remembered the value before.
       memory.delete(place.name)
-      tally.put(small.byteLength)
+      tally.put(place, small.byteLength)
       return
     }
     const { tensors, metadata: notes } = valueTensors(value, root)
     const bytes = await store.entries.putBlob(place.namespace, entry, encodeBlob(tensors, notes, compression), compression)
     memory.delete(place.name)
-    tally.put(bytes)
+    tally.put(place, bytes)
   }
 
   async #compute<T extends Value>(place: Place, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, facts: Facts, { signal, validate }: ComputeOptions): Promise<Made> {
@@ -328,7 +328,7 @@ export class KeyValue {
     const began = performance.now()
     const value = await compute({ signal })
     const seconds = (performance.now() - began) / 1000
-    this.room.tally.computed(seconds)
+    this.room.tally.computed(place, seconds)
     const made = { value, metadata: facts.metadata }
     if (this.room.store?.readonly === true) return made
     try {

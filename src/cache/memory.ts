@@ -1,4 +1,5 @@
 import type { Metadata } from './metadata.js'
+import type { Seals } from './seals.js'
 
 /** What the memory tier keeps of a value. */
 export interface Remembered {
@@ -11,6 +12,15 @@ export interface Remembered {
   readonly seconds: number
   /** Bytes that it takes of this tier: none for views of mapped files. */
   readonly bytes: number
+  /** Bytes of the value itself. */
+  readonly size: number
+}
+
+/** Who is told what comes and goes. */
+export interface TierWatcher {
+  kept(bytes: number): void
+  /** To make room. */
+  evicted(name: string, bytes: number): void
 }
 
 /** Values that were used last, up to a number of bytes and of items. A hit is the object itself, never a copy. */
@@ -18,12 +28,16 @@ export class MemoryTier {
   readonly #values = new Map<string, Remembered>()
   readonly #bytesMax: number
   readonly #itemsMax: number
+  readonly #watcher: TierWatcher | undefined
+  readonly #seals: Seals | undefined
   #bytes = 0
-  evictions = 0
 
-  constructor({ bytes, items }: { bytes: number; items: number }) {
+  /** With `seals`, a hit whose value was written to since it is here is an IntegrityError. */
+  constructor({ bytes, items }: { bytes: number; items: number }, watcher?: TierWatcher, seals?: Seals) {
     this.#bytesMax = bytes
     this.#itemsMax = items
+    this.#watcher = watcher
+    this.#seals = seals
   }
 
   get bytes(): number {
@@ -37,6 +51,10 @@ export class MemoryTier {
   get(name: string): Remembered | undefined {
     const found = this.#values.get(name)
     if (found === undefined) return undefined
+    if (this.#seals?.broken(found) === true) {
+      this.delete(name)
+      throw this.#seals.error(name)
+    }
     // A Map keeps the order in which names came: the one used last is its last.
     this.#values.delete(name)
     this.#values.set(name, found)
@@ -48,9 +66,12 @@ export class MemoryTier {
     if (remembered.bytes > this.#bytesMax || this.#itemsMax === 0) return
     this.#values.set(name, remembered)
     this.#bytes += remembered.bytes
+    this.#seals?.seal(remembered)
+    this.#watcher?.kept(remembered.size)
     while (this.#bytes > this.#bytesMax || this.#values.size > this.#itemsMax) {
-      this.delete(this.#values.keys().next().value!)
-      this.evictions++
+      const [oldest, { size }] = this.#values.entries().next().value!
+      this.delete(oldest)
+      this.#watcher?.evicted(oldest, size)
     }
   }
 

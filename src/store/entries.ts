@@ -1,4 +1,5 @@
 import { StoreError } from '../core/errors.js'
+import type { Events } from '../core/events.js'
 import { fromHex } from '../core/hash.js'
 import type { Compression } from './compression.js'
 import { ChangeBatch } from './entry-batch.js'
@@ -33,6 +34,7 @@ export interface EntryHost {
   readonly layout: Layout
   readonly readonly: boolean
   readonly minFree: number
+  readonly events: Events
   readonly tables: Tables
   readonly writer: Writer
   /** Called before every read. */
@@ -142,12 +144,12 @@ export class Entries {
   /** The same of a value in a file, which is written now; gives its size. */
   async putBlob(namespace: string, entry: Omit<Entry, 'small' | 'blob' | 'bytes'>, value: EncodedBlob, compression: Compression | undefined): Promise<number> {
     const key = entryKey(await this.#idFor(namespace), entry.key)
-    const { layout, minFree, writer } = this.#host
+    const { layout, minFree, events, writer } = this.#host
     for (;;) {
       const owner = this.#owner ??= this.#host.newOwner()
       const pending = this.#host.tmpName(owner)
       await writer.run('announce', { pending: [pending], owner, now: Date.now() })
-      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, minFree, compression }).catch(async (error: unknown) => {
+      const written = await writeBlobFile(layout, pending, value, { chunkBytes: CHUNK_BYTES, minFree, events, compression }).catch(async (error: unknown) => {
         // Otherwise files of others would wait for this one to appear before they go.
         await writer.run('renounce', { pending: [pending] }).catch(() => undefined)
         throw error

@@ -2,6 +2,7 @@ import { closeSync, openSync, statSync, statfsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DiskFullError } from '../core/errors.js'
+import type { Events } from '../core/events.js'
 import { native } from '../native/load.js'
 import type { Layout } from './layout.js'
 import type { Tables } from './tables.js'
@@ -22,9 +23,11 @@ export async function bytesFree(dir: string): Promise<number> {
 }
 
 /** Rejects with DiskFullError unless `bytes` fit and `minFree` stays. */
-export async function requireSpace(dir: string, bytes: number, minFree: number): Promise<void> {
+export async function requireSpace(dir: string, bytes: number, minFree: number, events?: Events): Promise<void> {
   const free = await bytesFree(dir)
-  if (free - bytes < minFree) throw new DiskFullError({ dir, bytesFree: free, bytesNeeded: bytes + minFree })
+  const low = free - bytes < minFree
+  events?.turn('low-disk', low, () => ({ folder: dir, free, needed: bytes, minFree }))
+  if (low) throw new DiskFullError({ dir, bytesFree: free, bytesNeeded: bytes + minFree })
 }
 
 /**

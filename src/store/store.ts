@@ -3,6 +3,7 @@ import { renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
+import { Events } from '../core/events.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
 import { Entries, type EntryHost } from './entries.js'
@@ -25,6 +26,8 @@ export interface StoreOptions {
   readonly readonly: boolean
   /** Bytes that stay free on the disk. */
   readonly minFree: number
+  /** Told what happens here; default: the process's channels alone. */
+  readonly events?: Events
 }
 
 /** Work that this process holds: nobody else computes it until it is released or its owner dies. */
@@ -55,6 +58,7 @@ export class Store {
   readonly layout: Layout
   readonly readonly: boolean
   readonly minFree: number
+  readonly events: Events
   readonly #tables: Tables
   readonly #writer: Writer
   readonly #blobs = new Map<string, Promise<OpenBlob>>()
@@ -71,10 +75,11 @@ export class Store {
     this.layout = layout
     this.readonly = options.readonly
     this.minFree = options.minFree
+    this.events = options.events ?? new Events(options.dir)
     this.#tables = tables
     this.#writer = writer
     const host: EntryHost = {
-      layout, readonly: options.readonly, minFree: options.minFree, tables, writer,
+      layout, readonly: options.readonly, minFree: options.minFree, events: this.events, tables, writer,
       fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(),
     }
     this.entries = new Entries(host)
@@ -175,6 +180,11 @@ export class Store {
     return this.#tables.blobs.get(fromHex(digest))?.bytes
   }
 
+  /** How many rows a shard has, and what making it took in seconds, when that is known. */
+  blobCost(digest: string): { readonly rows: number; readonly seconds?: number } | undefined {
+    return this.#tables.blobs.get(fromHex(digest))
+  }
+
   // --- blobs ------------------------------------------------------------------------------------------------------------
 
   /** Opens a blob once per process. Rejects with IntegrityError when it is missing or its header is damaged; it is then in quarantine. */
@@ -214,7 +224,8 @@ export class Store {
    */
   async quarantine({ digest, inode }: { readonly digest: string; readonly inode: bigint | undefined }, reason: string): Promise<void> {
     this.#blobs.delete(digest)
-    if (this.readonly) return
+    const damage = (record: BlobRecord | undefined): void => { if (record !== undefined) this.events.publish('damage', () => ({ what: record.kind, digest, reason })) }
+    if (this.readonly) return damage(this.#tables.blobs.get(fromHex(digest)))
     const path = blobPath(this.layout, digest)
     const there = statSync(path, { bigint: true, throwIfNoEntry: false })
     if (there !== undefined && inode !== undefined && there.ino !== inode) return
@@ -224,17 +235,19 @@ export class Store {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
     const dropped = await this.#writer.run('dropBlob', { digest: fromHex(digest) })
+    damage(dropped)
     if (dropped !== undefined) process.emitWarning(`tensorcache: ${reason}; moved to quarantine, its items are computed again when they are needed`, { code: 'TENSORCACHE_DAMAGE' })
   }
 
-  /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
-  async publishShard(shard: EncodedBlob, { chunkBytes, compression }: { chunkBytes: number; compression?: Compression | undefined }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
-    const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, minFree: this.minFree, compression })
+  /** Writes a blob and makes its items visible. `seconds`: what making it took. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
+  async publishShard(shard: EncodedBlob, { chunkBytes, compression, seconds }: { chunkBytes: number; compression?: Compression | undefined; seconds?: number }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
+    const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, minFree: this.minFree, events: this.events, compression })
     const rows = keys.byteLength / 32
     const visible = await this.#writer.run('publishShard', {
-      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
+      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, seconds, keys, lease, done, pending, now: Date.now(),
     }, { entries: rows + 8, payload: rows * 48 + written.checksums.byteLength })
     if (visible === undefined) throw new LeaseLostError(`shard ${written.digest}`)
+    this.events.publish('shard', () => ({ digest: written.digest, items: rows, bytes: written.bytes, seconds: seconds ?? NaN }))
     return written
   }
 
@@ -248,7 +261,7 @@ export class Store {
       if (held !== undefined && held.manifest !== stale) return held.manifest
       await setTimeout(POLL_MS)
     }
-    const written = await writeBlobFile(this.layout, pending, encoded, { chunkBytes, minFree: this.minFree })
+    const written = await writeBlobFile(this.layout, pending, encoded, { chunkBytes, minFree: this.minFree, events: this.events })
     const now = Date.now()
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,

@@ -14,6 +14,8 @@ export interface BlobRecord {
   readonly codec?: Codec
   readonly chunkBytes: number
   readonly rows: number
+  /** Of a shard: what making it took; undefined when an earlier version made it. */
+  readonly seconds?: number
   /** Milliseconds since 1970. */
   readonly created: number
 }
@@ -37,6 +39,8 @@ export interface DatasetRecord {
   readonly items: number
   /** Bytes of all shards it refers to. */
   readonly bytes: number
+  /** What making its items took, as far as is known. */
+  readonly seconds?: number
   /** Their numbers. */
   readonly shards?: readonly number[]
   readonly created: number

@@ -114,7 +114,9 @@ export class Upkeep {
     const pinned = await this.removeDatasets(datasets.map(({ key }) => key), now)
     await this.#entries.collect()
     this.#host.fresh()
-    return { entries: entries.length, datasets: datasets.length - pinned, bytes, pinned, left: this.bytes }
+    const pruned: Pruned = { entries: entries.length, datasets: datasets.length - pinned, bytes, pinned, left: this.bytes }
+    this.#host.events.publish('prune', () => pruned)
+    return pruned
   }
 
   /** Removes datasets, and the shards that no other has; gives how many are open somewhere and stay. */

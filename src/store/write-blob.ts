@@ -1,6 +1,7 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DiskFullError, StoreError } from '../core/errors.js'
+import type { Events } from '../core/events.js'
 import { toHex } from '../core/hash.js'
 import { native } from '../native/load.js'
 import type { Codec, Compression } from './compression.js'
@@ -26,6 +27,7 @@ export interface BlobWriting {
   readonly chunkBytes: number
   /** Bytes that stay free on the disk. */
   readonly minFree: number
+  readonly events?: Events | undefined
   readonly compression?: Compression | undefined
 }
 
@@ -42,10 +44,10 @@ export interface BlobWriting {
  * A crash before 4 leaves a file in tmp/ that its dead owner no longer needs; between 4 and 6 a blob without a record. Both are swept. After 6
  * nothing is missing. A blob that exists already is replaced by the same bytes, which also mends one that rotted.
  */
-export async function writeBlobFile(layout: Layout, name: string, blob: EncodedBlob, { chunkBytes, minFree, compression }: BlobWriting): Promise<WrittenBlob> {
+export async function writeBlobFile(layout: Layout, name: string, blob: EncodedBlob, { chunkBytes, minFree, events, compression }: BlobWriting): Promise<WrittenBlob> {
   const parts = compression === undefined ? blob.parts : await compressed(blob, compression)
   const total = parts.reduce((sum, part) => sum + part.byteLength, 0)
-  await requireSpace(layout.dir, total, minFree)
+  await requireSpace(layout.dir, total, minFree, events)
   const path = join(layout.tmp, name)
   // Asynchronous throughout: a rename waits for the file system's journal while another file is synced.
   try {
