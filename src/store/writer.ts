@@ -48,7 +48,8 @@ export class Writer {
   }
 
   #start(): Worker {
-    const worker = new Worker(threadFile(), { workerData: { dir: this.#layout.dir }, name: 'tensorcache-index' })
+    // Not with the program's own flags: `--input-type`, say, is refused with a file.
+    const worker = new Worker(threadFile(), { execArgv: [], workerData: { dir: this.#layout.dir }, name: 'tensorcache-index' })
     worker.on('message', (reply: WriterReply) => this.#settle(reply))
     worker.on('error', (error) => this.#fail(new StoreError(this.#layout.dir, `the index writer stopped (${error.message})`, { cause: error })))
     worker.on('exit', () => this.#fail(new StoreError(this.#layout.dir, 'the index writer stopped')))
