@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { choice } from '../core/options.js'
 import { LOG_LEVELS, type LogLevel } from './log.js'
 
-/** What environment variables say; all of them are read here. An option given in code, in the configuration file or on the command line counts before them. */
+/** What environment variables say; all are read here, but for `TENSORCACHE_DEBUG` of the command line, which is there when everything else fails. An option given in code, in the configuration file or on the command line counts before them. */
 export interface Environment {
   /** `TENSORCACHE_DIR`, absolute. */
   readonly dir: string | undefined
@@ -16,8 +16,6 @@ export interface Environment {
   readonly log: LogLevel
   /** `TENSORCACHE_DISABLE_PROGRESS` */
   readonly disableProgress: boolean
-  /** `TENSORCACHE_DEBUG` */
-  readonly debug: boolean
 }
 
 export type Variables = Readonly<Record<string, string | undefined>>
@@ -34,6 +32,5 @@ export function readEnvironment(env: Variables = process.env): Environment {
     check: flag('TENSORCACHE_CHECK', false),
     log: choice('environment', 'TENSORCACHE_LOG', env.TENSORCACHE_LOG === '' ? undefined : env.TENSORCACHE_LOG, LOG_LEVELS, 'warn'),
     disableProgress: flag('TENSORCACHE_DISABLE_PROGRESS', false),
-    debug: flag('TENSORCACHE_DEBUG', false),
   }
 }

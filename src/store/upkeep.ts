@@ -1,3 +1,4 @@
+import { StoreError } from '../core/errors.js'
 import { ChangeBatch } from './entry-batch.js'
 import { isBelow, type EntryHost, type Entries } from './entries.js'
 import { decodeEntry, namespaceRange } from './entry.js'
@@ -64,6 +65,11 @@ export class Upkeep {
     return bytes
   }
 
+  /** When a dataset or an entry was last used, or made: milliseconds since 1970. */
+  lastUse(key: Uint8Array, created: number): number {
+    return this.#used(Buffer.from(key), created)
+  }
+
   /** By namespace, from what is counted in the index: no file is looked at. */
   usage(): Usage[] {
     this.#host.fresh()
@@ -91,6 +97,7 @@ export class Upkeep {
 
   /** Removes what was used longest ago, or too long ago. What is open somewhere stays. */
   async prune({ maxBytes, olderThan, namespace, dryRun = false, now }: PruneRequest): Promise<Pruned> {
+    if (this.#host.readonly && !dryRun) throw new StoreError(this.#host.layout.dir, 'is opened read-only')
     await this.#entries.flushTouches()
     this.#host.fresh()
     const candidates = this.#candidates(namespace, now)
