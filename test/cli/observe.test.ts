@@ -86,7 +86,7 @@ describe('looking', () => {
     expect(json('ls')).toMatchObject({ name: 'train', lastUse: expect.stringMatching(/Z$/) as string })
     const lines = run('ls', '--values').stdout.split('\n')
     expect(lines[0]).toMatch(/^namespace +key +bytes +made +last used +expires \(UTC\)$/)
-    expect(lines[1]).toMatch(/^tokens +b7 +7\d\.\d KiB .* never +keep$/)
+    expect(lines[1]).toMatch(/^tokens +b7 +8\d\.\d KiB .* never +keep$/)
     expect(lines[2]).toMatch(/^tokens\/low +"a\\nb" +\d+ B .* \d{4}-\d\d-\d\d \d\d:\d\d$/)
     expect(json('ls', 'tokens/low', '--values')).toMatchObject({ namespace: 'tokens/low', key: 'a\nb', keep: false, expires: expect.stringMatching(/Z$/) as string })
     expect(run('ls', 'none', '--values')).toMatchObject({ status: 0, stdout: '', stderr: 'no values\n' })
