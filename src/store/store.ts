@@ -7,6 +7,7 @@ import { Events } from '../core/events.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
 import { Entries, type EntryHost } from './entries.js'
+import { TALLY_PARTS } from './entry-transactions.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { FRAME_BYTES, type Compression } from './compression.js'
 import { FrameCache } from './frame-cache.js'
@@ -299,11 +300,21 @@ export class Store {
   tallies(): Record<string, number> {
     this.#fresh()
     const prefix = 'tally:'
-    return Object.fromEntries(Array.from(this.#tables.counters.getRange({ start: prefix, end: 'tally;' }), ({ key, value }) => [(key as string).slice(prefix.length), value]))
+    const sums: Record<string, number> = Object.fromEntries(Array.from(this.#tables.counters.getRange({ start: prefix, end: 'tally;' }), ({ key, value }) => [(key as string).slice(prefix.length), value]))
+    for (const { value } of this.#tables.tallies.getRange()) for (const [name, count] of Object.entries(value)) sums[name] = (sums[name] ?? 0) + count
+    return sums
   }
 
+  /** Adds to them. As long as this process has written nothing else a plain put of its part does, as of a pin: starting the writer thread takes longer than a look into the cache. A transaction sums the parts up later. */
   async tally(added: Readonly<Record<string, number>>): Promise<void> {
-    if (!this.readonly && !this.#closed) await this.#writer.run('tally', { added })
+    if (this.readonly || this.#closed) return
+    const { tallies } = this.#tables
+    if (this.#writer.running || (tallies.getStats() as { entryCount: number }).entryCount >= TALLY_PARTS) {
+      await this.#writer.run('tally', { added }, { entries: 2 * TALLY_PARTS, payload: 4096 })
+    } else {
+      reserveIndex(this.layout, this.#tables, 4, 4096)
+      await tallies.put(`${ownerName(thisProcess())}/${randomBytes(4).toString('hex')}`, added)
+    }
   }
 
   // --- leases -----------------------------------------------------------------------------------------------------------

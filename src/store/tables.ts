@@ -64,7 +64,7 @@ export interface PinRecord {
 }
 
 /**
- * The LMDB index. Every thread and process opens it with the same options; the writer thread of each process writes; pins alone are written where they are taken.
+ * The LMDB index. Every thread and process opens it with the same options; the writer thread of each process writes; pins and counts alone are written where they are taken.
  * Item entries are 8 bytes (blob id, row): an entry whose blob is gone is a miss.
  */
 export interface Tables {
@@ -95,6 +95,8 @@ export interface Tables {
   /** Files that are being written; `since` in milliseconds since 1970. */
   readonly pending: Database<{ owner: string; since: number }, string>
   readonly pins: Database<PinRecord, string>
+  /** Counts by name that are not among the counters yet. */
+  readonly tallies: Database<Readonly<Record<string, number>>, string>
   /** Whether a GPU computes what it should. */
   readonly verdicts: Database<boolean, string>
 }
@@ -144,6 +146,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),
     pins: table('pins', { encoding: 'json' }),
+    tallies: table('tallies', { encoding: 'json' }),
     verdicts: table('verdicts', { encoding: 'json' }),
   }
   const format = tables.counters.get('format')

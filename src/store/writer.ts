@@ -18,6 +18,11 @@ export class Writer {
     this.#layout = layout
   }
 
+  /** True when the thread is there, and a transaction costs what it costs. */
+  get running(): boolean {
+    return this.#worker !== undefined
+  }
+
   /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins; buffers of `transfer` are given away. */
   run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }, transfer: readonly ArrayBuffer[] = []): Promise<Result<N>> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)

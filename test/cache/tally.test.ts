@@ -5,6 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test, vi } from 'vitest'
 import { FLUSH_MS } from '../../src/cache/tally.js'
 import { npz, openCache } from '../../src/index.js'
+import { TALLY_PARTS } from '../../src/store/entry-transactions.js'
+import { layoutOf } from '../../src/store/layout.js'
+import { openTables } from '../../src/store/tables.js'
 import { range, smallCache, steps, writeRows } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 
@@ -108,6 +111,30 @@ describe('counts', () => {
     expect(memory.hits + disk.hits).toBe(100)
     await cache.close()
   }, 60_000)
+
+  test('of processes that only look are written without the writer thread, and summed up when there are many', async () => {
+    const dir = fresh()
+    const first = await openCache({ dir, minFree: 0 })
+    await first.put('k', 1)
+    await first.close()
+    const waiting = async (): Promise<number> => {
+      const tables = openTables(layoutOf(dir), { readOnly: true })
+      const { entryCount } = tables.tallies.getStats() as { entryCount: number }
+      await tables.root.close()
+      return entryCount
+    }
+    const seen: number[] = []
+    for (let k = 0; k < TALLY_PARTS + 10; k++) {
+      const cache = await openCache({ dir, minFree: 0 })
+      await cache.get('none')
+      await cache.close()
+      const looking = await openCache({ dir, readonly: true })
+      expect((await looking.stats()).misses).toBe(k + 1)
+      await looking.close()
+      seen.push(await waiting())
+    }
+    expect(seen).toEqual([...range(1, TALLY_PARTS + 1), ...range(0, 10)])
+  })
 
   test('that could not be written are written the next time', async () => {
     const cache = await openCache({ dir: fresh(), minFree: 0 })
