@@ -367,17 +367,21 @@ class Build {
     const encoded = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) }, compression)
     const pending = work.pending!
     work.pending = undefined
-    // Each shard is given the time since the one before, whichever job made that: together they have the build's.
-    const now = performance.now()
-    const seconds = (now - this.#shardDone) / 1000
-    this.#shardDone = now
-    const written = await store.publishShard(encoded, { chunkBytes, compression, seconds }, shard.keys(), work.lease!, pending, done)
+    const written = await store.publishShard(encoded, { chunkBytes, compression, seconds: () => this.#sinceLastShard() }, shard.keys(), work.lease!, pending, done)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
     this.#computed += shard.rows
-    this.#spent += seconds
     this.#bytes += written.bytes
     this.#tell()
+  }
+
+  /** Each shard is given the time since the one before, whichever job made that: together they have the build's. */
+  #sinceLastShard(): number {
+    const now = performance.now()
+    const seconds = (now - this.#shardDone) / 1000
+    this.#shardDone = now
+    this.#spent += seconds
+    return seconds
   }
 
   /** Takes the places and digests of stored items over into the tables. False when some are not stored (any more). */

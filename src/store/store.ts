@@ -240,15 +240,16 @@ export class Store {
     if (dropped !== undefined) process.emitWarning(`tensorcache: ${reason}; moved to quarantine, its items are computed again when they are needed`, { code: 'TENSORCACHE_DAMAGE' })
   }
 
-  /** Writes a blob and makes its items visible. `seconds`: what making it took. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
-  async publishShard(shard: EncodedBlob, { chunkBytes, compression, seconds }: { chunkBytes: number; compression?: Compression | undefined; seconds?: number }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
+  /** Writes a blob and makes its items visible. `seconds` is asked what making it took when it is written. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
+  async publishShard(shard: EncodedBlob, { chunkBytes, compression, seconds }: { chunkBytes: number; compression?: Compression | undefined; seconds?: () => number }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
     const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, minFree: this.minFree, events: this.events, compression })
     const rows = keys.byteLength / 32
+    const spent = seconds?.()
     const visible = await this.#writer.run('publishShard', {
-      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, seconds, keys, lease, done, pending, now: Date.now(),
+      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, seconds: spent, keys, lease, done, pending, now: Date.now(),
     }, { entries: rows + 8, payload: rows * 48 + written.checksums.byteLength })
     if (visible === undefined) throw new LeaseLostError(`shard ${written.digest}`)
-    this.events.publish('shard', () => ({ digest: written.digest, items: rows, bytes: written.bytes, seconds: seconds ?? NaN }))
+    this.events.publish('shard', () => ({ digest: written.digest, items: rows, bytes: written.bytes, seconds: spent ?? NaN }))
     return written
   }
 
