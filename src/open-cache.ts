@@ -1,12 +1,15 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { attachLog } from './cache/log.js'
 import { MemoryTier } from './cache/memory.js'
 import { checkNamespace } from './cache/namespace.js'
 import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
 import { Remote } from './cache/remote.js'
+import { Seals } from './cache/seals.js'
 import { Slabs } from './cache/slab.js'
 import { Tally } from './cache/tally.js'
 import { StoreError } from './core/errors.js'
+import { Events } from './core/events.js'
 import { bytes, checkOptions, duration, number, show } from './core/options.js'
 import type { Dataset } from './dataset/dataset.js'
 import { Datasets } from './dataset/datasets.js'
@@ -50,10 +53,11 @@ export class Cache extends Shelf {
   readonly #dir: string | null
 
   /** @internal Use `openCache`. */
-  constructor(stores: Stores | undefined, options: CheckedCacheOptions) {
+  constructor(stores: Stores | undefined, options: CheckedCacheOptions, events: Events) {
+    const tally = new Tally(events, stores)
     super(
-      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally: new Tally(), flights: new Map(), slabs: new Slabs() },
-      '', new Datasets(stores, options),
+      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory, tally, options.check ? new Seals() : undefined), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally, flights: new Map(), slabs: new Slabs() },
+      '', new Datasets(stores, { ...options, events }),
     )
     this.#dir = options.dir
   }
@@ -142,7 +146,7 @@ export class Cache extends Shelf {
     const { stores, tally, remote } = this.room
     await remote?.drain()
     // What was counted is not worth an error.
-    await tally.flush(stores).catch(() => undefined)
+    await tally.flush().catch(() => undefined)
     await stores?.close()
   }
 
@@ -154,11 +158,14 @@ export class Cache extends Shelf {
 /** Opens a cache directory, making it when it is not there. No server, no configuration. Rejects with StoreError when the folder cannot be used. */
 export async function openCache(options: CacheOptions = {}): Promise<Cache> {
   const checked = checkCacheOptions(options)
-  const { dir, enabled, readonly, drives } = checked
-  if (dir === null || !enabled) return new Cache(undefined, checked)
+  const { readonly, drives } = checked
+  const dir = checked.enabled ? checked.dir : null
+  const events = new Events(dir)
+  attachLog(events, checked.log)
+  if (dir === null) return new Cache(undefined, checked, events)
   const opened: Store[] = []
   const open = async (facts: { dir: string; minFree: number; maxSize: number }): Promise<Store> => {
-    const store = await Store.open({ ...facts, readonly })
+    const store = await Store.open({ ...facts, readonly, events })
     opened.push(store)
     return store
   }
@@ -172,7 +179,7 @@ export async function openCache(options: CacheOptions = {}): Promise<Cache> {
       if (readonly && !Store.isAt(drive.dir)) continue
       more.push({ namespace, store: await open(drive) })
     }
-    return new Cache(new Stores(main, more), checked)
+    return new Cache(new Stores(main, more), checked, events)
   } catch (error) {
     for (const store of opened) await store.close()
     throw error

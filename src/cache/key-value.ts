@@ -236,10 +236,10 @@ export class KeyValue {
     return (await flight.made).value as T
   }
 
-  /** Hits, misses, bytes and what they saved, since the cache directory was made; `session` has those of this process. */
+  /** Hits, misses, bytes and what they saved, of values and of datasets, since the cache directory was made; `session` has those of this process. */
   async stats(): Promise<CacheStats> {
-    const { tally, memory, stores } = this.room
-    return tally.read(stores, memory)
+    const { tally, memory } = this.room
+    return tally.read(memory)
   }
 
   /** @internal The remote tier, where what is kept here belongs there, too. */
@@ -259,22 +259,22 @@ export class KeyValue {
     if (!this.room.enabled) return undefined
     const now = Date.now()
     const inMemory = this.#remembered(place, now)
-    if (inMemory !== undefined) return this.#judged('memory', inMemory, now, validate, counted)
+    if (inMemory !== undefined) return this.#judged('memory', place, inMemory, now, validate, counted)
     const found = this.#read(place, now)
-    return found instanceof Promise ? found.then((found) => this.#judged('disk', found, Date.now(), validate, counted)) : this.#judged('disk', found, now, validate, counted)
+    return found instanceof Promise ? found.then((found) => this.#judged('disk', place, found, Date.now(), validate, counted)) : this.#judged('disk', place, found, now, validate, counted)
   }
 
-  #judged(tier: 'memory' | 'disk', found: Remembered | undefined, now: number, validate: GetOptions['validate'], counted: boolean): Remembered | undefined | Promise<Remembered | undefined> {
-    if (found === undefined || found.expires <= now || validate === undefined) return this.#counted(tier, found, found !== undefined && found.expires > now, counted)
+  #judged(tier: 'memory' | 'disk', place: Place, found: Remembered | undefined, now: number, validate: GetOptions['validate'], counted: boolean): Remembered | undefined | Promise<Remembered | undefined> {
+    if (found === undefined || found.expires <= now || validate === undefined) return this.#counted(tier, place, found, found !== undefined && found.expires > now, counted)
     const holds = validate(found.metadata)
-    if (typeof holds === 'boolean') return this.#counted(tier, found, holds, counted)
-    return Promise.resolve(holds).then((holds) => this.#counted(tier, found, holds === true, counted))
+    if (typeof holds === 'boolean') return this.#counted(tier, place, found, holds, counted)
+    return Promise.resolve(holds).then((holds) => this.#counted(tier, place, found, holds === true, counted))
   }
 
-  #counted(tier: 'memory' | 'disk', found: Remembered | undefined, holds: boolean, counted: boolean): Remembered | undefined {
+  #counted(tier: 'memory' | 'disk', place: Place, found: Remembered | undefined, holds: boolean, counted: boolean): Remembered | undefined {
     if (counted) {
-      if (holds) this.room.tally.hit(tier, found!.size, found!.seconds)
-      else this.room.tally.miss(found !== undefined)
+      if (holds) this.room.tally.hit(tier, place, found!)
+      else this.room.tally.miss(place, found === undefined ? undefined : tier)
     }
     return holds ? found : undefined
   }
@@ -354,7 +354,7 @@ export class KeyValue {
   #keepHere({ namespace, key }: Place, encoded: Uint8Array, bytes: number, { metadata, created, expires, seconds }: Facts): void {
     const value = decodeSmall(encoded, 'value', { checked: true })
     this.room.memory.set(namespace, key, { value, metadata, created, expires, seconds, size: encoded.byteLength, bytes, slab: undefined, noted: created, hit: undefined })
-    this.room.tally.put(encoded.byteLength)
+    this.room.tally.put({ namespace, key }, encoded.byteLength)
   }
 
   #putSmall(store: Store, { namespace, key }: Place, small: Uint8Array, { metadata, created, expires, seconds, keep, dependsOn }: Facts): Promise<void> {
@@ -372,7 +372,7 @@ export class KeyValue {
   /** Once it is durable: who read meanwhile has remembered the value before. */
   #isKept(store: Store, namespace: string, key: string, bytes: number): void {
     this.room.memory.delete(namespace, key)
-    this.room.tally.put(bytes)
+    this.room.tally.put({ namespace, key }, bytes)
     this.remote?.push(store, namespace, key)
   }
 
@@ -401,7 +401,7 @@ export class KeyValue {
     const began = performance.now()
     const value = await compute({ signal })
     const seconds = (performance.now() - began) / 1000
-    this.room.tally.computed(seconds)
+    this.room.tally.computed(place, seconds)
     const made = { value, metadata: facts.metadata }
     if (place.store?.readonly === true) return made
     try {

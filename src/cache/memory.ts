@@ -1,4 +1,5 @@
 import type { Metadata } from './metadata.js'
+import type { Seals } from './seals.js'
 import { SLAB_BYTES, type Slab } from './slab.js'
 
 /** What the memory tier keeps of a value. */
@@ -22,6 +23,13 @@ export interface Remembered {
   hit: unknown
 }
 
+/** Who is told what comes and goes. */
+export interface TierWatcher {
+  kept(bytes: number): void
+  /** To make room. */
+  evicted(namespace: string, key: string, bytes: number): void
+}
+
 /** One of a ring in the order of use: `newer` of the newest is the oldest. */
 interface Node {
   readonly namespace: string
@@ -39,11 +47,15 @@ export class MemoryTier {
   #newest: Node | undefined
   #bytes = 0
   #items = 0
-  evictions = 0
+  readonly #watcher: TierWatcher | undefined
+  readonly #seals: Seals | undefined
 
-  constructor({ bytes, items }: { bytes: number; items: number }) {
+  /** With `seals`, a hit whose value was written to since it is here is an IntegrityError. */
+  constructor({ bytes, items }: { bytes: number; items: number }, watcher?: TierWatcher, seals?: Seals) {
     this.#bytesMax = bytes
     this.#itemsMax = items
+    this.#watcher = watcher
+    this.#seals = seals
   }
 
   /** A slab counts whole as long as one value in it is held. */
@@ -58,6 +70,10 @@ export class MemoryTier {
   get(namespace: string, key: string): Remembered | undefined {
     const node = this.#namespaces.get(namespace)?.get(key)
     if (node === undefined) return undefined
+    if (this.#seals?.broken(node.held) === true) {
+      this.delete(namespace, key)
+      throw this.#seals.error(namespace, key)
+    }
     const newest = this.#newest!
     if (node !== newest) {
       if (node !== newest.newer) {
@@ -87,10 +103,12 @@ export class MemoryTier {
     this.#items++
     this.#bytes += held.bytes
     if (held.slab !== undefined && held.slab.held++ === 0) this.#bytes += SLAB_BYTES
+    this.#seals?.seal(held)
+    this.#watcher?.kept(held.size)
     while (this.#bytes > this.#bytesMax || this.#items > this.#itemsMax) {
       const oldest = this.#newest.newer
       this.delete(oldest.namespace, oldest.key)
-      this.evictions++
+      this.#watcher?.evicted(oldest.namespace, oldest.key, oldest.held.size)
     }
   }
 

@@ -1,7 +1,9 @@
 import { resolve } from 'node:path'
 import { boolean, bytes, checkOptions, choice, duration, number, show } from '../core/options.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
+import { readEnvironment, type Variables } from './environment.js'
 import { defaultCacheDir } from './location.js'
+import { checkLog, type LogOption } from './log.js'
 import { checkNamespace } from './namespace.js'
 import { checkRemoteTier, type RemoteTier } from './remote.js'
 
@@ -33,6 +35,8 @@ export interface CacheOptions {
   readonly memoryBudget?: number | string
   /** How source files are told apart: by `content` (default; digests are remembered by file identity and times), by `stat` (path, size, mtime), or by both. */
   readonly fingerprint?: Fingerprint
+  /** What is said on standard error: `warn` (default, or `TENSORCACHE_LOG`): what needs attention; `info`: also each reuse, build, heal and prune; `debug`: also each value. Or a function that is given all lines. */
+  readonly log?: LogOption
 }
 
 /** A drive of some namespaces. */
@@ -58,29 +62,35 @@ export interface CheckedCacheOptions {
   readonly minFree: number
   readonly memoryBudget: number
   readonly fingerprint: Fingerprint
+  readonly log: LogOption
+  /** What was handed out is hashed again when it is handed out next: `TENSORCACHE_CHECK`. */
+  readonly check: boolean
 }
 
-const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'maxSize', 'namespaces', 'remote', 'readonly', 'minFree', 'memoryBudget', 'fingerprint']
+const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'maxSize', 'namespaces', 'remote', 'readonly', 'minFree', 'memoryBudget', 'fingerprint', 'log']
 const MEMORY = { bytes: 256 * 2 ** 20, items: 100_000 }
 
-export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<string, string | undefined>> = process.env): CheckedCacheOptions {
+export function checkCacheOptions(given: CacheOptions, env: Variables = process.env): CheckedCacheOptions {
   const where = 'openCache'
   checkOptions(where, given, OPTIONS)
+  const environment = readEnvironment(env)
   if (given.dir !== undefined && given.dir !== null && (typeof given.dir !== 'string' || given.dir === '')) throw new TypeError(`${where}: dir must be a path, not ${show(given.dir)}`)
   const minFree = bytes(where, 'minFree', given.minFree, 256 * 2 ** 20)
   return {
     drives: drives(where, given.namespaces, minFree),
     maxSize: bytes(where, 'maxSize', given.maxSize, Infinity),
     dir: given.dir === null ? null : given.dir === undefined ? defaultCacheDir(env) : resolve(given.dir),
-    enabled: boolean(where, 'enabled', given.enabled, env.TENSORCACHE_ENABLED !== '0'),
+    enabled: boolean(where, 'enabled', given.enabled, environment.enabled),
     memory: memory(where, given.memory),
     expiresIn: given.expiresIn === undefined ? Infinity : duration(where, 'expiresIn', given.expiresIn),
     compression: checkCompression(where, given.compression),
     remote: checkRemoteTier(where, given.remote),
-    readonly: boolean(where, 'readonly', given.readonly, env.TENSORCACHE_READONLY === '1'),
+    readonly: boolean(where, 'readonly', given.readonly, environment.readonly),
     minFree,
     memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),
     fingerprint: choice(where, 'fingerprint', given.fingerprint, ['content', 'stat', 'combined'] as const, 'content'),
+    log: checkLog(where, given.log, environment.log),
+    check: environment.check,
   }
 }
 

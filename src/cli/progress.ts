@@ -1,10 +1,11 @@
+import { readEnvironment } from '../cache/environment.js'
 import type { Progress } from '../dataset/build.js'
 import { humanBytes, humanSeconds } from './format.js'
 
 const WIDTH = 24
 const REDRAW_MS = 100
 
-/** A line that is drawn over itself, on a terminal only. */
+/** A line that is drawn over itself, on a terminal only, and not where `TENSORCACHE_DISABLE_PROGRESS` is `1`. */
 export class ProgressLine {
   readonly #stream: NodeJS.WriteStream
   readonly #enabled: boolean
@@ -13,7 +14,7 @@ export class ProgressLine {
 
   constructor(stream: NodeJS.WriteStream, enabled: boolean) {
     this.#stream = stream
-    this.#enabled = enabled && stream.isTTY
+    this.#enabled = enabled && stream.isTTY && !readEnvironment().disableProgress
   }
 
   update(progress: Progress): void {

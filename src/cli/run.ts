@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { readEnvironment } from '../cache/environment.js'
 import { defaultCacheDir } from '../cache/location.js'
 import { TensorCacheError } from '../core/errors.js'
 import { nearest } from '../core/options.js'
 import { packageVersion } from '../core/version.js'
 import { openCache, type Cache } from '../open-cache.js'
+import { completionOf, FILES } from './complete.js'
 import { findConfig, loadConfig } from './config/load.js'
 import type { Config } from './config/schema.js'
 import { ConfigError } from './config/tree.js'
@@ -45,11 +47,12 @@ async function dispatch(args: readonly string[]): Promise<number> {
     return 0
   }
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    console.log(generalHelp(verbs))
+    const about = name === 'help' && rest[0] !== undefined ? verbNamed(rest[0]) : undefined
+    console.log(about === undefined ? generalHelp(verbs) : verbHelp(about, COMMON))
     return name === undefined ? 2 : 0
   }
-  const verb = verbs.find((known) => known.name === name)
-  if (verb === undefined) throw new UsageError(`there is no verb "${name}"${suggestion(name, verbs.map((known) => known.name))}`)
+  if (name === '__complete') return complete(rest)
+  const verb = verbNamed(name)
   const { values, positionals } = parse(verb, rest)
   if (values.help === true) {
     console.log(verbHelp(verb, COMMON))
@@ -62,9 +65,33 @@ async function dispatch(args: readonly string[]): Promise<number> {
   return withSignals((signal, opened) => verb.run(contextOf(values, positionals, signal, opened)), format === 'json')
 }
 
+function verbNamed(name: string): Verb {
+  return verbs.find((known) => known.name === name) ?? fail(`there is no verb "${name}"${suggestion(name, verbs.map((known) => known.name))}`)
+}
+
+function fail(message: string): never {
+  throw new UsageError(message)
+}
+
+/** For the scripts of `completion`: candidates, one a line; 3 when files are meant. */
+async function complete(words: readonly string[]): Promise<number> {
+  const completion = completionOf(words, verbs, COMMON)
+  if (completion === undefined) {
+    const [begun = ''] = words
+    if (words.length < 2) for (const name of [...verbs.map((verb) => verb.name), 'help', '--help', '--version'].filter((each) => each.startsWith(begun))) console.log(name)
+    return 0
+  }
+  return withSignals(async (signal, opened) => {
+    const found = await completion.candidates(contextOf({ ...completion.values, quiet: true }, [], signal, opened))
+    if (found === FILES) return 3
+    for (const each of found) console.log(each)
+    return 0
+  }, false)
+}
+
 function parse(verb: Verb, args: readonly string[]): { values: Context['values']; positionals: string[] } {
   const known = { ...verb.options, ...COMMON }
-  const options: ParseArgsConfig['options'] = Object.fromEntries(Object.entries(known).map(([name, { type, multiple }]) => [name, { type, multiple: multiple ?? false }]))
+  const options: ParseArgsConfig['options'] = Object.fromEntries(Object.entries(known).map(([name, { type, multiple }]) => [name, { type, multiple: multiple ?? false, ...(name === 'help' && { short: 'h' }) }]))
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true })
   } catch (error) {
@@ -116,17 +143,18 @@ function contextOf(values: Context['values'], positionals: readonly string[], si
   }
   const cacheDir = (): string => {
     if (typeof values['cache-dir'] === 'string') return resolve(values['cache-dir'])
-    if (process.env.TENSORCACHE_DIR) return resolve(process.env.TENSORCACHE_DIR)
-    return (path === undefined ? undefined : config().cache().dir) ?? defaultCacheDir()
+    return readEnvironment().dir ?? (path === undefined ? undefined : config().cache().dir) ?? defaultCacheDir()
   }
   return {
     values, positionals, quiet, signal, json: values.format === 'json', config, cacheDir,
-    async openCache({ readonly = false, existing = false } = {}) {
+    async openCache({ readonly = false, existing = false, passing = false } = {}) {
       const dir = cacheDir()
       // An empty folder is no cache either, and LMDB would leave its own in it.
       if ((existing || readonly) && !existsSync(join(dir, 'index/data.mdb'))) throw new UsageError(`there is no cache at ${dir}`)
       const options = path === undefined ? {} : config().cache()
-      const cache = await openCache({ ...options, dir, readonly: readonly || options.readonly === true })
+      if (existing && !readonly && (options.readonly ?? readEnvironment().readonly)) throw new UsageError(`the cache at ${dir} is to be read only: cache.readonly of the configuration file, or TENSORCACHE_READONLY`)
+      // A verb that is about a cache means the one that is there.
+      const cache = await openCache({ ...options, dir, ...(readonly && { readonly }), ...(passing ? { enabled: false } : (readonly || existing) && { enabled: true }) })
       opened.push(cache)
       return cache
     },

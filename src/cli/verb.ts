@@ -20,8 +20,8 @@ export interface Context {
   cacheDir(): string
   /** The configuration file; an error when there is none. Its sections are checked when they are asked for. */
   config(): Config
-  /** Opens the cache; closed by the caller of the verb. `existing` refuses to make a new one. */
-  openCache(options?: { readonly?: boolean; existing?: boolean }): Promise<Cache>
+  /** Opens the cache; closed by the caller of the verb. `existing` refuses to make a new one, `passing` opens one that keeps nothing. */
+  openCache(options?: { readonly?: boolean; existing?: boolean; passing?: boolean }): Promise<Cache>
   /** Writes a line to standard output. */
   print(line: string): void
   /** Writes a line to standard error, unless --quiet. */

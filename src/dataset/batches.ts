@@ -160,7 +160,14 @@ function make(maker: Maker, dataset: Dataset, options: Checked, from: number, to
   if (shuffle) native().shuffleIndices(dataset.length, chosen, epoch, first, indices)
   else for (let i = 0; i < indices.length; i++) indices[i] = first + i
   // The turn chooses the recycled buffer, so that a second attempt after damage uses the same one.
-  return maker.ready(dataset.shards, indices) ?? dataset.healed((shards) => maker.make(shards, indices, turn))
+  const made = maker.ready(dataset.shards, indices) ?? dataset.healed((shards) => maker.make(shards, indices, turn))
+  return dataset.checked ? checked(dataset, indices, made) : made
+}
+
+async function checked(dataset: Dataset, indices: Float64Array, made: Batch[] | Promise<Batch[]>): Promise<Batch[]> {
+  const batches = await made
+  await dataset.assertUnwritten(indices)
+  return batches
 }
 
 interface Maker {

@@ -64,6 +64,8 @@ export interface BuildReport {
   readonly seconds: number
   /** Bytes of new shards. */
   readonly bytes: number
+  /** What computing the hits would have taken, as far as is known: reading, computing and writing, with the jobs of whoever made them. */
+  readonly secondsSaved: number
 }
 
 /** Aim of a shard's size: large enough for sequential writes, small enough to be rewritten and moved. */
@@ -90,7 +92,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const asked = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
-  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 } }
+  if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: store.datasetRecord(dataset!)?.seconds ?? 0 } }
   store.expectWrites()
   const arranged = await arrange(source, recipe, device, signal)
   return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
@@ -128,6 +130,10 @@ class Build {
   #done = 0
   #computed = 0
   #bytes = 0
+  /** Seconds that the shards made here took, and when the last of them was done. */
+  #spent = 0
+  #shardDone: number
+  #secondsSaved = 0
 
   readonly #rangeRows: number
   /** Of an item, about. */
@@ -139,6 +145,7 @@ class Build {
   constructor(request: BuildRequest, { source, segments, identities }: Arranged, prepared: Prepared) {
     this.#request = request
     this.#prepared = prepared
+    this.#shardDone = prepared.began
     this.#source = source
     // One failure ends all jobs.
     this.#signal = request.signal === undefined ? this.#stop.signal : AbortSignal.any([request.signal, this.#stop.signal])
@@ -164,7 +171,8 @@ class Build {
     try {
       if (this.#isIdentified(0, this.#source.length)) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
       await this.#allRanges()
-      return { manifest: await this.#finish(), report: this.#report() }
+      const manifest = await this.#finish()
+      return { manifest, report: this.#report() }
     } finally {
       await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
@@ -361,12 +369,21 @@ class Build {
     const encoded = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) }, compression)
     const pending = work.pending!
     work.pending = undefined
-    const written = await store.publishShard(encoded, { chunkBytes, compression }, shard.keys(), work.lease!, pending, done)
+    const written = await store.publishShard(encoded, { chunkBytes, compression, seconds: () => this.#sinceLastShard() }, shard.keys(), work.lease!, pending, done)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
     this.#computed += shard.rows
     this.#bytes += written.bytes
     this.#tell()
+  }
+
+  /** Each shard is given the time since the one before, whichever job made that: together they have the build's. */
+  #sinceLastShard(): number {
+    const now = performance.now()
+    const seconds = (now - this.#shardDone) / 1000
+    this.#shardDone = now
+    this.#spent += seconds
+    return seconds
   }
 
   /** Takes the places and digests of stored items over into the tables. False when some are not stored (any more). */
@@ -435,6 +452,8 @@ class Build {
     for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
     const key = datasetKey(this.#prepared.recipeKey, this.#identities, constants)
     source.assertUnchanged()
+    const seconds = this.#cost()
+    this.#secondsSaved = Math.max(0, seconds - this.#spent)
     let manifest = await completeManifest(store, key)
     if (manifest === undefined) {
       const stale = store.datasetRecord(key)?.manifest
@@ -451,16 +470,26 @@ class Build {
       const rows = { identities: this.#identities, digests: this.#digests, blobOf: this.#blobOf, rowOf: this.#rowOf, blobs: this.#blobs }
       const ids = Array.from({ length: source.length }, (_, i) => source.id(i))
       const bytes = this.#blobs.reduce((sum, blob) => sum + (store.blobBytes(blob) ?? 0), 0)
-      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes }, this.#blobs, this.#owner, stale)
+      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes, seconds }, this.#blobs, this.#owner, stale)
       manifest = await Manifest.read(await store.blob(digestOfManifest))
     }
     if (this.#prepared.asked !== undefined) await store.remember({ request: this.#prepared.asked, dataset: key })
     return manifest
   }
 
+  /** Seconds that making all items took, whoever made them: of each shard the share of the rows that are taken of it. */
+  #cost(): number {
+    const taken = new Float64Array(this.#blobs.length)
+    for (const blob of this.#blobOf) taken[blob]!++
+    return this.#blobs.reduce((sum, digest, k) => {
+      const cost = this.#request.store.blobCost(digest)
+      return cost?.seconds === undefined ? sum : sum + cost.seconds * taken[k]! / Math.max(1, cost.rows)
+    }, 0)
+  }
+
   #report(): BuildReport {
     const items = this.#source.length
-    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, skipped: this.#source.skipped?.length ?? 0, cuts: this.#executor.cuts, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes }
+    return { items, hits: Math.max(0, items - this.#computed), computed: this.#computed, skipped: this.#source.skipped?.length ?? 0, cuts: this.#executor.cuts, seconds: (performance.now() - this.#prepared.began) / 1000, bytes: this.#bytes, secondsSaved: this.#secondsSaved }
   }
 
   #tell(): void {

@@ -4,6 +4,7 @@ import type { Store } from '../store/store.js'
 import { batches, checkBatchOptions, type Batch, type BatchOptions } from './batches.js'
 import type { BuildReport } from './build.js'
 import type { Item } from './collate.js'
+import { assertUnwritten } from './unwritten.js'
 import type { Manifest, Provenance } from './manifest.js'
 import { Shards } from './shards.js'
 
@@ -11,6 +12,8 @@ interface DatasetHooks {
   /** Computes again what was damaged; without it damage is an error. */
   readonly rebuild?: (() => Promise<Manifest>) | undefined
   readonly onClose?: (() => void) | undefined
+  /** Hashes items again before they are handed out. */
+  readonly check?: boolean | undefined
 }
 
 /**
@@ -21,17 +24,19 @@ export class Dataset {
   readonly #store: Store
   readonly #rebuild: (() => Promise<Manifest>) | undefined
   readonly #onClose: (() => void) | undefined
+  readonly #check: boolean
   #shards: Shards
   #pin: string | undefined
   #healing: Promise<void> | undefined
   /** Hits, computed items, seconds and bytes of the call that opened it. */
   readonly report: BuildReport
 
-  private constructor(store: Store, manifest: Manifest, report: BuildReport, { rebuild, onClose }: DatasetHooks) {
+  private constructor(store: Store, manifest: Manifest, report: BuildReport, { rebuild, onClose, check }: DatasetHooks) {
     this.#store = store
     this.#shards = new Shards(store, manifest)
     this.#rebuild = rebuild
     this.#onClose = onClose
+    this.#check = check === true
     this.report = report
   }
 
@@ -78,7 +83,7 @@ export class Dataset {
 
   /** Human name of an item. */
   id(index: number): string {
-    this.#check(index)
+    this.#checkIndex(index)
     return this.#manifest.id(index)
   }
 
@@ -87,8 +92,10 @@ export class Dataset {
    * Damage heals itself while the source can be read; otherwise it is an IntegrityError.
    */
   async get(index: number): Promise<Item> {
-    this.#check(index)
-    return this.healed((shards) => shards.item(index, Object.keys(this.fields)))
+    this.#checkIndex(index)
+    const item = await this.healed((shards) => shards.item(index, Object.keys(this.fields)))
+    if (this.#check) await this.assertUnwritten([index])
+    return item
   }
 
   /** Batches in order, or in the order that `seed` and `epoch` choose. */
@@ -131,13 +138,27 @@ export class Dataset {
     }
   }
 
+  /** @internal True: `assertUnwritten` is to be asked before items are handed out. */
+  get checked(): boolean {
+    return this.#check
+  }
+
+  /** @internal Rejects with IntegrityError when somebody has written to what he was handed out to read. */
+  assertUnwritten(indices: Iterable<number>): Promise<void> {
+    // Nothing to be healed: the file is as it was.
+    return assertUnwritten(this.#shards, indices)
+  }
+
   /** Several readers may meet the same damage; it is mended once. */
   async #heal(rebuild: () => Promise<Manifest>, reason: IntegrityError): Promise<void> {
     this.#healing ??= (async () => {
+      const began = performance.now()
       try {
         const manifest = await rebuild()
         if (manifest.facts.digest !== this.digest) throw new IntegrityError(reason.file, 'was damaged, and computing it again gives other bytes', { cause: reason })
         this.#shards = new Shards(this.#store, manifest)
+        const { name, namespace, key } = manifest.facts
+        this.#store.events.publish('heal', () => ({ name, namespace, key, file: reason.file, reason: reason.message, seconds: (performance.now() - began) / 1000 }))
       } catch (cause) {
         throw new IntegrityError(reason.file, `is damaged, and could not be computed again (${(cause as Error).message})`, { cause })
       } finally {
@@ -151,7 +172,7 @@ export class Dataset {
     return this.#shards.manifest
   }
 
-  #check(index: number): void {
+  #checkIndex(index: number): void {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) throw new RangeError(`dataset: index ${index} is outside 0 to ${this.length - 1}`)
   }
 }

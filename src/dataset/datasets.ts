@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Fingerprint } from '../cache/options.js'
+import type { Events } from '../core/events.js'
 import { fromHex } from '../core/hash.js'
 import { checkOptions, number, show } from '../core/options.js'
 import type { Device, DeviceSource } from '../devices/device.js'
@@ -41,6 +42,9 @@ export interface DatasetsOptions {
   readonly memoryBudget: number
   readonly compression: Compression | undefined
   readonly minFree: number
+  readonly events: Events
+  /** What was handed out is hashed again when it is handed out next. */
+  readonly check: boolean
 }
 
 /** The datasets of a cache: builds and opens them, and closes what is open with the cache. */
@@ -89,7 +93,7 @@ export class Datasets {
       const record = store.datasetRecord(fromHex(key))
       if (record === undefined) continue
       const manifest = await Manifest.read(await store.blob(record.manifest))
-      const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0 }
+      const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: record.seconds ?? 0 }
       return this.#opened(store, manifest, report)
     }
     return undefined
@@ -111,13 +115,20 @@ export class Datasets {
   #storeOf(namespace: string): Promise<Store> {
     if (this.#stores !== undefined) return Promise.resolve(this.#stores.of(namespace))
     const { minFree } = this.#options
-    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree }))
+    return this.#passing ??= mkdtemp(join(tmpdir(), 'tensorcache-')).then((dir) => Store.open({ dir, readonly: false, minFree, events: this.#options.events }))
   }
 
   async #opened(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
-    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset) })
+    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset), check: this.#options.check })
     this.#open.add(dataset)
+    this.#told(manifest, report)
     return dataset
+  }
+
+  #told({ facts: { name, namespace, key } }: Manifest, { items, hits, computed, seconds, bytes, secondsSaved }: BuildReport): void {
+    const { events } = this.#options
+    if (computed === 0) events.publish('reuse', () => ({ name, namespace, key, items, seconds, secondsSaved }))
+    else events.publish('build', () => ({ name, namespace, key, items, hits, computed, seconds, bytes, secondsSaved }))
   }
 
   async #untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {

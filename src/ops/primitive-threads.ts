@@ -51,7 +51,8 @@ function advance(): void {
 }
 
 function start(): Worker {
-  const worker = new Worker(threadFile(), { name: 'tensorcache-primitive' })
+  // Not with the program's own flags: `--input-type`, say, is refused with a file.
+  const worker = new Worker(threadFile(), { execArgv: [], name: 'tensorcache-primitive' })
   worker.on('message', (reply: PrimitiveReply) => {
     const job = running.get(worker)
     if (job === undefined) return

@@ -1,4 +1,5 @@
 import { DiskFullError } from '../core/errors.js'
+import type { Events } from '../core/events.js'
 import type { Layout } from './layout.js'
 import { diskSpace } from './space.js'
 import type { Upkeep } from './upkeep.js'
@@ -17,6 +18,7 @@ export interface Limits {
   readonly minFree: number
   /** Bytes that datasets and values may take; Infinity: no limit. */
   readonly maxSize: number
+  readonly events: Events
 }
 
 /**
@@ -28,6 +30,7 @@ export interface Limits {
 export class Admission {
   readonly #limits: Limits
   readonly #upkeep: Upkeep
+  readonly #events: Events
   #left = 0
   #lookAgain = -Infinity
   #lookBelow = 0
@@ -36,6 +39,7 @@ export class Admission {
 
   constructor(limits: Limits, upkeep: Upkeep) {
     this.#limits = limits
+    this.#events = limits.events
     this.#upkeep = upkeep
   }
 
@@ -63,6 +67,7 @@ export class Admission {
   async #look(): Promise<{ free: number; used: number }> {
     const { layout, minFree, maxSize } = this.#limits
     const { free } = await diskSpace(layout.dir)
+    if (free > minFree) this.#events.turn('low-disk', false, () => ({ folder: layout.dir, free, needed: 0, minFree }))
     const used = maxSize === Infinity ? 0 : this.#upkeep.bytes
     this.#left = Math.min(free - minFree, maxSize - used)
     this.#lookBelow = this.#left * (1 - LOOK_SHARE)
@@ -89,6 +94,7 @@ export class Admission {
   async #refusal(bytes: number): Promise<DiskFullError> {
     const { layout, minFree, maxSize } = this.#limits
     const { free, used } = await this.#look()
+    if (maxSize - used >= free - minFree) this.#events.turn('low-disk', true, () => ({ folder: layout.dir, free, needed: bytes, minFree }))
     return maxSize - used < free - minFree
       ? new DiskFullError({ dir: layout.dir, bytesFree: maxSize - used, bytesNeeded: bytes, maxSize })
       : new DiskFullError({ dir: layout.dir, bytesFree: free, bytesNeeded: bytes + minFree })

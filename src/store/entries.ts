@@ -1,4 +1,5 @@
 import { StoreError } from '../core/errors.js'
+import type { Events } from '../core/events.js'
 import { fromHex } from '../core/hash.js'
 import type { Codec, Compression } from './compression.js'
 import { ChangeBatch } from './entry-batch.js'
@@ -38,6 +39,7 @@ const COLLECT_AGAIN_MS = 3_000
 export interface EntryHost {
   readonly layout: Layout
   readonly readonly: boolean
+  readonly events: Events
   readonly tables: Tables
   readonly writer: Writer
   /** Called before every read. */

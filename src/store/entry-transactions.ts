@@ -24,6 +24,8 @@ export const OUTCOME = { absent: 0, present: 1, lost: 2 } as const
 /** A file system's clock may lag behind the processor's by some ticks. */
 const CLOCK_LAG_MS = 2_000
 const FILE = 'the index'
+/** Parts of counts that may wait for being summed up. */
+export const TALLY_PARTS = 64
 
 const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -125,9 +127,15 @@ export const entryTransactions = {
     return { removed, changes: ledger.close() }
   },
 
-  /** Adds to the counts of what the cache was good for. */
+  /** Adds to the counts of what the cache was good for, with the parts that wait. */
   tally(tables: Tables, { added }: { added: Readonly<Record<string, number>> }): void {
-    for (const [name, count] of Object.entries(added)) tables.counters.put(`tally:${name}`, (tables.counters.get(`tally:${name}`) ?? 0) + count)
+    const all: Record<string, number> = { ...added }
+    const parts = Array.from(tables.tallies.getRange({ limit: TALLY_PARTS }))
+    for (const { key, value } of parts) {
+      for (const [name, count] of Object.entries(value)) all[name] = (all[name] ?? 0) + count
+      tables.tallies.remove(key)
+    }
+    for (const [name, count] of Object.entries(all)) tables.counters.put(`tally:${name}`, (tables.counters.get(`tally:${name}`) ?? 0) + count)
   },
 
   /** Notes when entries were read: packed as `u32 bytes of the key · key · u32 seconds`. */

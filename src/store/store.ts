@@ -4,10 +4,12 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
+import { Events } from '../core/events.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
 import { Admission } from './admission.js'
 import { Entries, type EntryHost } from './entries.js'
+import { TALLY_PARTS } from './entry-transactions.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { FRAME_BYTES, type Compression } from './compression.js'
 import { FrameCache } from './frame-cache.js'
@@ -29,6 +31,8 @@ export interface StoreOptions {
   readonly minFree: number
   /** Bytes that datasets and values may take. Default: no limit. */
   readonly maxSize?: number
+  /** Told what happens here; default: the process's channels alone. */
+  readonly events?: Events
 }
 
 /** Work that this process holds: nobody else computes it until it is released or its owner dies. */
@@ -60,6 +64,7 @@ export class Store {
   readonly readonly: boolean
   readonly minFree: number
   readonly maxSize: number
+  readonly events: Events
   readonly #tables: Tables
   readonly #writer: Writer
   readonly #blobs = new Map<string, Promise<OpenBlob>>()
@@ -78,10 +83,11 @@ export class Store {
     this.readonly = options.readonly
     this.minFree = options.minFree
     this.maxSize = options.maxSize ?? Infinity
+    this.events = options.events ?? new Events(options.dir)
     this.#tables = tables
     this.#writer = writer
     const host: EntryHost = {
-      layout, readonly: options.readonly, tables, writer,
+      layout, readonly: options.readonly, events: this.events, tables, writer,
       fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(), admit: (bytes) => this.#admission.admit(bytes),
     }
     this.entries = new Entries(host)
@@ -188,6 +194,11 @@ export class Store {
     return this.#tables.blobs.get(fromHex(digest))?.bytes
   }
 
+  /** How many rows a shard has, and what making it took in seconds, when that is known. */
+  blobCost(digest: string): { readonly rows: number; readonly seconds?: number } | undefined {
+    return this.#tables.blobs.get(fromHex(digest))
+  }
+
   // --- blobs ------------------------------------------------------------------------------------------------------------
 
   /** Opens a blob once per process. Rejects with IntegrityError when it is missing or its header is damaged; it is then in quarantine. */
@@ -237,7 +248,8 @@ export class Store {
    */
   async quarantine({ digest, inode }: { readonly digest: string; readonly inode: bigint | undefined }, reason: string): Promise<void> {
     this.#blobs.delete(digest)
-    if (this.readonly) return
+    const damage = (record: BlobRecord | undefined): void => { if (record !== undefined) this.events.publish('damage', () => ({ what: record.kind, digest, reason })) }
+    if (this.readonly) return damage(this.#tables.blobs.get(fromHex(digest)))
     const path = blobPath(this.layout, digest)
     const there = statSync(path, { bigint: true, throwIfNoEntry: false })
     if (there !== undefined && inode !== undefined && there.ino !== inode) return
@@ -247,17 +259,20 @@ export class Store {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     }
     const dropped = await this.#writer.run('dropBlob', { digest: fromHex(digest) })
+    damage(dropped)
     if (dropped !== undefined) process.emitWarning(`tensorcache: ${reason}; moved to quarantine, its items are computed again when they are needed`, { code: 'TENSORCACHE_DAMAGE' })
   }
 
   /** Writes a blob and makes its items visible. `keys` holds 32 bytes per row; `done` gives the lease back with it. */
-  async publishShard(shard: EncodedBlob, { chunkBytes, compression }: { chunkBytes: number; compression?: Compression | undefined }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
+  async publishShard(shard: EncodedBlob, { chunkBytes, compression, seconds }: { chunkBytes: number; compression?: Compression | undefined; seconds?: () => number }, keys: Uint8Array, lease: Lease, pending: string, done: boolean): Promise<WrittenBlob> {
     const written = await writeBlobFile(this.layout, pending, shard, { chunkBytes, compression, admit: (bytes) => this.#admission.admit(bytes) })
     const rows = keys.byteLength / 32
+    const spent = seconds?.()
     const visible = await this.#writer.run('publishShard', {
-      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, keys, lease, done, pending, now: Date.now(),
+      digest: written.sha256, bytes: written.bytes, codec: written.codec, chunkBytes, checksums: written.checksums, seconds: spent, keys, lease, done, pending, now: Date.now(),
     }, { entries: rows + 8, payload: rows * 48 + written.checksums.byteLength })
     if (visible === undefined) throw new LeaseLostError(`shard ${written.digest}`)
+    this.events.publish('shard', () => ({ digest: written.digest, items: rows, bytes: written.bytes, seconds: spent ?? NaN }))
     return written
   }
 
@@ -309,11 +324,21 @@ export class Store {
   tallies(): Record<string, number> {
     this.#fresh()
     const prefix = 'tally:'
-    return Object.fromEntries(Array.from(this.#tables.counters.getRange({ start: prefix, end: 'tally;' }), ({ key, value }) => [(key as string).slice(prefix.length), value]))
+    const sums: Record<string, number> = Object.fromEntries(Array.from(this.#tables.counters.getRange({ start: prefix, end: 'tally;' }), ({ key, value }) => [(key as string).slice(prefix.length), value]))
+    for (const { value } of this.#tables.tallies.getRange()) for (const [name, count] of Object.entries(value)) sums[name] = (sums[name] ?? 0) + count
+    return sums
   }
 
+  /** Adds to them. As long as this process has written nothing else a plain put of its part does, as of a pin: starting the writer thread takes longer than a look into the cache. A transaction sums the parts up later. */
   async tally(added: Readonly<Record<string, number>>): Promise<void> {
-    if (!this.readonly && !this.#closed) await this.#writer.run('tally', { added })
+    if (this.readonly || this.#closed) return
+    const { tallies } = this.#tables
+    if (this.#writer.running || (tallies.getStats() as { entryCount: number }).entryCount >= TALLY_PARTS) {
+      await this.#writer.run('tally', { added }, { entries: 2 * TALLY_PARTS, payload: 4096 })
+    } else {
+      reserveIndex(this.layout, this.#tables, 4, 4096)
+      await tallies.put(`${ownerName(thisProcess())}/${randomBytes(4).toString('hex')}`, added)
+    }
   }
 
   // --- leases -----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ export interface BlobRecord {
   readonly codec?: Codec
   readonly chunkBytes: number
   readonly rows: number
+  /** Of a shard: what making it took; undefined when an earlier version made it. */
+  readonly seconds?: number
   /** Milliseconds since 1970. */
   readonly created: number
 }
@@ -38,6 +40,8 @@ export interface DatasetRecord {
   readonly items: number
   /** Bytes of all shards it refers to. */
   readonly bytes: number
+  /** What making its items took, as far as is known. */
+  readonly seconds?: number
   /** Their numbers. */
   readonly shards?: readonly number[]
   readonly created: number
@@ -64,7 +68,7 @@ export interface PinRecord {
 }
 
 /**
- * The LMDB index. Every thread and process opens it with the same options; the writer thread of each process writes; pins alone are written where they are taken.
+ * The LMDB index. Every thread and process opens it with the same options; the writer thread of each process writes; pins and counts alone are written where they are taken.
  * Item entries are 8 bytes (blob id, row): an entry whose blob is gone is a miss.
  */
 export interface Tables {
@@ -95,6 +99,8 @@ export interface Tables {
   /** Files that are being written; `since` in milliseconds since 1970. */
   readonly pending: Database<{ owner: string; since: number }, string>
   readonly pins: Database<PinRecord, string>
+  /** Counts by name that are not among the counters yet. */
+  readonly tallies: Database<Readonly<Record<string, number>>, string>
   /** Whether a GPU computes what it should. */
   readonly verdicts: Database<boolean, string>
 }
@@ -145,6 +151,7 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     owners: table('owners', { encoding: 'json' }),
     pending: table('pending', { encoding: 'json' }),
     pins: table('pins', { encoding: 'json' }),
+    tallies: table('tallies', { encoding: 'json' }),
     verdicts: table('verdicts', { encoding: 'json' }),
   }
   const format = tables.counters.get('format')

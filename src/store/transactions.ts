@@ -34,6 +34,7 @@ export interface ShardPublication {
   readonly codec: Codec | undefined
   readonly chunkBytes: number
   readonly checksums: Uint8Array
+  readonly seconds: number | undefined
   /** rows × 32 bytes */
   readonly keys: Uint8Array
   readonly lease: { readonly range: Uint8Array; readonly owner: string; readonly token: number }
@@ -104,7 +105,7 @@ export const transactions = {
     if (!holds(tables, shard.lease)) return undefined
     const digest = buffer(shard.digest)
     const rows = shard.keys.byteLength / 32
-    const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, ...(shard.codec !== undefined && { codec: shard.codec }), chunkBytes: shard.chunkBytes, rows, created: shard.now }, shard.checksums)
+    const id = putBlob(tables, digest, { kind: 'shard', bytes: shard.bytes, ...(shard.codec !== undefined && { codec: shard.codec }), chunkBytes: shard.chunkBytes, rows, ...(shard.seconds !== undefined && { seconds: shard.seconds }), created: shard.now }, shard.checksums)
     let visible = 0
     for (let row = 0; row < rows; row++) {
       const key = Buffer.from(shard.keys.subarray(row * 32, row * 32 + 32))

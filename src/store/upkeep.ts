@@ -1,8 +1,9 @@
+import { StoreError } from '../core/errors.js'
+import { candidates, Freed, lastUse, type Candidate } from './candidates.js'
 import { ChangeBatch } from './entry-batch.js'
 import { isBelow, type EntryHost, type Entries } from './entries.js'
-import { decodeEntry, namespaceRange } from './entry.js'
+import { namespaceRange } from './entry.js'
 import type { DatasetRecord } from './tables.js'
-import { openDatasets } from './transactions.js'
 
 export interface PruneRequest {
   /** Bytes of datasets and values that may stay; what was used longest ago goes first. */
@@ -56,16 +57,6 @@ export interface Usage {
   readonly lastUse: number | undefined
 }
 
-interface Candidate {
-  readonly used: number
-  readonly bytes: number
-  readonly key: Buffer
-  /** A shard that no dataset refers to is loose. */
-  readonly kind: 'entry' | 'dataset' | 'loose'
-  /** Open somewhere. */
-  readonly pinned?: boolean
-}
-
 /** Entries removed in one transaction. */
 const STEP = 4096
 
@@ -85,6 +76,11 @@ export class Upkeep {
     let bytes = tables.counters.get('value-bytes') ?? 0
     for (const { value } of tables.blobs.getRange()) if (value.kind !== 'value') bytes += value.bytes
     return bytes
+  }
+
+  /** When a dataset or an entry was last used, or made: milliseconds since 1970. */
+  lastUse(key: Uint8Array, created: number): number {
+    return lastUse(this.#host.tables, Buffer.from(key), created)
   }
 
   /** By namespace, from what is counted in the index: no file is looked at. */
@@ -107,26 +103,29 @@ export class Upkeep {
       const usage = of(value.namespace)
       usage.datasets++
       usage.datasetBytes += value.bytes
-      usage.lastUse = Math.max(usage.lastUse ?? 0, this.#used(Buffer.from(key), value.created))
+      usage.lastUse = Math.max(usage.lastUse ?? 0, lastUse(this.#host.tables, Buffer.from(key), value.created))
     }
     return Array.from(all, ([namespace, usage]) => ({ namespace, ...usage })).sort((a, b) => (a.namespace < b.namespace ? -1 : 1))
   }
 
   /** Removes what was used longest ago, or too long ago. What is open somewhere stays. */
   async prune({ maxBytes, olderThan, namespace, dryRun = false, now }: PruneRequest): Promise<Pruned> {
+    if (this.#host.readonly && !dryRun) throw new StoreError(this.#host.layout.dir, 'is opened read-only')
     await this.#entries.flushTouches()
     this.#host.fresh()
-    const candidates = this.#candidates(namespace, now)
+    const found = await candidates(this.#host, namespace, now)
+    this.#host.fresh()
+    const freed = new Freed(this.#host.tables)
     const total = this.bytes
-    let bytes = 0
-    const chosen = candidates.sort((a, b) => a.used - b.used).filter((candidate) => {
+    const chosen = found.sort((a, b) => a.used - b.used).filter((candidate) => {
       const old = olderThan !== undefined && candidate.used < now - olderThan
-      const over = maxBytes !== undefined && total - bytes > maxBytes
+      const over = maxBytes !== undefined && total - freed.bytes > maxBytes
       const all = olderThan === undefined && maxBytes === undefined
       if (!old && !over && !all) return false
-      if (candidate.pinned !== true) bytes += candidate.bytes
+      if (candidate.pinned !== true) freed.add(candidate)
       return true
     })
+    const { bytes } = freed
     const [datasets, entries, loose] = (['dataset', 'entry', 'loose'] as const).map((kind) => chosen.filter((candidate) => candidate.kind === kind)) as [Candidate[], Candidate[], Candidate[]]
     if (dryRun) {
       const open = datasets.filter(({ pinned }) => pinned === true).length
@@ -140,7 +139,9 @@ export class Upkeep {
     const pinned = await this.#removeDatasets(datasets.map(({ key }) => key), loose.map(({ key }) => key), now)
     await this.#entries.collect()
     this.#host.fresh()
-    return { entries: entries.length, datasets: datasets.length - pinned, bytes, pinned, left: this.bytes }
+    const pruned: Pruned = { entries: entries.length, datasets: datasets.length - pinned, bytes, pinned, left: this.bytes }
+    this.#host.events.publish('prune', () => pruned)
+    return pruned
   }
 
   /** Removes datasets, the shards that no other has, and loose ones; gives how many datasets are open somewhere and stay. */
@@ -170,40 +171,4 @@ export class Upkeep {
     for (const { name } of this.#entries.abandoned()) await this.release(name)
     for (const _ of this.#host.tables.trash.getKeys({ limit: 1 })) await this.#entries.collect()
   }
-
-  #candidates(namespace: string | undefined, now: number): Candidate[] {
-    const { tables, layout } = this.#host
-    const found: Candidate[] = []
-    for (const { key: id, value: space } of tables.namespaces.getRange()) {
-      if (namespace !== undefined && !isBelow(space.name, namespace)) continue
-      for (const { key, value } of tables.entries.getRange(namespaceRange(id as number))) {
-        const { created, expires, bytes, keep, seconds } = decodeEntry(value, layout.index, '')
-        const again = !keep && !Number.isNaN(seconds)
-        // What has expired is nobody's loss.
-        if (expires > now && namespace === undefined && !again) continue
-        found.push({ used: expires <= now ? 0 : this.#used(Buffer.from(key), created), bytes, key: Buffer.from(key), kind: 'entry' })
-      }
-    }
-    const open = openDatasets(tables, now)
-    for (const { key, value } of tables.datasets.getRange()) {
-      if (namespace !== undefined && !isBelow(value.namespace, namespace)) continue
-      found.push({ used: this.#used(Buffer.from(key), value.created), bytes: value.bytes, key: Buffer.from(key), kind: 'dataset', pinned: open.has(Buffer.from(key).toString('hex')) })
-    }
-    if (namespace === undefined) found.push(...this.#loose())
-    return found
-  }
-
-  /** Shards of builds that were ended before their dataset was there. */
-  #loose(): Candidate[] {
-    const { tables } = this.#host
-    const referred = new Set<number>()
-    for (const { value } of tables.datasets.getRange()) for (const shard of value.shards ?? []) referred.add(shard)
-    return Array.from(tables.blobs.getRange()).filter(({ value }) => value.kind === 'shard' && !referred.has(value.id)).map(({ key, value }) => ({ used: value.created, bytes: value.bytes, key: Buffer.from(key), kind: 'loose' }))
-  }
-
-  #used(key: Buffer, created: number): number {
-    const seconds = this.#host.tables.uses.get(key)
-    return seconds === undefined ? created : Math.max(created, seconds.readUInt32BE(0) * 1000)
-  }
 }
-

@@ -24,6 +24,11 @@ export class Writer {
     this.#layout = layout
   }
 
+  /** True when the thread is there, and a transaction costs what it costs. */
+  get running(): boolean {
+    return this.#worker !== undefined
+  }
+
   /** Runs one transaction; resolves when it is durable. `size` bounds what it touches, so that a full disk is noticed before it begins. The buffer `lent`, in which `argument` lies, comes back through `returned`. */
   run<N extends TransactionName>(name: N, argument: Argument<N>, size: { entries: number; payload: number } = { entries: 4, payload: 4096 }, lent?: ArrayBuffer): Promise<Result<N>> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure)
@@ -54,7 +59,8 @@ export class Writer {
   }
 
   #start(): Worker {
-    const worker = new Worker(threadFile(), { workerData: { dir: this.#layout.dir }, name: 'tensorcache-index' })
+    // Not with the program's own flags: `--input-type`, say, is refused with a file.
+    const worker = new Worker(threadFile(), { execArgv: [], workerData: { dir: this.#layout.dir }, name: 'tensorcache-index' })
     worker.on('message', (reply: WriterReply) => this.#settle(reply))
     worker.on('error', (error) => this.#fail(new StoreError(this.#layout.dir, `the index writer stopped (${error.message})`, { cause: error })))
     worker.on('exit', () => this.#fail(new StoreError(this.#layout.dir, 'the index writer stopped')))

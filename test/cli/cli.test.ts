@@ -42,7 +42,7 @@ beforeEach(() => {
 describe('build', () => {
   test('computes once, and says the same in the same words', () => {
     const cold = json('build')
-    expect(Object.keys(cold)).toEqual(['name', 'key', 'digest', 'items', 'hits', 'computed', 'skipped', 'seconds', 'bytes', 'device', 'adapter'])
+    expect(Object.keys(cold)).toEqual(['name', 'key', 'digest', 'items', 'hits', 'computed', 'skipped', 'seconds', 'secondsSaved', 'bytes', 'device', 'adapter'])
     expect(cold).toMatchObject({ name: 'train', items: 60, hits: 0, computed: 60, skipped: 0, device: 'cpu' })
     expect(json('build', 'train')).toMatchObject({ key: cold.key, digest: cold.digest, hits: 60, computed: 0, bytes: 0 })
   })
@@ -297,7 +297,7 @@ describe('upkeep', () => {
     const usage = run('du', '--format', 'json').stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
     expect(usage).toMatchObject([{ namespace: 'generated/cycle_1', entries: 2, datasets: 0 }, { namespace: 'tensors/test', entries: 0, datasets: 1 }])
     expect(usage[0]!.entryBytes).toBeGreaterThan(80_000)
-    expect(run('du', 'generated').stdout).toMatch(/^generated\/cycle_1 +0 +2 +8\d\.\d KiB +█{20} +2\d{3}-/m)
+    expect(run('du', 'generated').stdout).toMatch(/^generated\/cycle_1 +0 +2 +8\d\.\d KiB +█{20} +(now|\d+ s ago)$/m)
     expect(json('stats')).toMatchObject({ disk: { hits: 1 }, misses: 2, stale: 0, puts: 2, computed: 1, stored: { entries: 2 } })
     const items = run('map', 'train', '--format', 'json').stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
     expect(items.length).toBe(60)
@@ -352,7 +352,7 @@ describe('help', () => {
     const { stdout, status } = run('--help')
     expect(status).toBe(0)
     const verbs = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map((match) => match[1]!)
-    expect(verbs).toEqual(['build', 'explain', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'prune', 'clear', 'doctor'])
+    expect(verbs).toEqual(['build', 'explain', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'prune', 'clear', 'doctor', 'completion'])
     for (const verb of verbs) expect(docs).toContain(`\`\`\`\n${run(verb, '--help').stdout.trimEnd()}\n\`\`\``)
   })
   test('an npz that numpy.load would open is opened by our own reader as a source', async () => {

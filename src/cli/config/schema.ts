@@ -15,7 +15,7 @@ import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree
 /** `paths` and `vars` are for references: folders, and anything. */
 const TOP_KEYS = ['extends', 'paths', 'vars', 'cache', 'datasets']
 // The names of the library's options, all of them but for what is code, and no others: the compiler says so when one is added.
-const CACHE_KEYS = Object.keys({ dir: 0, enabled: 0, memory: 0, expiresIn: 0, compression: 0, maxSize: 0, namespaces: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0 } satisfies Record<Exclude<keyof CacheOptions, 'remote'>, 0>)
+const CACHE_KEYS = Object.keys({ dir: 0, enabled: 0, memory: 0, expiresIn: 0, compression: 0, maxSize: 0, namespaces: 0, readonly: 0, minFree: 0, memoryBudget: 0, fingerprint: 0, log: 0 } satisfies Record<Exclude<keyof CacheOptions, 'remote'>, 0>)
 /** The type of a source that is another dataset of the file. */
 const DATASET = 'dataset'
 const DATASET_KEYS = ['namespace', 'source', 'recipe', 'device', 'compression']
@@ -57,7 +57,7 @@ export class Config {
       if (isNull(tree)) continue
       const key = under('cache', name)
       options[name] = name === 'dir' ? resolve(tree.at.dir, textOf(tree, key)) : name === 'namespaces' ? drivesOf(tree, key) : plain(tree)
-      judged(tree, key, () => checkCacheOptions({ [name]: options[name] }))
+      judged(tree, key, () => checkCacheOptions({ [name]: options[name] }, {}))
     }
     return options
   }

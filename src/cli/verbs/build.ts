@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { StoreError } from '../../core/errors.js'
+import { fromHex } from '../../core/hash.js'
 import { number } from '../../core/options.js'
 import type { Dataset } from '../../dataset/dataset.js'
 import { plan } from '../../dataset/plan.js'
 import { checkDeviceChoice, deviceSource, type DeviceChoice } from '../../devices/select.js'
+import type { Cache } from '../../open-cache.js'
 import type { Source } from '../../sources/source.js'
 import type { DatasetConfig } from '../config/schema.js'
 import { humanBytes, humanSeconds } from '../format.js'
@@ -20,6 +22,7 @@ export const build: Verb = {
     device: { type: 'string', value: 'auto|cpu|webgpu[:NAME]', about: 'where to compute; the bytes are the same' },
     jobs: { type: 'string', value: 'N', about: 'ranges of items in work at the same time; default: one per core' },
     'dry-run': { type: 'boolean', about: 'say what is there and what would be computed; write nothing' },
+    'no-cache': { type: 'boolean', about: 'compute everything, keep nothing, and compare with what is in the cache; exit code 1 when it differs' },
   },
   positionals: [0, Infinity],
   async run(context) {
@@ -41,22 +44,25 @@ export const build: Verb = {
     const jobs = given === undefined ? undefined : number('build', 'jobs', Number(given), { integer: true, min: 1, max: 256 })
     const device = (dataset: DatasetConfig): DeviceChoice => checkDeviceChoice('build', context.values.device ?? dataset.device)
     if (context.values['dry-run'] === true) await dryRun(context, [...datasets.values()], device)
-    else await fill(context, [...datasets.values()], device, jobs)
+    else return fill(context, [...datasets.values()], device, jobs)
     return 0
   },
 }
 
 /** Datasets in an order in which each comes after that it is made from. */
-async function fill(context: Context, configs: readonly DatasetConfig[], deviceOf: (config: DatasetConfig) => DeviceChoice, jobs: number | undefined): Promise<void> {
-  const cache = await context.openCache()
+async function fill(context: Context, configs: readonly DatasetConfig[], deviceOf: (config: DatasetConfig) => DeviceChoice, jobs: number | undefined): Promise<number> {
+  const passing = context.values['no-cache'] === true
+  const cache = await context.openCache({ passing })
+  const kept = passing ? await existing(context) : undefined
+  let code = 0
   const line = new ProgressLine(process.stderr, !context.quiet)
   const wanted = new Set(configs.map(({ from }) => from))
   // Others are made from these; their sources stay open, so that damage can heal.
-  const kept = new Map<string, Dataset>()
+  const needed = new Map<string, Dataset>()
   const open: Source[] = []
   try {
     for (const config of configs) {
-      const source = await config.open(async (name) => kept.get(name)!)
+      const source = await config.open(async (name) => needed.get(name)!)
       open.push(source)
       const dataset = await cache.dataset(source, config.recipe, {
         name: config.name, namespace: config.namespace, device: deviceOf(config), compression: config.compression, signal: context.signal,
@@ -64,13 +70,16 @@ async function fill(context: Context, configs: readonly DatasetConfig[], deviceO
         onProgress: (progress) => line.update(progress),
       })
       line.clear()
-      const { items, hits, computed, skipped, seconds, bytes } = dataset.report
+      const { items, hits, computed, skipped, seconds, bytes, secondsSaved } = dataset.report
       const made = dataset.provenance.device
-      if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, bytes, device: made?.kind ?? null, adapter: made?.name ?? null }))
-      else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}, ${humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}`)
+      const before = kept?.store.datasetRecord(fromHex(dataset.key))
+      const matches = before === undefined ? null : before.digest === dataset.digest
+      if (matches === false) code = 1
+      if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, secondsSaved, bytes: passing ? 0 : bytes, device: made?.kind ?? null, adapter: made?.name ?? null, ...(passing && { matches }) }))
+      else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}${secondsSaved > 0 ? ` (${humanSeconds(secondsSaved)} saved)` : ''}, ${passing ? 'nothing' : humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}${passing ? COMPARED[String(matches) as keyof typeof COMPARED] : ''}`)
       for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count} of ${from} items`)
       for (const { id, reason } of source.skipped ?? []) context.note(`skipped ${id}: ${reason}`)
-      if (wanted.has(config.name)) kept.set(config.name, dataset)
+      if (wanted.has(config.name)) needed.set(config.name, dataset)
       else {
         await dataset.close()
         open.pop()!.close()
@@ -78,13 +87,21 @@ async function fill(context: Context, configs: readonly DatasetConfig[], deviceO
     }
   } finally {
     line.clear()
-    for (const dataset of kept.values()) await dataset.close()
+    for (const dataset of needed.values()) await dataset.close()
     for (const source of open) source.close()
   }
+  return code
+}
+
+const COMPARED = { true: ', as in the cache', false: '; the cache has other bytes', null: ', not in the cache' }
+
+/** The cache that is there, if one is. */
+async function existing(context: Context): Promise<Cache | undefined> {
+  return existsSync(join(context.cacheDir(), 'index/data.mdb')) ? context.openCache({ readonly: true }) : undefined
 }
 
 async function dryRun(context: Context, configs: readonly DatasetConfig[], deviceOf: (config: DatasetConfig) => DeviceChoice): Promise<void> {
-  const cache = existsSync(join(context.cacheDir(), 'index/data.mdb')) ? await context.openCache({ readonly: true }) : undefined
+  const cache = context.values['no-cache'] === true ? undefined : await existing(context)
   const wanted = new Set(configs.map(({ from }) => from))
   const complete = new Map<string, Dataset>()
   const open: Source[] = []

@@ -1,3 +1,6 @@
+import { isBelow } from '../../store/entries.js'
+import type { Usage } from '../../store/upkeep.js'
+import { humanBytes, humanCount } from '../format.js'
 import { UsageError, type Verb } from '../verb.js'
 
 export const clear: Verb = {
@@ -7,13 +10,22 @@ export const clear: Verb = {
   example: 'tensorcache clear --namespace generated/cycle_003 --yes',
   options: {
     namespace: { type: 'string', value: 'NAME', about: 'only of this namespace and those below it' },
+    'dry-run': { type: 'boolean', about: 'say what would go; remove nothing' },
     yes: { type: 'boolean', about: 'really' },
   },
   positionals: [0, 0],
   async run(context) {
-    const { namespace, yes } = context.values as { namespace?: string; yes?: boolean }
-    if (yes !== true) throw new UsageError(`this removes ${namespace === undefined ? 'everything in the cache' : `all of ${namespace}`}; say --yes`)
-    const cache = await context.openCache({ existing: true })
+    const { namespace, yes, 'dry-run': dryRun } = context.values as { namespace?: string; yes?: boolean; 'dry-run'?: boolean }
+    if (yes !== true && dryRun !== true) throw new UsageError(`this removes ${namespace === undefined ? 'everything in the cache' : `all of ${namespace}`}; say --yes, or --dry-run to see what would go`)
+    const cache = await context.openCache({ existing: true, readonly: dryRun === true })
+    if (dryRun === true) {
+      const usage = cache.usage().filter(({ namespace: name }) => isBelow(name, namespace ?? ''))
+      const sum = (count: (usage: Usage) => number): number => usage.reduce((all, one) => all + count(one), 0)
+      const [datasets, entries, bytes] = [sum((one) => one.datasets), sum((one) => one.entries), sum((one) => one.datasetBytes + one.entryBytes)]
+      if (context.json) context.print(JSON.stringify({ datasets, entries, bytes, dryRun: true }))
+      else context.print(`would remove ${humanCount(datasets)} datasets and ${humanCount(entries)} values, about ${humanBytes(bytes)}`)
+      return 0
+    }
     let [datasets, values, pinned] = [0, 0, 0]
     for (const { upkeep, entries } of cache.stores.below(namespace ?? '')) {
       values += await entries.clear(namespace ?? '')
@@ -22,7 +34,7 @@ export const clear: Verb = {
       pinned += cleared.pinned
     }
     if (context.json) context.print(JSON.stringify({ datasets, entries: values, pinned }))
-    else context.print(`removed ${datasets} datasets and ${values} values`)
+    else context.print(`removed ${humanCount(datasets)} datasets and ${humanCount(values)} values`)
     if (pinned > 0 && !context.json) context.note(`${pinned} datasets are open somewhere and stay`)
     return 0
   },

@@ -1,5 +1,5 @@
 import { isBelow } from '../../store/entries.js'
-import { humanBytes, table } from '../format.js'
+import { humanAgo, humanBytes, humanCount, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 const BAR = 20
@@ -19,12 +19,13 @@ export const du: Verb = {
       for (const { lastUse, ...rest } of usage) context.print(JSON.stringify({ ...rest, lastUse: lastUse === undefined ? null : new Date(lastUse).toISOString() }))
       return 0
     }
+    const now = Date.now()
     const all = usage.map((each) => ({ ...each, bytes: each.entryBytes + each.datasetBytes }))
     const most = Math.max(1, ...all.map(({ bytes }) => bytes))
     const rows = all.map(({ namespace, datasets, entries, bytes, lastUse }) => [
-      namespace || '-', String(datasets), String(entries), humanBytes(bytes), '█'.repeat(Math.round(bytes / most * BAR)).padEnd(BAR, '·'), lastUse === undefined ? 'never' : new Date(lastUse).toISOString().slice(0, 16).replace('T', ' '),
+      namespace || '-', humanCount(datasets), humanCount(entries), humanBytes(bytes), '█'.repeat(Math.round(bytes / most * BAR)).padEnd(BAR, '·'), lastUse === undefined ? 'never' : humanAgo(now - lastUse),
     ])
-    for (const line of table([['namespace', 'datasets', 'values', 'bytes', '', 'last used (UTC)'], ...rows], [1, 2, 3])) context.print(line)
+    for (const line of table([['namespace', 'datasets', 'values', 'bytes', '', 'last used'], ...rows], [1, 2, 3])) context.print(line)
     context.print(`${humanBytes(cache.stores.all.reduce((sum, { upkeep }) => sum + upkeep.bytes, 0))} in all`)
     return 0
   },

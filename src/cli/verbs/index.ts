@@ -1,6 +1,7 @@
 import type { Verb } from '../verb.js'
 import { build } from './build.js'
 import { clear } from './clear.js'
+import { completion } from './completion.js'
 import { doctor } from './doctor.js'
 import { du } from './du.js'
 import { explain } from './explain.js'
@@ -14,4 +15,4 @@ import { stats } from './stats.js'
 import { verify } from './verify.js'
 
 /** In the order of the help. */
-export const verbs: readonly Verb[] = [build, explain, ls, info, du, map, stats, inspect, exportVerb, verify, prune, clear, doctor]
+export const verbs: readonly Verb[] = [build, explain, ls, info, du, map, stats, inspect, exportVerb, verify, prune, clear, doctor, completion]

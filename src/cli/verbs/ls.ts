@@ -1,28 +1,60 @@
+import { fromHex } from '../../core/hash.js'
+import { entryKey } from '../../store/entry.js'
+import { isBelow } from '../../store/entries.js'
+import type { Cache } from '../../open-cache.js'
 import { allDatasets } from '../find.js'
-import { humanBytes, table } from '../format.js'
-import type { Verb } from '../verb.js'
+import { humanAgo, humanBytes, humanCount, table } from '../format.js'
+import type { Context, Verb } from '../verb.js'
 
 export const ls: Verb = {
   name: 'ls',
-  summary: 'Lists the datasets of the cache by namespace.',
+  summary: 'Lists the datasets of the cache by namespace, or its values.',
   usage: '[namespace]',
   example: 'tensorcache ls tensors --format json',
-  options: {},
+  options: { values: { type: 'boolean', about: 'the values instead of the datasets' } },
   positionals: [0, 1],
   async run(context) {
     const cache = await context.openCache({ readonly: true })
-    const [within] = context.positionals
-    const datasets = allDatasets(cache)
-      .filter(({ record }) => within === undefined || record.namespace === within || record.namespace.startsWith(`${within}/`))
-      .sort((a, b) => a.record.namespace.localeCompare(b.record.namespace) || a.record.name.localeCompare(b.record.name) || a.record.created - b.record.created)
-    if (context.json) {
-      for (const { key, record } of datasets) context.print(JSON.stringify({ key, ...record, created: new Date(record.created).toISOString() }))
-    } else if (datasets.length === 0) {
-      context.note('no datasets')
-    } else {
-      const rows = datasets.map(({ key, record }) => [record.namespace || '-', record.name || '-', String(record.items), humanBytes(record.bytes), new Date(record.created).toISOString().slice(0, 16).replace('T', ' '), key.slice(0, 12)])
-      for (const line of table([['namespace', 'name', 'items', 'bytes', 'created (UTC)', 'key'], ...rows], [2, 3])) context.print(line)
-    }
+    const [within = ''] = context.positionals
+    if (context.values.values === true) listValues(cache, context, within)
+    else listDatasets(cache, context, within)
     return 0
   },
+}
+
+function listDatasets(cache: Cache, context: Context, within: string): void {
+  const now = Date.now()
+  const datasets = allDatasets(cache)
+    .filter(({ record }) => isBelow(record.namespace, within))
+    .sort((a, b) => a.record.namespace.localeCompare(b.record.namespace) || a.record.name.localeCompare(b.record.name) || a.record.created - b.record.created)
+    .map(({ store, key, record }) => ({ key, record, lastUse: store.upkeep.lastUse(fromHex(key), record.created) }))
+  if (context.json) {
+    for (const { key, record, lastUse } of datasets) context.print(JSON.stringify({ key, ...record, created: time(record.created), lastUse: time(lastUse) }))
+    return
+  }
+  const rows = datasets.map(({ key, record, lastUse }) => [record.namespace || '-', record.name || '-', humanCount(record.items), humanBytes(record.bytes), humanAgo(now - record.created), humanAgo(now - lastUse), key.slice(0, 12)])
+  show(context, ['namespace', 'name', 'items', 'bytes', 'made', 'last used', 'key'], rows, 'no datasets')
+}
+
+function listValues(cache: Cache, context: Context, within: string): void {
+  const now = Date.now()
+  const rows: string[][] = []
+  const namespaces = cache.stores.all.flatMap((store) => store.entries.namespaces().map((namespace) => ({ store, ...namespace })))
+  for (const { store, id, name: namespace } of namespaces.filter(({ name }) => isBelow(name, within)).sort((a, b) => a.name.localeCompare(b.name))) {
+    for (const { key, entry: { bytes, created, expires, keep } } of store.entries.keys(namespace, now)) {
+      const lastUse = store.upkeep.lastUse(entryKey(id, key), created)
+      if (context.json) context.print(JSON.stringify({ namespace, key, bytes, created: time(created), expires: expires === Infinity ? null : time(expires), keep, lastUse: time(lastUse) }))
+      else rows.push([namespace || '-', /\p{Cc}/u.test(key) ? JSON.stringify(key) : key, humanBytes(bytes), humanAgo(now - created), humanAgo(now - lastUse), expires === Infinity ? 'never' : new Date(expires).toISOString().slice(0, 16).replace('T', ' '), keep ? 'keep' : ''])
+    }
+  }
+  if (!context.json) show(context, ['namespace', 'key', 'bytes', 'made', 'last used', 'expires (UTC)', ''], rows, 'no values')
+}
+
+function show(context: Context, header: readonly string[], rows: readonly (readonly string[])[], none: string): void {
+  if (rows.length === 0) context.note(none)
+  else for (const line of table([header, ...rows], header.flatMap((name, k) => name === 'items' || name === 'bytes' ? k : []))) context.print(line)
+}
+
+function time(ms: number): string {
+  return new Date(ms).toISOString()
 }

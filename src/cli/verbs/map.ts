@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs'
 import { toHex } from '../../core/hash.js'
 import { HASH_BYTES } from '../../core/keys.js'
 import { Manifest } from '../../dataset/manifest.js'
+import { writeWhole } from '../export/output.js'
 import { allDatasets, findDataset } from '../find.js'
 import type { Verb } from '../verb.js'
 
@@ -10,14 +10,17 @@ export const map: Verb = {
   summary: 'Says which item is which: ids with their identities and digests, and where each lies. Of all datasets, or of one.',
   usage: '[key or name]',
   example: 'tensorcache map train --output train.json',
-  options: { output: { type: 'string', value: 'FILE', about: 'write there, as one JSON object; default: a line for each item' } },
+  options: {
+    output: { type: 'string', value: 'FILE', about: 'write there, as one JSON object; default: a line for each item' },
+    force: { type: 'boolean', about: 'replace a file that exists' },
+  },
   positionals: [0, 1],
   async run(context) {
     const cache = await context.openCache({ readonly: true })
     const [one] = context.positionals
     const chosen = one === undefined ? allDatasets(cache) : [findDataset(cache, one)]
     const output = context.values.output as string | undefined
-    const datasets = []
+    const datasets: { key: string; name: string; namespace: string; items: object[] }[] = []
     for (const { store, key, record } of chosen) {
       const manifest = await Manifest.read(await store.blob(record.manifest))
       const { rows } = manifest
@@ -28,7 +31,7 @@ export const map: Verb = {
       else for (const { id: name, digest, blob, row } of items) context.print(`${digest}  ${name}  ${blob.slice(0, 16)}:${row}`)
     }
     if (output !== undefined) {
-      writeFileSync(output, `${JSON.stringify({ datasets }, null, 1)}\n`)
+      await writeWhole(output, context.values.force === true, (file) => file.append(Buffer.from(`${JSON.stringify({ datasets }, null, 1)}\n`)))
       context.note(`${datasets.reduce((sum, { items }) => sum + items.length, 0)} items of ${datasets.length} datasets written to ${output}`)
     }
     return 0

@@ -1,5 +1,5 @@
 import { bytes, duration } from '../../core/options.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, humanCount } from '../format.js'
 import { UsageError, type Verb } from '../verb.js'
 
 export const prune: Verb = {
@@ -23,7 +23,7 @@ export const prune: Verb = {
       ...(namespace !== undefined && { namespace }), dryRun: dryRun === true,
     })
     if (context.json) context.print(JSON.stringify({ ...done, dryRun: dryRun === true }))
-    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${done.datasets} datasets and ${done.entries} values, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
+    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${humanCount(done.datasets)} datasets and ${humanCount(done.entries)} values, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
     if (done.pinned > 0 && !context.json) context.note(`${done.pinned} datasets are open somewhere and stay`)
     return 0
   },

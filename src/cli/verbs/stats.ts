@@ -1,9 +1,10 @@
-import { humanBytes, humanSeconds, table } from '../format.js'
+import type { TierStats } from '../../cache/tally.js'
+import { humanBytes, humanCount, humanSeconds, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 export const stats: Verb = {
   name: 'stats',
-  summary: 'Shows what the key-value part of the cache was good for since it was made: hits and misses, bytes, and what computing again would have taken.',
+  summary: 'Shows what the cache was good for since it was made: hits and misses per tier, bytes, and what computing again would have taken, of values and of datasets.',
   usage: '',
   example: 'tensorcache stats --format json',
   options: {},
@@ -15,12 +16,19 @@ export const stats: Verb = {
       context.print(JSON.stringify(all))
       return 0
     }
-    const tier = (name: 'memory' | 'disk'): string => `${all[name].hits} hits, ${humanBytes(all[name].bytes)}, ${humanSeconds(all[name].secondsSaved)} of computing saved`
+    const tier = (name: string, { hits, misses, stale, bytesRead, bytesWritten, evictions, secondsSaved }: TierStats): string[] =>
+      [name, humanCount(hits), humanCount(misses), humanCount(stale), humanBytes(bytesRead), humanBytes(bytesWritten), humanCount(evictions), humanSeconds(secondsSaved)]
+    const { datasets } = all
+    const tiers = [['values', 'hits', 'misses', 'stale', 'read', 'written', 'evicted', 'saved'], tier('memory', all.memory), tier('disk', all.disk)]
     const lines = [
-      ['memory', tier('memory')], ['disk', tier('disk')], ['misses', `${all.misses}, of which ${all.stale} had expired or were not accepted`], ['hit rate', `${(100 * all.hitRate).toFixed(1)} %`],
-      ['computed', `${all.computed} values in ${humanSeconds(all.secondsComputed)}`], ['written', `${all.puts} values, ${humanBytes(all.bytesPut)}`], ['stored', `${all.stored.entries} values, ${humanBytes(all.stored.bytes)}`],
+      ['hit rate', `${(100 * all.hitRate).toFixed(1)} %`],
+      ['computed', `${humanCount(all.computed)} values in ${humanSeconds(all.secondsComputed)}`],
+      ['stored', `${humanCount(all.stored.entries)} values, ${humanBytes(all.stored.bytes)}`],
+      [''],
+      ['datasets', `${humanCount(datasets.reused)} reused, ${humanCount(datasets.built)} built, ${humanCount(datasets.healed)} healed, ${humanCount(datasets.evictions)} evicted`],
+      ['items', `${humanCount(datasets.itemsReused)} reused, ${humanSeconds(datasets.secondsSaved)} saved; ${humanCount(datasets.itemsComputed)} computed in ${humanSeconds(datasets.secondsComputed)}, ${humanBytes(datasets.bytesWritten)} written`],
     ]
-    for (const line of table(lines)) context.print(line)
+    for (const line of [...table(tiers, [1, 2, 3, 4, 5, 6, 7]), '', ...table(lines)]) context.print(line)
     return 0
   },
 }

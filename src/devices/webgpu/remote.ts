@@ -66,7 +66,8 @@ export class RemoteBackend implements Backend {
 
   static async open(options: BackendOptions): Promise<RemoteBackend> {
     const gone = new SharedArrayBuffer(4)
-    const worker = new Worker(threadFile(), { workerData: { options, gone } satisfies ThreadData, name: 'tensorcache-webgpu' })
+    // Not with the program's own flags: `--input-type`, say, is refused with a file.
+    const worker = new Worker(threadFile(), { execArgv: [], workerData: { options, gone } satisfies ThreadData, name: 'tensorcache-webgpu' })
     const thread: Thread = { worker, gone: new Int32Array(gone) }
     if (threads.size === 0) process.on('exit', settleThreads)
     threads.add(thread)
