@@ -5,13 +5,16 @@ import { setTimeout } from 'node:timers/promises'
 import { DiskFullError, FormatError, IntegrityError, LeaseLostError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
+import { Audit } from './audit.js'
 import { Entries, type EntryHost } from './entries.js'
+import { assertIndexFile, warnOfLostIndex } from './index-file.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from './owner.js'
 import { writeBlobFile, type WrittenBlob } from './write-blob.js'
 import { reserveIndex } from './space.js'
 import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
+import { assertFinished } from './unfinished.js'
 import { Upkeep } from './upkeep.js'
 import { Writer } from './writer.js'
 
@@ -58,6 +61,9 @@ export class Store {
   /** Key-value entries. */
   readonly entries: Entries
   readonly upkeep: Upkeep
+  readonly audit: Audit
+  /** What other rooms of the store need of this one. */
+  readonly host: EntryHost
 
   private constructor(options: StoreOptions, layout: Layout, tables: Tables, writer: Writer) {
     this.layout = layout
@@ -65,22 +71,26 @@ export class Store {
     this.minFree = options.minFree
     this.#tables = tables
     this.#writer = writer
-    const host: EntryHost = {
+    const host: EntryHost = this.host = {
       layout, readonly: options.readonly, minFree: options.minFree, tables, writer,
       fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(),
     }
     this.entries = new Entries(host)
     this.upkeep = new Upkeep(host, this.entries)
+    this.audit = new Audit(host)
   }
 
   static async open(options: StoreOptions): Promise<Store> {
     const layout = layoutOf(options.dir)
+    assertFinished(layout)
     if (!options.readonly) prepareLayout(layout)
     const writer = new Writer(layout)
     if (!exists(join(layout.index, 'data.mdb'))) {
       if (options.readonly) throw new StoreError(options.dir, 'holds no cache, and is opened read-only')
+      warnOfLostIndex(layout)
       await writer.run('initialise', undefined)
     }
+    assertIndexFile(layout)
     const tables = openTables(layout, { readOnly: options.readonly })
     // Whoever made the file may have been killed before it wrote the format.
     if (!options.readonly && tables.counters.get('format') === undefined) await writer.run('initialise', undefined)
@@ -245,7 +255,7 @@ export class Store {
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,
       record: { ...facts, manifest: written.digest, created: now }, shards: Buffer.concat(shards.map(fromHex)), stale, pending, now,
-    }, { entries: 16, payload: written.checksums.byteLength + 8192 + 16 * shards.length })
+    }, { entries: 16, payload: written.checksums.byteLength + 32_768 + 16 * shards.length })
     if (counts === undefined) throw new LeaseLostError(`manifest ${written.digest}`)
     return counts
   }

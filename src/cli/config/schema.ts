@@ -8,7 +8,7 @@ import { builtinOps } from '../../ops/builtin.js'
 import { parseRecipe, type Recipe } from '../../ops/recipe.js'
 import type { Source } from '../../sources/source.js'
 import { References } from './references.js'
-import { sourceTypes } from './sources.js'
+import { sourceTypes } from '../../sources/types.js'
 import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree } from './tree.js'
 
 /** `paths` and `vars` are for references: folders, and anything. */
