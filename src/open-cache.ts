@@ -1,6 +1,6 @@
 import { mkdtemp, rm, statfs } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { checkNamespace, KeyValue } from './cache/key-value.js'
 import { MemoryTier } from './cache/memory.js'
 import { Scope, type ScopeOptions } from './cache/scope.js'
@@ -12,10 +12,13 @@ import { bytes, checkOptions, duration, number, show } from './core/options.js'
 import { build, type BuildReport, type Progress } from './dataset/build.js'
 import { Dataset } from './dataset/dataset.js'
 import { Manifest } from './dataset/manifest.js'
+import { checkVerifyOptions, verify, type Verification, type VerifyOptions } from './dataset/verify.js'
 import type { Device, DeviceSource } from './devices/device.js'
 import { checkDeviceChoice, deviceSource, type DeviceChoice } from './devices/select.js'
 import type { Recipe } from './ops/recipe.js'
 import type { Source } from './sources/source.js'
+import { backupStore, type BackedUp } from './store/backup.js'
+import { checkBackupOptions, type BackupOptions } from './cache/backup.js'
 import { Store } from './store/store.js'
 import type { Pruned, Usage } from './store/upkeep.js'
 
@@ -110,6 +113,27 @@ export class Cache extends KeyValue {
     })
     this.room.memory.clear('')
     return pruned
+  }
+
+  /**
+   * Reads what is in the cache again and compares it with its checksums, follows every dataset and value to its bytes, and, as asked, computes items again (`recompute`) and mends what is
+   * damaged (`fix`). Damage is in what it gives, not thrown. Others may read and write meanwhile.
+   */
+  async verify(options: VerifyOptions = {}): Promise<Verification> {
+    const checked = checkVerifyOptions(options)
+    const { store } = this
+    const { memoryBudget: memoryBytes, fingerprint } = this.#options
+    return this.#untilClosed(options.signal, (signal) => verify({ store, options, checked, deviceOf: (choice) => this.#device(choice), jobs: checked.jobs ?? availableParallelism(), memoryBytes, fingerprint, signal }))
+  }
+
+  /**
+   * A copy of the cache as it is now, in a folder of its own, while others read and write. Into a folder that holds an older backup only what is new is brought. `restoreCache` makes a
+   * cache of it again. Rejects with StoreError when the folder cannot be used, DiskFullError when there is no room.
+   */
+  async backup(target: string, options: BackupOptions = {}): Promise<BackedUp> {
+    const { link, onProgress } = checkBackupOptions('backup', target, options)
+    const { store } = this
+    return this.#untilClosed(options.signal, (signal) => backupStore(store, { target: resolve(target), link, onProgress, signal }))
   }
 
   /** What each namespace takes, and when it was last used; from the index, no file is looked at. */

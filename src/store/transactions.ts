@@ -197,6 +197,12 @@ export const transactions = {
     return record
   },
 
+  /** In a copy of an index: forgets what belongs to living processes, and what was on its way out. */
+  detach(tables: Tables): void {
+    for (const table of [tables.leases, tables.owners, tables.pending, tables.pins, tables.trash] as readonly { clearSync(): void }[]) table.clearSync()
+    tables.counters.remove('orphans')
+  },
+
   /**
    * Forgets owners that are gone and removes what they left: their unfinished files, and orphans, blobs without a record. A publisher records its file
    * as pending before it creates it, and the rename gives it a new ctime; so a blob without a record that is older than every pending record is

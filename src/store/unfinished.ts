@@ -9,6 +9,8 @@ import { isAlive, ownerName, thisProcess } from './owner.js'
  * blobs for orphans. It goes when the work is done; after a kill it stays until the work is done again.
  */
 const NAME = 'unfinished'
+/** Owner of work that was given up. */
+const NOBODY = 'nobody'
 
 export type Work = 'backup' | 'reindex' | 'restore'
 
@@ -18,7 +20,7 @@ interface Marker { readonly work: Work; readonly owner: string }
 export function beginWork(layout: Layout, work: Work): void {
   const held = markerOf(layout)
   const me = ownerName(thisProcess())
-  if (held !== undefined && isAlive(held.owner) !== false) throw new StoreError(layout.dir, `a ${held.work} of it is under way (${held.owner})`)
+  if (held !== undefined && mayLive(held)) throw new StoreError(layout.dir, underWay(layout, held))
   if (held !== undefined) rmSync(join(layout.dir, NAME), { force: true })
   // Exclusively: of two that came at the same time one is refused here.
   try {
@@ -32,6 +34,11 @@ export function endWork(layout: Layout): void {
   rmSync(join(layout.dir, NAME), { force: true })
 }
 
+/** It failed half-way: nobody is at it, and it has to be done again. */
+export function abandonWork(layout: Layout, work: Work): void {
+  writeFileSync(join(layout.dir, NAME), JSON.stringify({ work, owner: NOBODY } satisfies Marker))
+}
+
 /** The work that was begun and not ended, if any. */
 export function unfinishedWork(layout: Layout): Work | undefined {
   return markerOf(layout)?.work
@@ -41,8 +48,16 @@ export function unfinishedWork(layout: Layout): Work | undefined {
 export function assertFinished(layout: Layout): void {
   const held = markerOf(layout)
   if (held === undefined) return
-  const alive = isAlive(held.owner) !== false
-  throw new StoreError(layout.dir, alive ? `a ${held.work} of it is under way (${held.owner}); open it when that is done` : `a ${held.work} of it was interrupted; run it again`)
+  throw new StoreError(layout.dir, mayLive(held) ? underWay(layout, held) : `a ${held.work} of it was interrupted; run it again`)
+}
+
+/** Of a process in another container nothing is known. */
+function mayLive({ owner }: Marker): boolean {
+  return owner !== NOBODY && isAlive(owner) !== false
+}
+
+function underWay(layout: Layout, { work, owner }: Marker): string {
+  return `a ${work} of it is under way (${owner})${isAlive(owner) === undefined ? `; if that process is gone, remove ${join(layout.dir, NAME)} and run it again` : ''}`
 }
 
 function markerOf({ dir }: Layout): Marker | undefined {
@@ -59,5 +74,5 @@ function markerOf({ dir }: Layout): Marker | undefined {
   } catch {
     // Killed before it was written.
   }
-  return { work: 'reindex', owner: 'nobody.0.0.0' }
+  return { work: 'reindex', owner: NOBODY }
 }
