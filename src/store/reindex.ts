@@ -183,9 +183,10 @@ class Reindex {
   async #publishShard(blob: OpenBlob, { bytes, chunkBytes, checksums, created }: Facts): Promise<void> {
     const keys = Uint8Array.from((await blob.own('key')).data as Uint8Array)
     const rows = keys.byteLength / 32
-    this.#items += (await this.#writer.run('publishShard', {
+    const visible = await this.#writer.run('publishShard', {
       digest: fromHex(blob.digest), bytes, chunkBytes, checksums, keys, lease: this.#lease, done: false, pending: '', now: created,
-    }, { entries: rows + 8, payload: rows * 48 + checksums.byteLength }))!
+    }, { entries: rows + 8, payload: rows * 48 + checksums.byteLength })
+    this.#items += visible!
   }
 
   /** Of several manifests of a dataset, which followed one another, the newest whose shards are all there. */

@@ -63,14 +63,16 @@ export async function verifyStore(store: Store, options: VerifyOptions = {}): Pr
   const work = async (): Promise<void> => {
     for (const { digest, record } of queue) {
       signal?.throwIfAborted()
-      const before = bytes
-      const found = await blobFault(store.layout, digest, record.bytes, signal, (count) => onProgress?.({ blobs, bytes: bytes += count, blobsTotal: chosen.length, bytesTotal }))
+      const tell = (): void => onProgress?.({ blobs, bytes, blobsTotal: chosen.length, bytesTotal })
+      const found = await blobFault(store.layout, digest, record.bytes, signal, (count) => {
+        bytes += count
+        tell()
+      })
       const reason = found?.reason ?? store.audit.blobFault(digest)
       // Dropped meanwhile by somebody who met the same damage, or pruned: no longer ours to judge.
       if (reason !== undefined && store.hasBlob(digest)) damaged.push({ digest, kind: record.kind, path: blobPath(store.layout, digest), reason })
       blobs++
-      // Of a file that is gone nothing was counted.
-      if (bytes === before) onProgress?.({ blobs, bytes, blobsTotal: chosen.length, bytesTotal })
+      tell()
     }
   }
   await Promise.all(Array.from({ length: jobs }, work))

@@ -352,7 +352,7 @@ describe('help', () => {
     const { stdout, status } = run('--help')
     expect(status).toBe(0)
     const verbs = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map((match) => match[1]!)
-    expect(verbs).toEqual(['build', 'explain', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'prune', 'clear', 'doctor'])
+    expect(verbs).toEqual(['build', 'explain', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'reindex', 'backup', 'restore', 'prune', 'clear', 'doctor'])
     for (const verb of verbs) expect(docs).toContain(`\`\`\`\n${run(verb, '--help').stdout.trimEnd()}\n\`\`\``)
   })
   test('an npz that numpy.load would open is opened by our own reader as a source', async () => {
