@@ -68,7 +68,7 @@ export async function backupStore(store: Store, { target, link, signal, onProgre
   const to = layoutOf(target)
   assertTarget(from, to)
   prepareLayout(to)
-  const isFirst = !existsSync(join(to.index, 'data.mdb'))
+  const isFirst = !existsSync(join(to.index, 'data.mdb')) || unfinishedWork(to) !== undefined
   // An older backup stays what it is until the moment in which the new one takes its place.
   if (isFirst) beginWork(to, 'backup')
   writeFileSync(join(to.dir, NOTE), JSON.stringify({ format: STORE_FORMAT, from: from.dir, begun: new Date().toISOString() }))

@@ -14,7 +14,7 @@ import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import type { OpenBlob } from './open-blob.js'
 import { isAlive, ownerName, thisProcess } from './owner.js'
 import type { DatasetRecord } from './tables.js'
-import { abandonWork, beginWork, endWork } from './unfinished.js'
+import { abandonWork, beginWork, endWork, unfinishedWork } from './unfinished.js'
 import { openUnindexed } from './unindexed.js'
 import type { DamagedBlob, VerifyProgress } from './verify.js'
 import { Writer } from './writer.js'
@@ -75,7 +75,8 @@ export async function reindexStore(request: ReindexRequest): Promise<Reindexed> 
   if (!existsSync(layout.blobs)) throw new StoreError(dir, 'holds no cache')
   assertUnused(layout, 'reindex')
   assertNoWriter(layout)
-  const sound = force ? undefined : await probeIndex(layout, signal)
+  // What an interrupted one left behind may be sound, and is done again all the same.
+  const sound = force || unfinishedWork(layout) === 'reindex' ? undefined : await probeIndex(layout, signal)
   if (sound !== undefined) throw new StoreError(dir, `the index can be read to its end (${sound.blobs} blobs, ${sound.entries} values); to make it again all the same loses the keys of values, and small values whole`)
   prepareLayout(layout)
   beginWork(layout, 'reindex')

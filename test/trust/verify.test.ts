@@ -1,4 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { cast, fromDataset, items, npz, recipe, type Cache } from '../../src/index.js'
@@ -61,6 +61,40 @@ describe('verify', () => {
       await expect(cache.verify({ fix: true })).rejects.toMatchObject({ code: 'E_STORE' })
       expect(await cache.verify({ fix: true, dryRun: true, recompute: 2 })).toMatchObject({ sound: true })
     }, true)
+  })
+})
+
+describe('beside others', () => {
+  test('what they remove and replace meanwhile is no damage, and --fix touches nothing of it', { timeout: 60_000 }, async () => {
+    const { cache, key, digest } = await fill(dir)
+    const other = await smallCache(folder())
+    const stop = new AbortController()
+    let rounds = 0
+    const writer = (async () => {
+      for (let i = 0; !stop.signal.aborted; i++) {
+        await other.put(`k${i % 5}`, Float32Array.from({ length: 10_000 }, (_, k) => k + i), { namespace: 'busy' })
+        await other.put(`s${i % 5}`, i, { namespace: 'busy' })
+        if (i % 3 === 0) await other.delete(`k${(i + 2) % 5}`, { namespace: 'busy' })
+        if (i % 7 === 0) {
+          writeRows(join(dir, 'b.npz'), range(i, i + 10), 4096)
+          const source = await npz(join(dir, 'b.npz'))
+          await (await other.dataset(source, steps, { namespace: 'busy' })).close()
+          source.close()
+          await other.prune({ namespace: 'busy', olderThan: 0 })
+        }
+        rounds++
+      }
+    })()
+    for (let round = 0; round < 25 || rounds < 40; round++) {
+      const found = await cache.verify({ fix: true, recompute: 3, seed: round })
+      expect(found, JSON.stringify(found, null, 1)).toMatchObject({ sound: true, damaged: [], broken: [], repairs: [], recomputed: { differences: [] } })
+    }
+    stop.abort()
+    await writer
+    expect((await cache.openDataset(key))!.digest).toBe(digest)
+    expect(readdirSync(join(folder(), 'quarantine'))).toEqual([])
+    await other.close()
+    await cache.close()
   })
 })
 
