@@ -8,11 +8,8 @@ const tables = openTables(layoutOf(process.argv[2]!), { readOnly: true })
 const counts: Record<string, number> = {}
 for (const name of ['counters', 'items', 'blobs', 'blobIds', 'checksums', 'datasets', 'requests', 'files', 'witnesses', 'namespaces', 'entries', 'uses', 'dependents', 'holders'] as const) {
   let count = 0
-  for (const { value } of tables[name].getRange()) {
-    // Decoded where it is JSON; bytes are touched from end to end, for they may lie on pages of their own.
-    if (Buffer.isBuffer(value)) for (let at = 0; at < value.length; at += 4096) value[at]
-    count++
-  }
+  // Values are copied out, those that are JSON decoded: every page is read.
+  for (const _ of tables[name].getRange()) count++
   counts[name] = count
 }
 // A damaged tree may end early without an error.

@@ -271,7 +271,7 @@ async function forge(cache: Cache, digest: string): Promise<void> {
   const { native } = await import('../../src/native/load.js')
   const { readFileSync, mkdirSync } = await import('node:fs')
   const bytes = readFileSync(pathOf(folder(), digest))
-  const [{ record }] = [...cache.store.blobs()].filter((blob) => blob.digest === digest) as [{ record: { chunkBytes: number; rows: number; id: number } }]
+  const { record } = [...cache.store.blobs()].find((blob) => blob.digest === digest)!
   // The first value of the first item.
   const at = Number(bytes.readBigUInt64LE(0)) + 8
   bytes[at + 8 * (record.rows + 1) + 40]! ^= 1
