@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
+import { checkBackupOptions, type BackupOptions } from './cache/backup.js'
 import { attachLog } from './cache/log.js'
 import { MemoryTier } from './cache/memory.js'
 import { checkNamespace } from './cache/namespace.js'
@@ -13,8 +14,10 @@ import { Events } from './core/events.js'
 import { bytes, checkOptions, duration, number, show } from './core/options.js'
 import type { Dataset } from './dataset/dataset.js'
 import { Datasets } from './dataset/datasets.js'
+import type { Verification, VerifyOptions } from './dataset/verify.js'
 import { Scope, type ScopeOptions } from './scope.js'
 import { Shelf } from './shelf.js'
+import { backupStore, type BackedUp } from './store/backup.js'
 import { diskSpace } from './store/space.js'
 import { Store } from './store/store.js'
 import { Stores } from './store/stores.js'
@@ -104,6 +107,24 @@ export class Cache extends Shelf {
     for (const store of this.stores.below(request.namespace ?? '')) pruned.push(await store.upkeep.prune(request))
     this.room.memory.clear()
     return sumPruned(pruned)
+  }
+
+  /**
+   * Reads what is in the cache again and compares it with its checksums, follows every dataset and value to its bytes, and, as asked, computes items again (`recompute`) and mends what is
+   * damaged (`fix`). Damage is in what it gives, not thrown. Others may read and write meanwhile.
+   */
+  async verify(options: VerifyOptions = {}): Promise<Verification> {
+    return this.datasets.verify(this.stores, options)
+  }
+
+  /**
+   * A copy of the cache as it is now, in a folder of its own, while others read and write. Into a folder that holds an older backup only what is new is brought. `restoreCache` makes a
+   * cache of it again. Rejects with StoreError when the folder cannot be used, DiskFullError when there is no room.
+   */
+  async backup(target: string, options: BackupOptions = {}): Promise<BackedUp> {
+    const { link, onProgress } = checkBackupOptions('backup', target, options)
+    const namespace = options.namespace === undefined ? '' : checkNamespace('backup', options.namespace)
+    return this.datasets.untilClosed(options.signal, (signal) => backupStore(this.stores.of(namespace), { target: resolve(target), link, onProgress, signal }))
   }
 
   /** What each namespace takes, and when it was last used; from the index, no file is looked at. */

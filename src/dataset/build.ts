@@ -18,7 +18,7 @@ import { arrange, type Arranged } from './arrange.js'
 import { Executor, slicePiece, type Cut } from './execute.js'
 import { completeManifest, knownDigest, requestKeyOf } from './find.js'
 import { contiguous, digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
-import { encodeManifest, Manifest, type ManifestFacts } from './manifest.js'
+import { encodeManifest, Manifest, originRecord, type ManifestFacts } from './manifest.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
 
 export interface BuildRequest {
@@ -470,7 +470,7 @@ class Build {
       const rows = { identities: this.#identities, digests: this.#digests, blobOf: this.#blobOf, rowOf: this.#rowOf, blobs: this.#blobs }
       const ids = Array.from({ length: source.length }, (_, i) => source.id(i))
       const bytes = this.#blobs.reduce((sum, blob) => sum + (store.blobBytes(blob) ?? 0), 0)
-      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes, seconds }, this.#blobs, this.#owner, stale)
+      const digestOfManifest = await store.publishManifest(encodeManifest(facts, rows, ids, constants), key, { digest, name, namespace, items: source.length, bytes, seconds, ...originRecord(facts) }, this.#blobs, this.#owner, stale)
       manifest = await Manifest.read(await store.blob(digestOfManifest))
     }
     if (this.#prepared.asked !== undefined) await store.remember({ request: this.#prepared.asked, dataset: key })
@@ -510,7 +510,6 @@ interface RangeWork {
   began: number
 }
 
-/** Bytes of an item; extents that differ between items count as 1,024. */
 /** An unknown extent is taken for 64, as of atoms and edges; several of a field for 1024 each, as of images. */
 function bytesPerItem(fields: FieldSpecs): number {
   return Object.values(fields).reduce((sum, { dtype, shape }) => {

@@ -15,6 +15,7 @@ import { Stores } from '../store/stores.js'
 import { build, type BuildReport, type Progress } from './build.js'
 import { Dataset } from './dataset.js'
 import { Manifest } from './manifest.js'
+import { checkVerifyOptions, sumVerifications, verify, type Verification, type VerifyOptions } from './verify.js'
 
 export interface DatasetOptions {
   /** Label for people and the command line; not part of any key. */
@@ -75,7 +76,7 @@ export class Datasets {
     const jobs = number(where, 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
     const compression = options.compression === undefined ? this.#options.compression : checkCompression(where, options.compression)
     const store = await this.#storeOf(namespace)
-    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.#untilClosed(signal, (either) => build({
+    const run = (signal: AbortSignal | undefined): Promise<{ manifest: Manifest; report: BuildReport }> => this.untilClosed(signal, (either) => build({
       store, source, recipe, name, namespace, jobs, compression, signal: either,
       device,
       fingerprint: this.#options.fingerprint,
@@ -97,6 +98,17 @@ export class Datasets {
       return this.#opened(store, manifest, report)
     }
     return undefined
+  }
+
+  /** `Cache.verify`, of all stores. */
+  async verify(stores: Stores, options: VerifyOptions): Promise<Verification> {
+    const checked = checkVerifyOptions(options)
+    const { memoryBudget: memoryBytes, fingerprint } = this.#options
+    return this.untilClosed(options.signal, async (signal) => {
+      const found: Verification[] = []
+      for (const store of stores.all) found.push(await verify({ store, options, checked, deviceOf: (choice) => this.#device(choice), jobs: checked.jobs ?? availableParallelism(), memoryBytes, fingerprint, signal }))
+      return sumVerifications(found)
+    })
   }
 
   /** Ends builds that are under way (what they finished is kept, `reason` is why) and closes what is open. */
@@ -131,7 +143,8 @@ export class Datasets {
     else events.publish('build', () => ({ name, namespace, key, items, hits, computed, seconds, bytes, secondsSaved }))
   }
 
-  async #untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  /** Work that ends when the cache is closed. */
+  async untilClosed<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const working = work(signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]))
     this.#building.add(working)
     try {

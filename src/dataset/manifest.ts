@@ -36,6 +36,15 @@ export interface ManifestFacts {
   readonly provenance: Provenance
 }
 
+/** Index records are read by every listing: what is longer stays in the manifest alone. */
+const ORIGIN_LENGTH_MAX = 16 * 1024
+
+/** The part of the facts that the index has as well, so that a dataset whose manifest is damaged can be made again. */
+export function originRecord({ recipeKey, recipe, provenance: { source } }: ManifestFacts): { origin?: unknown } {
+  const text = canonicalJson({ recipeKey, recipe, source })
+  return text.length > ORIGIN_LENGTH_MAX ? {} : { origin: JSON.parse(text) as unknown }
+}
+
 /** One row per item, in order. */
 export interface ManifestRows {
   /** 32 bytes per item. */

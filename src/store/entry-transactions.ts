@@ -127,6 +127,30 @@ export const entryTransactions = {
     return { removed, changes: ledger.close() }
   },
 
+  /**
+   * Removes entries whose record is still the given one; gives how many. What was made from them stays: it is their bytes that were lost, not what they said.
+   * A record that cannot be decoded goes as well; how many bytes it stood for is not known then.
+   */
+  dropEntries(tables: Tables, { entries }: { entries: readonly { key: Uint8Array; record: Uint8Array }[] }): number {
+    const ledger = new Ledger(tables)
+    let dropped = 0
+    for (const { key: given, record } of entries) {
+      const key = buffer(given)
+      const held = tables.entries.get(key)
+      if (held === undefined || !buffer(record).equals(held)) continue
+      dropped++
+      if (isEntry(held)) {
+        remove(tables, ledger, key, Buffer.from(held))
+      } else {
+        tables.entries.remove(key)
+        ledger.count(key, -1, 0)
+      }
+      tables.uses.remove(key)
+    }
+    ledger.close()
+    return dropped
+  },
+
   /** Adds to the counts of what the cache was good for, with the parts that wait. */
   tally(tables: Tables, { added }: { added: Readonly<Record<string, number>> }): void {
     const all: Record<string, number> = { ...added }
@@ -220,6 +244,15 @@ function letGo(tables: Tables, digest: Buffer, key: Buffer): void {
 
 function beginningWith(digest: Buffer): { start: Buffer; end: Buffer } {
   return { start: digest, end: Buffer.concat([digest, Buffer.alloc(8, 0xff)]) }
+}
+
+function isEntry(record: Buffer): boolean {
+  try {
+    decodeEntry(record, FILE, '')
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** False when there was none. `instead` takes its place: what was made from the same value stays. */

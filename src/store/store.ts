@@ -8,8 +8,10 @@ import { Events } from '../core/events.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { HASH_BYTES } from '../core/keys.js'
 import { Admission } from './admission.js'
+import { Audit } from './audit.js'
 import { Entries, type EntryHost } from './entries.js'
 import { TALLY_PARTS } from './entry-transactions.js'
+import { assertIndexFile, warnOfLostIndex } from './index-file.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { FRAME_BYTES, type Compression } from './compression.js'
 import { FrameCache } from './frame-cache.js'
@@ -21,6 +23,7 @@ import type { EncodedBlob } from './shard-format.js'
 import { writeBlobFile, type WrittenBlob } from './write-blob.js'
 import { reserveIndex } from './space.js'
 import { openTables, type BlobRecord, type DatasetRecord, type Tables } from './tables.js'
+import { assertFinished } from './unfinished.js'
 import { Upkeep } from './upkeep.js'
 import { Writer } from './writer.js'
 
@@ -77,6 +80,9 @@ export class Store {
   readonly entries: Entries
   readonly upkeep: Upkeep
   readonly #admission: Admission
+  readonly audit: Audit
+  /** What other rooms of the store need of this one. */
+  readonly host: EntryHost
 
   private constructor(options: StoreOptions, layout: Layout, tables: Tables, writer: Writer) {
     this.layout = layout
@@ -86,13 +92,14 @@ export class Store {
     this.events = options.events ?? new Events(options.dir)
     this.#tables = tables
     this.#writer = writer
-    const host: EntryHost = {
+    const host: EntryHost = this.host = {
       layout, readonly: options.readonly, events: this.events, tables, writer,
       fresh: () => this.#fresh(), blob: (digest) => this.blob(digest), tmpName: (owner) => this.tmpName(owner), newOwner: () => this.newOwner(), admit: (bytes) => this.#admission.admit(bytes),
     }
     this.entries = new Entries(host)
     this.upkeep = new Upkeep(host, this.entries)
     this.#admission = new Admission(this, this.upkeep)
+    this.audit = new Audit(host)
   }
 
   /** True when there is a store in this folder. */
@@ -102,12 +109,15 @@ export class Store {
 
   static async open(options: StoreOptions): Promise<Store> {
     const layout = layoutOf(options.dir)
+    assertFinished(layout)
     if (!options.readonly) prepareLayout(layout)
     const writer = new Writer(layout)
     if (!Store.isAt(options.dir)) {
       if (options.readonly) throw new StoreError(options.dir, 'holds no cache, and is opened read-only')
+      warnOfLostIndex(layout)
       await writer.run('initialise', undefined)
     }
+    assertIndexFile(layout)
     const tables = openTables(layout, { readOnly: options.readonly })
     // Whoever made the file may have been killed before it wrote the format.
     if (!options.readonly && tables.counters.get('format') === undefined) await writer.run('initialise', undefined)
@@ -291,7 +301,7 @@ export class Store {
     const counts = await this.#writer.run('publishManifest', {
       digest: written.sha256, bytes: written.bytes, chunkBytes, checksums: written.checksums, dataset, lease,
       record: { ...facts, manifest: written.digest, created: now }, shards: Buffer.concat(shards.map(fromHex)), stale, pending, now,
-    }, { entries: 16, payload: written.checksums.byteLength + 8192 + 16 * shards.length })
+    }, { entries: 16, payload: written.checksums.byteLength + 32_768 + 16 * shards.length })
     if (counts === undefined) throw new LeaseLostError(`manifest ${written.digest}`)
     return counts
   }

@@ -45,6 +45,8 @@ export interface DatasetRecord {
   /** Their numbers. */
   readonly shards?: readonly number[]
   readonly created: number
+  /** What it was made from, as its manifest has it, for when that is damaged; absent where it is long. Plain data that is not looked at here. */
+  readonly origin?: unknown
 }
 
 export interface LeaseRecord {

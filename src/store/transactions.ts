@@ -133,7 +133,7 @@ export const transactions = {
     if (held !== undefined && held.manifest !== manifest.stale && tables.blobs.get(Buffer.from(held.manifest, 'hex')) !== undefined) return held.manifest
     putBlob(tables, buffer(manifest.digest), { kind: 'manifest', bytes: manifest.bytes, chunkBytes: manifest.chunkBytes, rows: manifest.record.items, created: manifest.now }, manifest.checksums)
     const digests = Array.from({ length: manifest.shards.byteLength / HASH_BYTES }, (_, k) => buffer(manifest.shards.subarray(k * HASH_BYTES, (k + 1) * HASH_BYTES)))
-    tables.datasets.put(dataset, { ...manifest.record, shards: digests.flatMap((digest) => tables.blobs.get(digest)?.id ?? []) })
+    tables.datasets.put(dataset, { ...manifest.record, shards: digests.map((digest) => numberOf(tables, digest)) })
     tables.pending.remove(manifest.pending)
     return manifest.record.manifest
   },
@@ -207,7 +207,14 @@ export const transactions = {
     tables.blobs.remove(key)
     tables.blobIds.remove(record.id)
     tables.checksums.remove(key)
+    tables.counters.put(formerNumber(key), record.id)
     return record
+  },
+
+  /** In a copy of an index: forgets what belongs to living processes, and what was on its way out. */
+  detach(tables: Tables): void {
+    for (const table of [tables.leases, tables.owners, tables.pending, tables.pins, tables.trash] as readonly { clearSync(): void }[]) table.clearSync()
+    tables.counters.remove('orphans')
   },
 
   /**
@@ -251,9 +258,22 @@ function next(tables: Tables, counter: string): number {
   return value
 }
 
+/** One that was damaged and comes back with the same bytes has its number again: items and datasets that were never told of the damage lead to it. One that is missing gets it beforehand. */
+function numberOf(tables: Tables, digest: Buffer): number {
+  const known = tables.blobs.get(digest)?.id ?? tables.counters.get(formerNumber(digest))
+  if (known !== undefined) return known
+  const id = next(tables, 'blob')
+  tables.counters.put(formerNumber(digest), id)
+  return id
+}
+
+function formerNumber(digest: Buffer): string {
+  return `number:${digest.toString('hex')}`
+}
+
 function putBlob(tables: Tables, digest: Buffer, facts: Omit<BlobRecord, 'id'>, checksums: Uint8Array): number {
-  const held = tables.blobs.get(digest)
-  const id = held?.id ?? next(tables, 'blob')
+  const id = numberOf(tables, digest)
+  tables.counters.remove(formerNumber(digest))
   tables.blobs.put(digest, { id, ...facts })
   tables.blobIds.put(id, digest)
   tables.checksums.put(digest, buffer(checksums))

@@ -1,65 +1,108 @@
-import { stat } from 'node:fs/promises'
 import { toHex } from '../core/hash.js'
+import { shuffledIndex } from '../core/shuffle.js'
 import { native } from '../native/load.js'
-import { blobPath } from './layout.js'
+import type { BrokenRecord, CheckSmall } from './audit.js'
+import { blobPath, type Layout } from './layout.js'
 import type { Store } from './store.js'
+import type { BlobRecord } from './tables.js'
 
 export interface DamagedBlob {
   readonly digest: string
+  readonly kind: BlobRecord['kind']
   readonly path: string
   readonly reason: string
 }
 
 export interface VerifyReport {
+  /** Blobs that were read, and their bytes. */
   readonly blobs: number
   readonly bytes: number
+  /** Blobs there were. */
+  readonly of: number
   readonly damaged: readonly DamagedBlob[]
+  /** Datasets and values of the index that were looked at, and those that lead nowhere. */
+  readonly records: number
+  readonly broken: readonly BrokenRecord[]
+}
+
+export interface VerifyProgress {
+  readonly blobs: number
+  readonly bytes: number
+  readonly blobsTotal: number
+  readonly bytesTotal: number
 }
 
 export interface VerifyOptions {
   /** Blobs that are hashed at the same time. Default 2. */
   readonly jobs?: number
+  /** So many blobs, chosen by `seed`, instead of all. */
+  readonly sample?: number | undefined
+  readonly seed?: bigint | undefined
+  /** What is wrong with a small value; by default nothing. */
+  readonly checkSmall?: CheckSmall | undefined
   readonly signal?: AbortSignal | undefined
-  readonly onProgress?: ((done: { blobs: number; bytes: number }) => void) | undefined
+  readonly onProgress?: ((done: VerifyProgress) => void) | undefined
 }
 
-/** Reads every blob of the index again and compares its SHA-256 with its name. Changes nothing. Damage is reported, not thrown. */
+/** A file is hashed in pieces of this size: what progress and a signal wait for. */
+const PIECE_BYTES = 64 * 2 ** 20
+
+/**
+ * Reads blobs of the index again and compares their SHA-256 with their names, and follows every dataset and value of the index to its blobs. Changes nothing. Damage is
+ * reported, not thrown. Others may write meanwhile: what they removed is no damage.
+ */
 export async function verifyStore(store: Store, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { jobs = 2, signal, onProgress } = options
+  const { jobs = 2, sample, seed = 0n, signal, onProgress, checkSmall = () => undefined } = options
+  const all = [...store.blobs()]
+  const chosen = sample === undefined || sample >= all.length ? all : Array.from({ length: sample }, (_, k) => all[shuffledIndex(all.length, seed, 0, k)]!)
+  const bytesTotal = chosen.reduce((sum, { record }) => sum + record.bytes, 0)
   const damaged: DamagedBlob[] = []
   let blobs = 0
   let bytes = 0
-  const queue = [...store.blobs()][Symbol.iterator]()
+  const queue = chosen[Symbol.iterator]()
   const work = async (): Promise<void> => {
     for (const { digest, record } of queue) {
       signal?.throwIfAborted()
-      const path = blobPath(store.layout, digest)
-      const reason = await fault(path, digest, record.bytes)
+      const tell = (): void => onProgress?.({ blobs, bytes, blobsTotal: chosen.length, bytesTotal })
+      const found = await blobFault(store.layout, digest, record.bytes, signal, (count) => {
+        bytes += count
+        tell()
+      })
+      const reason = found?.reason ?? store.audit.blobFault(digest)
       // Dropped meanwhile by somebody who met the same damage, or pruned: no longer ours to judge.
-      if (reason !== undefined && store.hasBlob(digest)) damaged.push({ digest, path, reason })
+      if (reason !== undefined && store.hasBlob(digest)) damaged.push({ digest, kind: record.kind, path: blobPath(store.layout, digest), reason })
       blobs++
-      bytes += record.bytes
-      onProgress?.({ blobs, bytes })
+      tell()
     }
   }
   await Promise.all(Array.from({ length: jobs }, work))
-  return { blobs, bytes, damaged: damaged.sort((a, b) => a.digest < b.digest ? -1 : 1) }
+  const { records, broken } = await store.audit.broken(checkSmall, signal)
+  return { blobs, bytes, of: all.length, damaged: damaged.sort((a, b) => a.digest < b.digest ? -1 : 1), records, broken }
 }
 
-async function fault(path: string, digest: string, bytes: number): Promise<string | undefined> {
+/** What is wrong with the file of a blob; `inode` is the file that was read, as far as there was one. */
+export async function blobFault(layout: Layout, digest: string, bytes: number, signal?: AbortSignal, onBytes?: (count: number) => void): Promise<{ readonly reason: string; readonly inode: bigint | undefined } | undefined> {
+  let inode: bigint | undefined
   try {
-    const { size } = await stat(path)
-    if (size !== bytes) return `has ${size} bytes, ${bytes} were written`
-    const file = new (native().MappedFile)(path)
+    const file = new (native().MappedFile)(blobPath(layout, digest))
     try {
+      const { size, stat } = file
+      inode = stat.ino
+      if (size !== bytes) return { reason: `has ${size} bytes, ${bytes} were written`, inode }
       const hash = new (native().Sha256)()
-      await hash.updateFile(file, 0, size)
+      for (let at = 0; at < size; at += PIECE_BYTES) {
+        signal?.throwIfAborted()
+        const length = Math.min(PIECE_BYTES, size - at)
+        await hash.updateFile(file, at, length)
+        onBytes?.(length)
+      }
       const found = toHex(hash.digest())
-      return found === digest ? undefined : `has the SHA-256 ${found}`
+      return found === digest ? undefined : { reason: `has the SHA-256 ${found}`, inode }
     } finally {
       file.close()
     }
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : `cannot be read (${(error as Error).message})`
+    signal?.throwIfAborted()
+    return { reason: (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : `cannot be read (${(error as Error).message})`, inode }
   }
 }

@@ -1,5 +1,5 @@
 import { spawn, spawnSync, type SpawnSyncReturns } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { items as itemsSource } from '../../src/sources/items.js'
@@ -227,6 +227,42 @@ describe('verify', () => {
     expect(status).toBe(1)
     expect(JSON.parse(stdout)).toMatchObject({ damaged: [{ path: victim }] })
     expect(run('verify').stdout).toContain(`damaged: ${victim}`)
+    expect(run('verify', '--dry-run').status).toBe(2)
+    expect(run('verify', '--sample', 'all').status).toBe(2)
+    const dry = run('verify', '--fix', '--dry-run')
+    expect(dry.status).toBe(1)
+    expect(dry.stdout).toContain('would be rebuilt: dataset tensors/test/train: from npz')
+    const fixed = run('verify', '--fix', '--recompute', '5', '--seed', '7')
+    expect(fixed.stdout).toMatch(/rebuilt: dataset tensors\/test\/train: \d+ of 60 items computed from npz/)
+    expect(fixed.status).toBe(0)
+    const keys = ['sound', 'blobs', 'of', 'bytes', 'seconds', 'seed', 'records', 'damaged', 'broken', 'recomputed', 'repairs', 'dryRun']
+    expect(Object.keys(json('verify'))).toEqual(keys)
+    expect(json('verify', '--fix', '--recompute', '5')).toMatchObject({ sound: true, repairs: [], recomputed: { items: 5, differences: [] } })
+    expect(json('verify', '--sample', '1', '--seed', '3')).toMatchObject({ blobs: 1, seed: '3' })
+    rmSync(join(dir, 'a.npz'))
+    writeFileSync(victim, bytes)
+    const lost = run('verify', '--fix')
+    expect(lost.status).toBe(1)
+    expect(lost.stdout).toMatch(/lost: dataset tensors\/test\/train: its source cannot be opened .*a\.npz.*; bring the source back/)
+  })
+})
+
+describe('reindex, backup and restore', () => {
+  test('an index that is lost, a cache that is lost', () => {
+    const { digest } = json('build')
+    expect(Object.keys(json('backup', 'copy'))).toEqual(['blobs', 'bytes', 'copied', 'copiedBytes', 'linked', 'removed', 'missing'])
+    expect(run('reindex').status).toBe(1)
+    rmSync(join(dir, 'cache/index'), { recursive: true })
+    expect(json('reindex')).toMatchObject({ items: 60, datasets: 1, values: 0, damaged: [], before: null })
+    expect(json('build')).toMatchObject({ digest, computed: 0 })
+    expect(json('verify')).toMatchObject({ sound: true })
+    expect(run('restore', 'copy').status).toBe(1)
+    expect(json('restore', 'copy', '--yes', '--verify')).toMatchObject({ missing: [], damaged: [] })
+    rmSync(join(dir, 'cache'), { recursive: true })
+    expect(run('verify').status).toBe(2)
+    expect(json('restore', 'copy', '--link')).toMatchObject({ missing: [] })
+    expect(json('build')).toMatchObject({ digest, computed: 0 })
+    expect(run('backup').status).toBe(2)
   })
 })
 
@@ -352,7 +388,7 @@ describe('help', () => {
     const { stdout, status } = run('--help')
     expect(status).toBe(0)
     const verbs = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map((match) => match[1]!)
-    expect(verbs).toEqual(['build', 'explain', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'prune', 'clear', 'doctor', 'completion'])
+    expect(verbs).toEqual(['build', 'explain', 'ls', 'info', 'du', 'map', 'stats', 'inspect', 'export', 'verify', 'reindex', 'backup', 'restore', 'prune', 'clear', 'doctor', 'completion'])
     for (const verb of verbs) expect(docs).toContain(`\`\`\`\n${run(verb, '--help').stdout.trimEnd()}\n\`\`\``)
   })
   test('an npz that numpy.load would open is opened by our own reader as a source', async () => {

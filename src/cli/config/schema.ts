@@ -9,7 +9,7 @@ import { parseRecipe, type Recipe } from '../../ops/recipe.js'
 import type { Source } from '../../sources/source.js'
 import { checkCompression, type CompressionOption } from '../../store/compression.js'
 import { References } from './references.js'
-import { sourceTypes } from './sources.js'
+import { sourceTypes } from '../../sources/types.js'
 import { fail, isNull, plain, under, type Branch, type CliEnvironment, type Tree } from './tree.js'
 
 /** `paths` and `vars` are for references: folders, and anything. */

@@ -1,4 +1,5 @@
 import type { Verb } from '../verb.js'
+import { backup } from './backup.js'
 import { build } from './build.js'
 import { clear } from './clear.js'
 import { completion } from './completion.js'
@@ -11,8 +12,10 @@ import { inspect } from './inspect.js'
 import { ls } from './ls.js'
 import { map } from './map.js'
 import { prune } from './prune.js'
+import { reindex } from './reindex.js'
+import { restore } from './restore.js'
 import { stats } from './stats.js'
 import { verify } from './verify.js'
 
 /** In the order of the help. */
-export const verbs: readonly Verb[] = [build, explain, ls, info, du, map, stats, inspect, exportVerb, verify, prune, clear, doctor, completion]
+export const verbs: readonly Verb[] = [build, explain, ls, info, du, map, stats, inspect, exportVerb, verify, reindex, backup, restore, prune, clear, doctor, completion]

@@ -1,0 +1,29 @@
+import { reindexCache } from '../../dataset/reindex.js'
+import { humanBytes } from '../format.js'
+import { ProgressLine } from '../progress.js'
+import type { Verb } from '../verb.js'
+
+export const reindex: Verb = {
+  name: 'reindex',
+  summary: 'Makes a lost or damaged index again from the blobs. Nobody may have the cache open. Datasets come back whole; values in files come back in the namespace recovered, under their digests; small values are gone.',
+  usage: '',
+  example: 'tensorcache reindex',
+  options: {
+    yes: { type: 'boolean', about: 'although the index there is sound: small values and the keys of the others are lost' },
+  },
+  positionals: [0, 0],
+  async run(context) {
+    const line = new ProgressLine(process.stderr, !context.quiet)
+    const done = await reindexCache(context.cacheDir(), {
+      force: context.values.yes === true, signal: context.signal, onProgress: (progress) => line.updateBytes('reindex', progress),
+    }).finally(() => line.clear())
+    if (context.json) {
+      context.print(JSON.stringify(done))
+    } else {
+      for (const { path, reason } of done.damaged) context.print(`damaged: ${path}: ${reason}; moved to quarantine`)
+      context.print(`${done.blobs} blobs, ${humanBytes(done.bytes)}: ${done.datasets} datasets, ${done.items} items, ${done.values} values without their keys (namespace recovered)`)
+      if (done.before !== null) context.note(`the index of before is ${done.before}`)
+    }
+    return done.damaged.length === 0 ? 0 : 1
+  },
+}

@@ -1,0 +1,27 @@
+import type { Source } from './source.js'
+
+/** How sources of one `type` are opened from plain data: of a configuration file, or of the description in a manifest. A new format adds an entry; its reader is loaded when it is used. */
+export interface SourceType {
+  /** Options besides `type`, `path` and `paths`, under the names that the function of the library has. */
+  readonly options: readonly string[]
+  open(paths: readonly string[], options: Readonly<Record<string, unknown>>): Promise<Source>
+}
+
+export const sourceTypes: Readonly<Record<string, SourceType>> = {
+  npz: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('./npz.js')).npz(paths, options) },
+  npy: { options: ['fields'], open: async (paths, options) => (await import('./npy.js')).npy(paths, options) },
+  safetensors: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('./safetensors.js')).safetensors(paths, options) },
+  crystals: {
+    options: ['cifColumn', 'idColumn', 'properties', 'occupancy', 'onBadItem', 'siteTolerance', 'block'],
+    open: async (paths, options) => (await import('./crystals.js')).crystals(paths, options),
+  },
+}
+
+/** Opens what a source's `description` says, reading headers only; undefined for a type that is not opened from files. Rejects as the type's own function does. */
+export async function openDescribed(description: Source['description']): Promise<Source | undefined> {
+  const { type: name, path, paths, ...options } = description
+  const type = Object.hasOwn(sourceTypes, name) ? sourceTypes[name]! : undefined
+  const given = paths ?? path
+  if (type === undefined || given === undefined) return undefined
+  return type.open(Array.isArray(given) ? given as string[] : [given as string], options)
+}
