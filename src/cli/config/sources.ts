@@ -11,6 +11,7 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
   npz: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('../../sources/npz.js')).npz(paths, options) },
   npy: { options: ['fields'], open: async (paths, options) => (await import('../../sources/npy.js')).npy(paths, options) },
   safetensors: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('../../sources/safetensors.js')).safetensors(paths, options) },
+  jsonl: { options: ['fields', 'id'], open: async (paths, options) => (await import('../../sources/jsonl.js')).jsonl(paths, options) },
   crystals: {
     options: ['cifColumn', 'idColumn', 'properties', 'occupancy', 'onBadItem', 'siteTolerance', 'block'],
     open: async (paths, options) => (await import('../../sources/crystals.js')).crystals(paths, options),
