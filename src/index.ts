@@ -45,5 +45,6 @@ export type { ColumnDefault, ColumnOptions, FieldColumns } from './sources/colum
 export { jsonl, type JsonlOptions } from './sources/jsonl.js'
 export { npy } from './sources/npy.js'
 export { npz } from './sources/npz.js'
+export { parquet, type ParquetOptions } from './sources/parquet.js'
 export { safetensors } from './sources/safetensors.js'
 export { openArrays } from './sources/arrays.js'

@@ -54,6 +54,7 @@ function columnOf(where: string, field: string, value: unknown, dtypes: readonly
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(`${where} must be the name of a column or { column, … }, not ${show(value)}`)
   checkOptions(where, value, ['column', 'dtype', 'length', 'default'])
   const { column, dtype, length, default: otherwise } = value as Partial<ColumnOptions>
+  if (dtype !== undefined && dtypes.length === 0) throw new TypeError(`${where}.dtype: these columns have dtypes of their own; the op cast gives another`)
   if (dtype !== undefined && !(isDType(dtype) && dtypes.includes(dtype))) throw new TypeError(`${where}.dtype must be one of ${dtypes.join(', ')}, not ${show(dtype)}`)
   const isList = Array.isArray(otherwise) && otherwise.every((element) => typeof element === 'number')
   if (otherwise !== undefined && !isList && !['string', 'boolean', 'number', 'bigint'].includes(typeof otherwise)) throw new TypeError(`${where}.default must be a text, a number, true, false or a list of numbers, not ${show(otherwise)}`)

@@ -12,6 +12,7 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
   npy: { options: ['fields'], open: async (paths, options) => (await import('../../sources/npy.js')).npy(paths, options) },
   safetensors: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('../../sources/safetensors.js')).safetensors(paths, options) },
   jsonl: { options: ['fields', 'id'], open: async (paths, options) => (await import('../../sources/jsonl.js')).jsonl(paths, options) },
+  parquet: { options: ['fields', 'id'], open: async (paths, options) => (await import('../../sources/parquet.js')).parquet(paths, options) },
   crystals: {
     options: ['cifColumn', 'idColumn', 'properties', 'occupancy', 'onBadItem', 'siteTolerance', 'block'],
     open: async (paths, options) => (await import('../../sources/crystals.js')).crystals(paths, options),
