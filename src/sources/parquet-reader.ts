@@ -6,10 +6,10 @@ import { OpenFile, type FileOptions } from './file.js'
 import type { ParquetFacts } from './parquet-schema.js'
 import type { ParquetReply, ParquetRequest, ParquetValues } from './parquet-thread.js'
 
-/** Memory of JavaScript's own that decoding one column of a row group may take: 16 million values are 600 MB on the way. */
-const HEAP_MIB = 1024
+/** Memory of JavaScript's own that decoding one column of a row group may take: lists of 100 million numbers are 2 GB on the way. V8 ends the process for a large allocation near the limit, so no single one may be (parquet-pages.ts). */
+const HEAP_MIB = 4096
 /** A column of a gigabyte takes 20 s. */
-const SECONDS_MAX = 300
+const SECONDS_MAX = 120
 /** Decoded columns that are kept for the next range of the same row group, the last one whatever its size. */
 const KEPT_BYTES = 128 * 2 ** 20
 

@@ -6,7 +6,7 @@ import { brief } from './brief.js'
 export const FOOTER_BYTES_MAX = 32 * 2 ** 20
 /** Of one column of a row group; writers make row groups of a million rows, or of 128 MB. */
 const GROUP_ROWS_MAX = 2 ** 24
-const VALUES_MAX = 2 ** 26
+const VALUES_MAX = 2 ** 27
 const CHUNK_BYTES_MAX = 2 ** 30
 
 /** `text` is UTF-8, `bytes` is anything; `list` is of numbers or bools. */

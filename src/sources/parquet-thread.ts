@@ -1,15 +1,16 @@
 import { isUtf8 } from 'node:buffer'
 import { parentPort, workerData } from 'node:worker_threads'
 import { brotliDecompressSync, gunzipSync } from 'node:zlib'
-import type { AsyncBuffer, Compressors, FileMetaData } from 'hyparquet'
-import { DTYPES, type DType, type TypedArray } from '../core/dtype.js'
+import type { AsyncBuffer, Compressors, FileMetaData, SchemaTree } from 'hyparquet'
+import { DTYPES, sizeOf, type DType, type TypedArray } from '../core/dtype.js'
 import type { MappedFile } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
+import { DECODED_BYTES_MAX, unpackPages, type PageTools } from './parquet-pages.js'
 import { chunkRange, factsOf, FOOTER_BYTES_MAX, ParquetError, type ParquetColumn, type ParquetFacts, type ParquetFault } from './parquet-schema.js'
 
 /**
- * Decodes row groups of one file: on a thread, because that takes seconds, and in a heap of its own, because a hostile page can ask for more memory than there is and only a thread can be ended for it.
+ * Decodes row groups of one file: on a thread, because that takes seconds, and in a heap of its own, because a page can ask for more memory than there is and work without end, and only a thread can be ended for it.
  */
 export type ParquetRequest = { readonly id: number; readonly group: number; readonly column: string }
 
@@ -29,7 +30,7 @@ export type ParquetReply =
   | { readonly id: number; readonly kind: 'fault'; readonly fault: ParquetFault }
   | { readonly id: number; readonly kind: 'missing'; readonly message: string }
 
-type Library = typeof import('hyparquet') & { readonly parquetHeader: typeof import('hyparquet/src/column.js').parquetHeader; readonly compressors: Compressors }
+type Library = typeof import('hyparquet') & PageTools
 
 interface Opened {
   readonly library: Library
@@ -61,7 +62,7 @@ async function answer(id: number, work: () => Promise<ParquetReply>): Promise<vo
 
 async function load(): Promise<Library> {
   try {
-    const [library, { parquetHeader }, codecs] = await Promise.all([import('hyparquet'), import('hyparquet/src/column.js'), import('hyparquet-compressors')])
+    const [library, { parquetHeader }, { deltaBinaryUnpack }, codecs] = await Promise.all([import('hyparquet'), import('hyparquet/src/column.js'), import('hyparquet/src/delta.js'), import('hyparquet-compressors')])
     const compressors: Compressors = {
       ...codecs.compressors,
       // Node's own are faster; and into given memory, or up to a length, nothing unpacks to more than it says.
@@ -69,7 +70,7 @@ async function load(): Promise<Library> {
       BROTLI: (input, length) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
       ZSTD: (input, length) => codecs.decompressZstd(input, new Uint8Array(length)),
     }
-    return { ...library, parquetHeader, compressors }
+    return { ...library, parquetHeader, deltaBinaryUnpack, compressors }
   } catch (cause) {
     throw new Missing((cause as Error).message)
   }
@@ -109,8 +110,11 @@ async function read({ library, mapped, metadata, facts }: Opened, group: number,
   const chunk = chunks[0]!.meta_data!
   const { start, stop } = chunkRange(chunk)
   const pages = await bytesOf(mapped, start, stop)
-  checkPages(library, pages, Number(chunk.num_values), Number(chunk.total_uncompressed_size), place)
   if (column.kind !== 'list' && Number(chunk.num_values) !== rows) throw new ParquetError(place, `${rows} values`, `${chunk.num_values}`)
+  const unpacked = packed(place, () => unpackPages(library, pages, {
+    values: Number(chunk.num_values), bytes: Number(chunk.total_uncompressed_size), codec: chunk.codec, path: pathTo(library.parquetSchema(metadata), chunk.path_in_schema), place,
+  }))
+  const next = (): Uint8Array => unpacked.shift()!
   const file: AsyncBuffer = {
     byteLength: mapped.size,
     slice(from, to) {
@@ -121,13 +125,13 @@ async function read({ library, mapped, metadata, facts }: Opened, group: number,
   const parts: { at: number; data: ArrayLike<unknown> }[] = []
   try {
     await library.parquetRead({
-      file, metadata, columns: [name], rowStart, rowEnd: rowStart + rows, compressors: library.compressors, utf8: false,
+      file, metadata, columns: [name], rowStart, rowEnd: rowStart + rows, compressors: { [chunk.codec]: next }, utf8: false,
       // Texts stay the bytes they are.
       parsers: { stringFromBytes: (bytes: Uint8Array) => bytes, jsonFromBytes: (bytes: Uint8Array) => bytes } as never,
       onChunk: ({ columnData, rowStart: at }) => { parts.push({ at, data: columnData }) },
     })
   } catch (cause) {
-    throw new ParquetError(place, 'sound pages', brief((cause as Error).message))
+    throw cause instanceof ParquetError ? cause : new ParquetError(place, 'sound pages', brief((cause as Error).message))
   }
   const values: unknown[] = []
   for (const { data } of parts.sort((a, b) => a.at - b.at)) for (let k = 0; k < data.length && values.length < rows; k++) values.push(data[k])
@@ -135,44 +139,36 @@ async function read({ library, mapped, metadata, facts }: Opened, group: number,
   return valuesOf(column, values, rows, rowStart)
 }
 
-/** Headers of all pages, before any is decoded: they may not claim more than the column as a whole. */
-function checkPages({ parquetHeader }: Library, pages: ArrayBuffer, values: number, bytes: number, place: string): void {
-  const reader = { view: new DataView(pages), offset: 0 }
-  let counted = 0
-  let unpacked = 0
-  while (counted < values && reader.offset < pages.byteLength) {
-    const at = reader.offset
-    let header: ReturnType<typeof parquetHeader>
-    try {
-      header = parquetHeader(reader)
-    } catch (cause) {
-      throw new ParquetError(place, 'the header of a page', brief((cause as Error).message))
-    }
-    const { compressed_page_size: stored, uncompressed_page_size: size, dictionary_page_header: dictionary, data_page_header: v1, data_page_header_v2: v2 } = header
-    const count = (v1 ?? v2 ?? dictionary)?.num_values
-    const isSound = [stored, size].every((each) => Number.isSafeInteger(each) && each >= 0) && reader.offset + stored <= pages.byteLength && (count === undefined || Number.isSafeInteger(count) && count >= 0)
-    if (!isSound) throw new ParquetError(place, 'the header of a page', `sizes ${stored} and ${size}, ${count} values at byte ${at}`)
-    if (v2 !== undefined && !(v2.num_nulls >= 0 && v2.num_nulls <= v2.num_values && v2.num_rows <= v2.num_values)) throw new ParquetError(place, 'as many values as there are rows and nulls', `${v2.num_values}`)
-    // A dictionary has no more values than the column that uses it.
-    if (count !== undefined && count > values) throw new ParquetError(place, `pages of at most ${values} values`, `${count}`)
-    unpacked += size
-    counted += (v1 ?? v2)?.num_values ?? 0
-    // Writers count headers in, or not.
-    if (unpacked > bytes + reader.offset) throw new ParquetError(place, `pages of ${bytes} bytes together`, 'more')
-    reader.offset += stored
+/** What the package throws while it reads pages is about them. */
+function packed<T>(place: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    throw cause instanceof ParquetError ? cause : new ParquetError(place, 'sound pages', brief((cause as Error).message))
   }
-  if (counted !== values) throw new ParquetError(place, `${values} values`, `${counted}`)
+}
+
+function pathTo(root: SchemaTree, names: readonly string[]): SchemaTree[] {
+  const path = [root]
+  for (const name of names) {
+    const child = path.at(-1)!.children.find(({ element }) => element.name === name)
+    if (child === undefined) throw new ParquetError('footer', `a column ${brief(names.join('.'))}`, 'none')
+    path.push(child)
+  }
+  return path
 }
 
 function valuesOf({ kind, dtype, name }: ParquetColumn, values: readonly unknown[], rows: number, rowStart: number): ParquetValues {
+  const at = (row: number): string => `row ${rowStart + row}, column ${brief(name)}`
   let nulls: Uint8Array | undefined
   const isNull = (row: number): boolean => {
+    // Lists that are null come as undefined.
+    if (values[row] === undefined && kind !== 'list') throw new ParquetError(at(row), 'a place in the dictionary', 'one beyond its end')
     if (values[row] !== null && values[row] !== undefined) return false
     nulls ??= new Uint8Array(rows)
     nulls[row] = 1
     return true
   }
-  const at = (row: number): string => `row ${rowStart + row}, column ${brief(name)}`
   if (kind === 'scalar') {
     const data = newArray(dtype, rows)
     for (let row = 0; row < rows; row++) if (!isNull(row)) data[row] = numberOf(values[row], dtype, at(row)) as never
@@ -184,6 +180,9 @@ function valuesOf({ kind, dtype, name }: ParquetColumn, values: readonly unknown
     if (typeof length !== 'number') throw new ParquetError(at(row), kind === 'list' ? 'a list' : 'bytes', brief(values[row]))
     offsets[row + 1] = offsets[row]! + length
   }
+  // A dictionary says a long text in a bit.
+  const bytes = offsets[rows]! * (kind === 'list' ? sizeOf(dtype) : 1)
+  if (bytes > DECODED_BYTES_MAX) throw new ParquetError(at(0), `at most ${DECODED_BYTES_MAX} bytes in a row group; write smaller ones`, `${bytes}`, 'unsupported')
   const data = newArray(kind === 'list' ? dtype : 'uint8', offsets[rows]!)
   for (let row = 0; row < rows; row++) {
     if (nulls?.[row] === 1) continue
