@@ -1,6 +1,6 @@
-export { openCache, type Cache, type DatasetOptions, type PruneOptions, type Space } from './open-cache.js'
+export { openCache, type Cache, type DatasetOptions, type FingerprintOptions, type PruneOptions, type Space } from './open-cache.js'
 export type { Pruned, Usage } from './store/upkeep.js'
-export type { CacheOptions } from './cache/options.js'
+export type { CacheOptions, Fingerprint } from './cache/options.js'
 export { isValidFor, type Metadata, type Validity } from './cache/metadata.js'
 export type { ComputeOptions, GetOptions, Hit, KeyValue, PutOptions, WhereOptions } from './cache/key-value.js'
 export type { Scope, ScopeOptions } from './cache/scope.js'

@@ -5,12 +5,13 @@ import { checkNamespace, KeyValue } from './cache/key-value.js'
 import { MemoryTier } from './cache/memory.js'
 import { Scope, type ScopeOptions } from './cache/scope.js'
 import { Tally } from './cache/tally.js'
-import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
+import { checkCacheOptions, FINGERPRINTS, type CacheOptions, type CheckedCacheOptions, type Fingerprint } from './cache/options.js'
 import { StoreError } from './core/errors.js'
 import { fromHex } from './core/hash.js'
-import { bytes, checkOptions, duration, number, show } from './core/options.js'
+import { bytes, checkOptions, choice, duration, number, show } from './core/options.js'
 import { build, type BuildReport, type Progress } from './dataset/build.js'
 import { Dataset } from './dataset/dataset.js'
+import { fingerprintOf } from './dataset/fingerprint.js'
 import { Manifest } from './dataset/manifest.js'
 import type { Device, DeviceSource } from './devices/device.js'
 import { checkDeviceChoice, deviceSource, type DeviceChoice } from './devices/select.js'
@@ -44,6 +45,12 @@ export interface PruneOptions {
   readonly namespace?: string
   /** Says what would go; removes nothing. Default false. */
   readonly dryRun?: boolean
+}
+
+export interface FingerprintOptions {
+  /** `content`: SHA-256 of its bytes; `stat`: of path, size and time of change, without reading it; `combined`: of both. Default: what `openCache` was given, or `content`. */
+  readonly mode?: Fingerprint
+  readonly signal?: AbortSignal
 }
 
 export interface Space {
@@ -122,6 +129,18 @@ export class Cache extends KeyValue {
     const needed = bytes('space', 'required', required)
     const { bavail, blocks, bsize } = await statfs(this.store.layout.dir)
     return { free: bavail * bsize, total: blocks * bsize, used: this.store.upkeep.bytes, fits: bavail * bsize - needed >= this.#options.minFree }
+  }
+
+  /**
+   * What a file is told apart by, 64 hex digits, for keys: `keyOf(config, { content: await cache.fingerprint('corpus.txt') })`. A digest is remembered by the file's device, inode, size and times, so that a file
+   * that is as it was is not read again. Rejects with FileError, and with SourceChangedError when it is written meanwhile.
+   */
+  async fingerprint(path: string | URL, options: FingerprintOptions = {}): Promise<string> {
+    const where = 'fingerprint'
+    checkOptions(where, options, ['mode', 'signal'])
+    if (typeof path !== 'string' && !(path instanceof URL)) throw new TypeError(`${where}: path must be a string or a file: URL, not ${show(path)}`)
+    const mode = choice(where, 'mode', options.mode, FINGERPRINTS, this.#options.fingerprint)
+    return this.#untilClosed(options.signal, (signal) => fingerprintOf(this.room.store, path, mode, signal))
   }
 
   /**

@@ -3,7 +3,9 @@ import { boolean, bytes, checkOptions, choice, duration, number, show } from '..
 import { defaultCacheDir } from './location.js'
 
 /** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
-export type Fingerprint = 'content' | 'stat' | 'combined'
+export type Fingerprint = typeof FINGERPRINTS[number]
+
+export const FINGERPRINTS = ['content', 'stat', 'combined'] as const
 
 export interface CacheOptions {
   /** Folder of the cache; made when it is not there. Default: see `defaultCacheDir`. null: nothing is written, values live in memory and datasets in a folder that goes with the cache. */
@@ -51,7 +53,7 @@ export function checkCacheOptions(given: CacheOptions, env: Readonly<Record<stri
     readonly: boolean(where, 'readonly', given.readonly, env.TENSORCACHE_READONLY === '1'),
     minFree: bytes(where, 'minFree', given.minFree, 256 * 2 ** 20),
     memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),
-    fingerprint: choice(where, 'fingerprint', given.fingerprint, ['content', 'stat', 'combined'] as const, 'content'),
+    fingerprint: choice(where, 'fingerprint', given.fingerprint, FINGERPRINTS, 'content'),
   }
 }
 
