@@ -31,8 +31,7 @@ export async function hybrid(dir: string, { solved = 8, predicted = 64 }: Hybrid
   const table = [['cycle', 'solved', 'predicted', 'seconds', 'left behind', 'worst deviation']]
   const errors: (number | undefined)[] = []
   const known: Float32Array[] = []
-  let weights: Weights | undefined
-  let next = Array.from({ length: solved }, (_, k) => 1000 + k)
+  let hardest = Array.from({ length: solved }, (_, k) => 1000 + k)
 
   for (let cycle = 1; cycle <= 3; cycle++) {
     const began = performance.now()
@@ -40,26 +39,13 @@ export async function hybrid(dir: string, { solved = 8, predicted = 64 }: Hybrid
     const counts = { solved: 0, predicted: 0 }
     let outcome: string
     try {
-      await using physical = cache.scope(`generated/physical/${name}`)
-      await using synthetic = cache.scope(`generated/synthetic/${name}`)
-      for (const seed of next) {
-        // The second cycle is in too much of a hurry: its last fields diverge.
-        const field = solve(initial(seed), cycle === 2 && counts.solved >= solved / 2 ? 3 : COURANT)
-        await physical.put(`gen_${String(counts.solved++).padStart(6, '0')}`, tensor(field))
-      }
-      for await (const key of physical.keys()) known.push((await physical.get<Tensor<'float32'>>(key))!.value.data)
-      weights = fit(known)
-      const hard: { seed: number; steepening: number }[] = []
-      for (let seed = cycle * 10_000; counts.predicted < predicted; seed++) {
-        const field = predict(weights, firstFrame(initial(seed)))
-        await synthetic.put(`gen_${String(counts.predicted++).padStart(6, '0')}`, tensor(field))
-        hard.push({ seed, steepening: steepening(field) })
-      }
-      next = hard.sort((a, b) => b.steepening - a.steepening).slice(0, solved).map(({ seed }) => seed)
-      if (cycle === 1) usage[1] = du()
-      const error = await evaluate(before.dataset, weights)
+      // The second cycle is in too much of a hurry: half of its fields diverge.
+      const courant = (done: number): number => cycle === 2 && done >= solved / 2 ? 3 : COURANT
+      const trained = await train({ cache, name, seeds: hardest, first: 10_000 * cycle, predicted, known, counts, courant, onGenerated: () => { if (cycle === 1) usage[1] = du() } })
+      hardest = trained.hardest
+      const error = await evaluate(before.dataset, trained.weights)
       // Goes when the reference data it was measured on go.
-      await cache.put(name, { deviation: error, weights }, { namespace: 'evaluation', dependsOn: [before.digest], metadata: { numItems: before.dataset.length } })
+      await cache.put(name, { deviation: error, weights: trained.weights }, { namespace: 'evaluation', dependsOn: [before.digest], metadata: { numItems: before.dataset.length } })
       errors.push(error)
       outcome = `${(100 * error).toFixed(2)} %`
     } catch (error) {
@@ -74,6 +60,39 @@ export async function hybrid(dir: string, { solved = 8, predicted = 64 }: Hybrid
   const after = await reference(cache)
   await cache.close()
   return { table, usage: usage as unknown as HybridResult['usage'], referenceDigests: [before.digest, after.digest], errors }
+}
+
+interface CycleOptions {
+  readonly cache: Cache
+  readonly name: string
+  /** What is solved; where the predictions begin, and how many there are. */
+  readonly seeds: readonly number[]
+  readonly first: number
+  readonly predicted: number
+  /** Solutions of all cycles, which this one adds to. */
+  readonly known: Float32Array[]
+  readonly counts: { solved: number; predicted: number }
+  courant(done: number): number
+  onGenerated(): void
+}
+
+/** One cycle. Both of its scopes are empty when it ends, however it ends. */
+async function train({ cache, name, seeds, first, predicted, known, counts, courant, onGenerated }: CycleOptions): Promise<{ weights: Weights; hardest: number[] }> {
+  await using physical = cache.scope(`generated/physical/${name}`)
+  await using synthetic = cache.scope(`generated/synthetic/${name}`)
+  for (const seed of seeds) {
+    const field = solve(initial(seed), courant(counts.solved))
+    await physical.put(`gen_${String(counts.solved++).padStart(6, '0')}`, tensor(field))
+  }
+  for await (const key of physical.keys()) known.push((await physical.get<Tensor<'float32'>>(key))!.value.data)
+  const weights = fit(known)
+  for (let seed = first; counts.predicted < predicted; seed++) {
+    await synthetic.put(`gen_${String(counts.predicted++).padStart(6, '0')}`, tensor(predict(weights, firstFrame(initial(seed)))))
+  }
+  onGenerated()
+  const hard: { seed: number; steepening: number }[] = []
+  for await (const key of synthetic.keys()) hard.push({ seed: first + Number(key.slice(4)), steepening: steepening((await synthetic.get<Tensor<'float32'>>(key))!.value.data) })
+  return { weights, hardest: hard.sort((a, b) => b.steepening - a.steepening).slice(0, seeds.length).map(({ seed }) => seed) }
 }
 
 /** Solutions that no model is fitted to, as a dataset: computed once. */
