@@ -116,6 +116,37 @@ vars: { on: train }
   })
 })
 
+describe('tables', () => {
+  const lines = (...args: string[]): Record<string, unknown>[] => {
+  const table = resolve(import.meta.dirname, '../fixtures/parquet/zstd.parquet')
+
+  test('rows of JSON lines and of Parquet are items', () => {
+    writeFileSync(join(dir, 'docs.jsonl'), '{"doc":"a","text":"x","meta":{"label":3}}\n{"doc":"b","text":"yz"}\n')
+    writeFileSync(join(dir, 'tensorcache.yaml'), `cache: { dir: cache, minFree: 0 }
+datasets:
+  docs: { source: { type: jsonl, path: docs.jsonl, id: doc, fields: { text: text, label: { column: meta.label, dtype: int32, default: -1 } } } }
+  rows: { source: { type: parquet, path: ${JSON.stringify(table)}, id: doc, fields: [text, list] } }
+`)
+    expect(lines('build')).toMatchObject([{ name: 'docs', items: 2, computed: 2 }, { name: 'rows', items: 25, computed: 25 }])
+    expect(json('info', 'docs')).toMatchObject({ fields: { text: { dtype: 'uint8', shape: [null] }, label: { dtype: 'int32', shape: [] } } })
+    writeFileSync(join(dir, 'docs.jsonl'), '{"doc":"a","text":"x","meta":{"label":3}}\n{"doc":"b","text":"changed"}\n')
+    expect(lines('build')).toMatchObject([{ name: 'docs', computed: 1 }, { name: 'rows', computed: 0 }])
+    expect(run('build', 'docs', '--set', 'datasets.docs.source.fields=[txt]')).toMatchObject({ status: 1, stderr: expect.stringContaining('docs.jsonl: line 1, column "txt"') })
+    expect(run('build', 'rows', '--set', 'datasets.rows.source.fields=[txt]')).toMatchObject({ status: 2, stderr: expect.stringContaining('did you mean "text"?') })
+  })
+
+  test('inspect shows their columns', () => {
+    writeFileSync(join(dir, 'docs.jsonl'), '{"doc":"a","n":1,"list":[1],"meta":{}}\n')
+    expect(json('inspect', 'docs.jsonl')).toMatchObject({ format: 'jsonl', rows: 1, columns: [{ name: 'doc', type: 'text', usable: true }, { name: 'n', type: 'float64' }, { name: 'list', type: 'float64 list' }, { name: 'meta', usable: false }] })
+    const { stdout } = run('inspect', table)
+    expect(stdout).toMatch(/parquet, .*\n25 rows\n/)
+    expect(stdout).toMatch(/^u16 +uint16$/m)
+    expect(stdout).toMatch(/^when +cannot be a field: a column of type TIMESTAMP/m)
+    writeFileSync(join(dir, 'bad.jsonl'), '[1]\n')
+    expect(run('inspect', 'bad.jsonl')).toMatchObject({ status: 1, stderr: expect.stringContaining('line 1: expected an object in JSON') })
+  })
+})
+
 describe('build of crystals', () => {
   const config = (more: string): string => `cache: { dir: cache, minFree: 0, memoryBudget: 6MiB }\ndatasets: { c: { source: { type: crystals, path: c.csv, idColumn: id, properties: [energy]${more} } } }`
   const rows = (list: readonly (readonly [id: string, a: number])[]): void => writeFileSync(join(dir, 'c.csv'), `id,energy,cif\n${list.map(([id, a]) => `${id},${a / 4},"${cif(a)}"\n`).join('')}`)
