@@ -39,6 +39,13 @@ beforeEach(() => {
   writeFileSync(join(dir, 'tensorcache.yaml'), CONFIG)
 })
 
+/** The objects of `--format json`, one a line. */
+function lines(...args: string[]): Record<string, unknown>[] {
+  const { status, stdout, stderr } = run(...args, '--format', 'json')
+  expect([status, stderr]).toEqual([0, ''])
+  return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+}
+
 describe('build', () => {
   test('computes once, and says the same in the same words', () => {
     const cold = json('build')
@@ -85,12 +92,6 @@ datasets:
   val: { source: { type: npz, path: missing.npz } }
 vars: { on: train }
 `
-  const lines = (...args: string[]): Record<string, unknown>[] => {
-    const { status, stdout, stderr } = run(...args, '--format', 'json')
-    expect([status, stderr]).toEqual([0, ''])
-    return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
-  }
-
   test('builds what it needs first, and nothing else', () => {
     writeFileSync(join(dir, 'tensorcache.yaml'), config)
     expect(lines('build', 'scaler', '--dry-run')).toMatchObject([{ name: 'train', missing: 60, waitsFor: null }, { name: 'scaler', items: null, waitsFor: 'train' }])
@@ -117,7 +118,6 @@ vars: { on: train }
 })
 
 describe('tables', () => {
-  const lines = (...args: string[]): Record<string, unknown>[] => {
   const table = resolve(import.meta.dirname, '../fixtures/parquet/zstd.parquet')
 
   test('rows of JSON lines and of Parquet are items', () => {
