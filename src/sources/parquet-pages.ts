@@ -1,6 +1,7 @@
 import type { Compressors, SchemaTree } from 'hyparquet'
 import { brief } from './brief.js'
 import { ParquetError } from './parquet-schema.js'
+import { recordEnd } from './parquet-thrift.js'
 
 /**
  * The gate of a column's pages. hyparquet trusts them: a run of a billion values is written into an array that grows, which ends not the thread but the process. So every page's header, runs and lengths are
@@ -39,6 +40,7 @@ export function unpackPages(tools: PageTools, chunk: ArrayBuffer, facts: ChunkFa
   // As hyparquet, which leaves a byte at the end alone.
   while (reader.offset < chunk.byteLength - 1) {
     const at = reader.offset
+    recordEnd(reader.view, at)
     const { compressed_page_size: stored, uncompressed_page_size: size, dictionary_page_header: dictionary, data_page_header: v1, data_page_header_v2: v2, type } = tools.parquetHeader(reader)
     const data = v1 ?? v2
     const count = (data ?? dictionary)?.num_values

@@ -7,6 +7,7 @@ import type { MappedFile } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
 import { DECODED_BYTES_MAX, unpackPages, type PageTools } from './parquet-pages.js'
+import { recordEnd } from './parquet-thrift.js'
 import { chunkRange, factsOf, FOOTER_BYTES_MAX, ParquetError, type ParquetColumn, type ParquetFacts, type ParquetFault } from './parquet-schema.js'
 
 /**
@@ -86,7 +87,9 @@ async function open(path: string): Promise<Opened> {
   if (magic !== 'PAR1') throw new ParquetError('file', 'PAR1 at its end', magic === undefined ? `${size} bytes` : brief(magic))
   const footer = ends!.readUInt32LE(0)
   if (footer > Math.min(size - 12, FOOTER_BYTES_MAX)) throw new ParquetError('footer', `at most ${Math.min(size - 12, FOOTER_BYTES_MAX)} bytes`, `${footer}`)
-  const metadata = library.parquetMetadata(await bytesOf(mapped, size - 8 - footer, size), { geoparquet: false })
+  const record = await bytesOf(mapped, size - 8 - footer, size)
+  recordEnd(new DataView(record, 0, footer), 0)
+  const metadata = library.parquetMetadata(record, { geoparquet: false })
   return { library, mapped, metadata, facts: factsOf(metadata, library.parquetSchema(metadata), size) }
 }
 

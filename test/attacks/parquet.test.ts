@@ -71,6 +71,27 @@ describe('file', () => {
   test('a footer that nests without end', () => refused(edited((bytes) => bytes.fill(0x1c, bytes.length - 8 - bytes.readUInt32LE(bytes.length - 8), bytes.length - 8)), /a Parquet file/))
 })
 
+describe('records', () => {
+  /** A file of which the footer is this. */
+  const footed = (footer: Buffer): Buffer => {
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(footer.length)
+    return Buffer.concat([Buffer.from('PAR1'), footer, length, Buffer.from('PAR1')])
+  }
+  // A field that is a list, of 33 million structs: V8 makes room for them in one piece.
+  const claim = Buffer.from([0x19, 0xfc, 0xff, 0xff, 0xff, 0x0f])
+  test('a list that claims millions', () => refused(footed(claim), /goes beyond its end/))
+  test('lists of millions within each other', () => refused(footed(Buffer.concat(Array<Buffer>(1000).fill(claim))), /goes beyond its end/))
+  test('lists of as many as there are bytes, within each other', () => {
+    const bytes = 6 * 100_000
+    const each = Buffer.from([0x19, 0xfc, 0x80 | bytes - 600 & 0x7f, 0x80 | (bytes - 600) >> 7 & 0x7f, (bytes - 600) >> 14, 0x00])
+    return refused(footed(Buffer.concat(Array<Buffer>(100_000).fill(each))), /beyond its end|a Parquet file/)
+  })
+  test('records within records', () => refused(footed(Buffer.alloc(1_000_000, 0x1c)), /more than 64 deep/))
+  test('a text that is longer than the file', () => refused(footed(Buffer.from([0x18, 0xff, 0xff, 0xff, 0x7f])), /goes beyond its end/))
+  test('a number without end', () => refused(footed(Buffer.concat([Buffer.from([0x15]), Buffer.alloc(100, 0xff)])), /more than 70 bits/))
+})
+
 describe('pages', () => {
   test('a page for each compression is unpacked to what it says and no further', async () => {
     for (const name of ['snappy', 'gzip', 'zstd', 'brotli', 'lz4']) {
