@@ -1,17 +1,17 @@
 import { setImmediate } from 'node:timers/promises'
 import { canonicalJson } from '../core/canonical.js'
 import { sha256 } from '../core/hash.js'
-import { badFieldName } from '../core/names.js'
 import { checkOptions, show } from '../core/options.js'
 import { joinRows } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
-import { columnChoices, fullPath, pathList, pathOf, type ColumnChoice, type FieldColumns } from './columns.js'
+import { columnChoices, fullPath, pathList, pathOf, type FieldColumns } from './columns.js'
 import type { FileOptions } from './file.js'
+import { columnsOf, judged, recordAt, type LinesPart } from './json-columns.js'
 import { LinesFile } from './json-lines.js'
-import { JSON_DTYPES, JsonFault, kindOf, parseRecord, specOf, tensorOf, valueAt, type JsonColumn, type JsonObject } from './json-record.js'
-import { checkFieldName, checkFields, checkRange } from './names.js'
+import { JSON_DTYPES, JsonFault, specOf, tensorOf, valueAt, type JsonColumn } from './json-record.js'
+import { checkFields, checkRange } from './names.js'
 import { TextIds } from './row-ids.js'
 import type { ItemRun, ReadOptions, Source } from './source.js'
 
@@ -32,12 +32,6 @@ const RUN_BYTES = 16 * 2 ** 20
 /** Time on the event loop before others have their turn. */
 const TURN_MS = 8
 
-interface Part {
-  readonly lines: LinesFile
-  /** Items before this file's. */
-  readonly first: number
-}
-
 /**
  * Lines of JSON (`.jsonl`, `.ndjson`), one object and item each; empty lines are none. Opening finds the lines; each is parsed when its item is read, where it lies in the mapped file.
  *
@@ -52,7 +46,7 @@ export async function jsonl(paths: string | URL | readonly (string | URL)[], opt
   const choices = columnChoices(where, options.fields, JSON_DTYPES)
   const idPath = options.id === undefined ? undefined : pathOf(`${where}: id`, options.id)
   const { residencyBytes } = options
-  const parts: Part[] = []
+  const parts: LinesPart[] = []
   try {
     let first = 0
     for (const path of list) {
@@ -81,11 +75,11 @@ class JsonlSource implements Source {
   readonly description: Source['description']
   readonly selection: unknown
   readonly files: Source['files']
-  readonly #parts: readonly Part[]
+  readonly #parts: readonly LinesPart[]
   readonly #columns: Readonly<Record<string, JsonColumn>>
   readonly #ids: TextIds
 
-  constructor(parts: readonly Part[], columns: readonly JsonColumn[], ids: TextIds, idPath: readonly string[] | undefined, description: Source['description']) {
+  constructor(parts: readonly LinesPart[], columns: readonly JsonColumn[], ids: TextIds, idPath: readonly string[] | undefined, description: Source['description']) {
     this.#parts = parts
     this.#ids = ids
     this.#columns = Object.fromEntries(columns.map((column) => [column.field, column]))
@@ -153,7 +147,7 @@ class JsonlSource implements Source {
     for (const { lines } of this.#parts) lines.file.close()
   }
 
-  * #runs(start: number, stop: number): Generator<{ part: Part; from: number; to: number }> {
+  * #runs(start: number, stop: number): Generator<{ part: LinesPart; from: number; to: number }> {
     for (const part of this.#parts) {
       const end = Math.min(stop - part.first, part.lines.length)
       for (let from = Math.max(start - part.first, 0); from < end;) {
@@ -171,65 +165,13 @@ function meaningOf({ field, path, kind, dtype, length, default: otherwise }: Jso
 }
 
 /** Lines are there, and are those of the file that was opened. */
-async function arrive({ lines }: Part, from: number, to: number, signal: AbortSignal | undefined): Promise<void> {
+async function arrive({ lines }: LinesPart, from: number, to: number, signal: AbortSignal | undefined): Promise<void> {
   signal?.throwIfAborted()
   lines.file.assertUnchanged()
   await lines.populate(from, to)
 }
 
-function recordAt(part: Part, line: number): JsonObject {
-  return judged(part, line, undefined, () => parseRecord(part.lines.bytes(line)))
-}
-
-/** A fault becomes an error that says where, unless the file has changed under us. */
-function judged<T>({ lines }: Part, line: number, path: readonly string[] | undefined, work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error
-    lines.file.assertUnchanged()
-    const place = `line ${lines.number(line)}`
-    throw error.at(lines.file.path, path === undefined ? place : `${place}, column ${brief(path.join('.'))}`)
-  }
-}
-
-/** What each column holds, from the first line. */
-function columnsOf(parts: readonly Part[], choices: readonly ColumnChoice[] | undefined, idPath: readonly string[] | undefined): JsonColumn[] {
-  const part = parts.find(({ lines }) => lines.length > 0)
-  const record = part === undefined ? {} : recordAt(part, 0)
-  if (choices !== undefined) {
-    return choices.map((choice) => {
-      const value = valueAt(record, choice.path) ?? choice.default
-      // Without lines there is nothing to tell by, and nothing to read.
-      if (value === undefined && part === undefined) return columnOf(choice, choice.dtype === undefined ? 'text' : 'number')
-      const kind = kindOf(value)
-      if (kind === undefined) judged(part!, 0, choice.path, () => { throw new JsonFault('a text, a number, true, false or a list of numbers (or `default`)', value === undefined ? 'nothing' : Array.isArray(value) ? 'a list of other things' : brief(value)) })
-      return columnOf(choice, kind!)
-    })
-  }
-  const names = Object.keys(record).filter((name) => kindOf(record[name]) !== undefined && !(idPath?.length === 1 && idPath[0] === name))
-  for (const name of names) if (badFieldName(name) !== undefined) checkFieldName(`${part!.lines.file.path}: column ${brief(name)} (choose its name with \`fields\`)`, name)
-  return names.map((name) => columnOf({ field: name, path: [name], dtype: undefined, length: undefined, default: undefined }, kindOf(record[name])!))
-}
-
-function columnOf(choice: ColumnChoice, kind: JsonColumn['kind']): JsonColumn {
-  const isNumbers = kind === 'number' || kind === 'list'
-  const where = `jsonl: fields.${choice.field}`
-  if (choice.dtype !== undefined && !isNumbers) throw new TypeError(`${where}.dtype is for numbers, and the first line has ${kind === 'text' ? 'a text' : 'true or false'} there`)
-  if (choice.length !== undefined && kind !== 'list') throw new TypeError(`${where}.length is for lists, and the first line has none there`)
-  const column: JsonColumn = { ...choice, kind, dtype: isNumbers ? choice.dtype ?? 'float64' : kind === 'text' ? 'uint8' : 'bool' }
-  if (choice.default !== undefined) {
-    try {
-      tensorOf({ ...column, default: choice.default }, {}, ['default'])
-    } catch (error) {
-      if (!(error instanceof JsonFault)) throw error
-      throw new TypeError(`${where}.default must be ${error.expected}, not ${error.found}`, { cause: error })
-    }
-  }
-  return column
-}
-
-async function readIds(parts: readonly Part[], path: readonly string[], ids: TextIds): Promise<void> {
+async function readIds(parts: readonly LinesPart[], path: readonly string[], ids: TextIds): Promise<void> {
   let began = performance.now()
   for (const part of parts) {
     const { lines } = part
@@ -253,7 +195,7 @@ async function readIds(parts: readonly Part[], path: readonly string[], ids: Tex
   }
 }
 
-function placeOf(parts: readonly Part[], item: number): string {
+function placeOf(parts: readonly LinesPart[], item: number): string {
   const { lines, first } = parts.findLast((part) => part.first <= item)!
   return `${lines.number(item - first)}${parts.length === 1 ? '' : ` of ${lines.file.path}`}`
 }

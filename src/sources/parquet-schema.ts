@@ -44,6 +44,7 @@ export class ParquetError extends Error {
 
 /** What a file of `size` bytes holds. Throws ParquetError for a footer that cannot be true of it. */
 export function factsOf(metadata: FileMetaData, tree: SchemaTree, size: number): ParquetFacts {
+  if (tree.children.some(({ element }) => typeof element.name !== 'string')) throw new ParquetError('footer', 'a name for each column', 'none')
   const columns = tree.children.map(columnOf)
   const groups = metadata.row_groups.map((group, g) => {
     const place = `row group ${g}`

@@ -1,5 +1,5 @@
 import { canonicalJson } from '../core/canonical.js'
-import { DTYPES, type DType, type TypedArray } from '../core/dtype.js'
+import { DTYPES } from '../core/dtype.js'
 import { FormatError, UnsupportedError } from '../core/errors.js'
 import { badFieldName } from '../core/names.js'
 import { checkOptions, nearest, show } from '../core/options.js'
@@ -9,6 +9,7 @@ import { brief } from './brief.js'
 import { columnChoices, fullPath, pathList, pathOf, type ColumnChoice, type ColumnOptions } from './columns.js'
 import type { FileOptions } from './file.js'
 import { checkFieldName, checkFields, checkRange } from './names.js'
+import { defaultOf, withDefault, type ParquetField } from './parquet-defaults.js'
 import { ParquetFile } from './parquet-reader.js'
 import type { ParquetColumn } from './parquet-schema.js'
 import type { ParquetValues } from './parquet-thread.js'
@@ -30,11 +31,6 @@ interface Part {
   readonly table: ParquetFile
   /** Items before this file's. */
   readonly first: number
-}
-
-interface Field extends ColumnChoice {
-  readonly name: string
-  readonly column: ParquetColumn
 }
 
 /**
@@ -82,10 +78,10 @@ class ParquetSource implements Source {
   readonly selection: unknown
   readonly files: Source['files']
   readonly #parts: readonly Part[]
-  readonly #fields: Readonly<Record<string, Field>>
+  readonly #fields: Readonly<Record<string, ParquetField>>
   readonly #ids: TextIds
 
-  constructor(parts: readonly Part[], fields: readonly Field[], ids: TextIds, id: string | undefined, description: Source['description']) {
+  constructor(parts: readonly Part[], fields: readonly ParquetField[], ids: TextIds, id: string | undefined, description: Source['description']) {
     this.#parts = parts
     this.#ids = ids
     this.#fields = Object.fromEntries(fields.map((field) => [field.field, field]))
@@ -143,19 +139,19 @@ class ParquetSource implements Source {
   }
 }
 
-function fieldsOf(table: ParquetFile, choices: readonly ColumnChoice[] | undefined, id: string | undefined): Field[] {
+function fieldsOf(table: ParquetFile, choices: readonly ColumnChoice[] | undefined, id: string | undefined): ParquetField[] {
   const { path } = table.file
   if (choices !== undefined) {
     return choices.map((choice) => {
       const name = choice.path.join('.')
       const column = usable(table, `fields.${choice.field}`, name)
       if (choice.length !== undefined && column.kind !== 'list') throw new TypeError(`parquet: fields.${choice.field}.length is for lists, and ${path} has none in column ${show(name)}`)
-      const field: Field = { ...choice, name, column }
+      const field: ParquetField = { ...choice, name, column }
       if (choice.default !== undefined) defaultOf(field)
       return field
     })
   }
-  const fields: Field[] = []
+  const fields: ParquetField[] = []
   for (const column of table.facts.columns) {
     const { name } = column
     if (name === id || column.unusable !== undefined) continue
@@ -180,7 +176,7 @@ function usable(table: ParquetFile, option: string, name: string): ParquetColumn
   return column!
 }
 
-function requireSame(table: ParquetFile, { field, name, column }: Field, first: ParquetFile): void {
+function requireSame(table: ParquetFile, { field, name, column }: ParquetField, first: ParquetFile): void {
   const other = usable(table, `fields.${field}`, name)
   if (other.kind === column.kind && other.dtype === column.dtype) return
   const typeOf = ({ kind, dtype }: ParquetColumn): string => kind === 'list' ? `a list of ${dtype}` : kind === 'scalar' ? dtype : kind
@@ -192,12 +188,12 @@ function namesOf(table: ParquetFile): string {
   return `${names.slice(0, 20).join(', ')}${names.length > 20 ? ', …' : ''}`
 }
 
-function specOf({ column: { kind, dtype }, length }: Field): FieldSpec {
+function specOf({ column: { kind, dtype }, length }: ParquetField): FieldSpec {
   return { dtype, shape: kind === 'scalar' ? [] : [length ?? null] }
 }
 
 /** Rows `from … to` of the file, of which `values` begins at row `base`. */
-function rowsOf(table: ParquetFile, field: Field, values: ParquetValues, base: number, from: number, to: number): Rows {
+function rowsOf(table: ParquetFile, field: ParquetField, values: ParquetValues, base: number, from: number, to: number): Rows {
   const { column: { dtype }, length } = field
   const { data, offsets, nulls } = field.default === undefined ? values : withDefault(values, field)
   const fault = (row: number, expected: string, found: string): FormatError => new FormatError({ file: table.file.path, place: `row ${row}, column ${brief(field.name)}`, expected, found })
@@ -210,60 +206,6 @@ function rowsOf(table: ParquetFile, field: Field, values: ParquetValues, base: n
   if (length === undefined) return { dtype, tail: [], offsets: rows, data }
   for (let k = 0; k + 1 < rows.length; k++) if (rows[k + 1]! - rows[k]! !== length) throw fault(from + k, `a list of ${length} numbers`, `one of ${rows[k + 1]! - rows[k]!}`)
   return { dtype, shape: [to - from, length], data: data.subarray(rows[0], rows.at(-1)) } as Tensor
-}
-
-/** The default as a column's values. Throws TypeError when it cannot be one. */
-function defaultOf({ field, column: { kind, dtype }, length, default: otherwise }: Field): TypedArray {
-  const refuse = (expected: string): never => { throw new TypeError(`parquet: fields.${field}.default must be ${expected}, not ${show(otherwise)}`) }
-  if (kind === 'text' || kind === 'bytes') return typeof otherwise === 'string' && otherwise.isWellFormed() ? new TextEncoder().encode(otherwise) : refuse('a text')
-  if (kind === 'list' && !Array.isArray(otherwise)) refuse('a list of numbers')
-  const given = (kind === 'list' ? otherwise : [otherwise]) as readonly unknown[]
-  if (length !== undefined && given.length !== length) refuse(`a list of ${length} numbers`)
-  const { array } = DTYPES[dtype]
-  const made = new array(new ArrayBuffer(given.length * array.BYTES_PER_ELEMENT))
-  given.forEach((value, k) => {
-    const isNumber = dtype === 'bool' ? typeof value === 'boolean' : typeof value === 'number' || typeof value === 'bigint'
-    if (!isNumber) refuse(dtype === 'bool' ? 'true or false' : 'a number')
-    const whole = DTYPES[dtype].kind === 'float' ? Number(value) : exact(value as number, dtype)
-    if (whole === undefined) return refuse(`an integer that ${dtype} can hold`)
-    made[k] = whole as never
-  })
-  return made
-}
-
-function exact(value: number | bigint | boolean, dtype: DType): number | bigint | undefined {
-  const { kind, size } = DTYPES[dtype]
-  if (typeof value === 'boolean') return Number(value)
-  if (typeof value === 'number' && !Number.isSafeInteger(value)) return undefined
-  const whole = BigInt(value)
-  if ((kind === 'int' ? BigInt.asIntN(8 * size, whole) : BigInt.asUintN(8 * size, whole)) !== whole) return undefined
-  return size === 8 ? whole : Number(whole)
-}
-
-/** By values of a row group, then by field: made once, for all its ranges. */
-const filled = new WeakMap<ParquetValues, Map<string, ParquetValues>>()
-
-/** The values with the field's default where there were none. */
-function withDefault(values: ParquetValues, field: Field): ParquetValues {
-  if (values.nulls === undefined) return values
-  let byField = filled.get(values)
-  if (byField === undefined) filled.set(values, byField = new Map())
-  let made = byField.get(field.field)
-  if (made === undefined) byField.set(field.field, made = fill(values, values.nulls, defaultOf(field)))
-  return made
-}
-
-function fill({ data, offsets }: ParquetValues, nulls: Uint8Array, otherwise: TypedArray): ParquetValues {
-  if (offsets === undefined) {
-    const copy = data.slice()
-    nulls.forEach((isNull, row) => { if (isNull === 1) copy[row] = otherwise[0] as never })
-    return { data: copy, offsets, nulls: undefined }
-  }
-  const moved = new Float64Array(offsets.length)
-  nulls.forEach((isNull, row) => { moved[row + 1] = moved[row]! + (isNull === 1 ? otherwise.length : offsets[row + 1]! - offsets[row]!) })
-  const copy = new (data.constructor as new (length: number) => Uint8Array)(moved.at(-1)!)
-  nulls.forEach((isNull, row) => copy.set((isNull === 1 ? otherwise : data.subarray(offsets[row], offsets[row + 1])) as Uint8Array, moved[row]))
-  return { data: copy, offsets: moved, nulls: undefined }
 }
 
 async function readIds(parts: readonly Part[], name: string, ids: TextIds): Promise<void> {

@@ -4,6 +4,7 @@ import * as fc from 'fast-check'
 import { ByteWriter, parquetWrite } from 'hyparquet-writer'
 import { describe, expect, test } from 'vitest'
 import { FormatError, UnsupportedError } from '../../src/core/errors.js'
+import { factsOf } from '../../src/sources/parquet-schema.js'
 import { parquet, type ParquetOptions } from '../../src/sources/parquet.js'
 import { file } from '../sources/write.js'
 
@@ -88,6 +89,10 @@ describe('records', () => {
     return refused(footed(Buffer.concat(Array<Buffer>(100_000).fill(each))), /beyond its end|a Parquet file/)
   })
   test('records within records', () => refused(footed(Buffer.alloc(1_000_000, 0x1c)), /more than 64 deep/))
+  test('a column without a name', () => {
+    const tree = { count: 2, path: [], element: { name: 'root' }, children: [{ count: 1, path: [], element: { type: 'DOUBLE' }, children: [] }] }
+    expect(() => factsOf({ version: 1, schema: [], num_rows: 0n, row_groups: [], metadata_length: 0 }, tree as never, 100)).toThrow(/a name for each column/)
+  })
   test('a text that is longer than the file', () => refused(footed(Buffer.from([0x18, 0xff, 0xff, 0xff, 0x7f])), /goes beyond its end/))
   test('a number without end', () => refused(footed(Buffer.concat([Buffer.from([0x15]), Buffer.alloc(100, 0xff)])), /more than 70 bits/))
 })
