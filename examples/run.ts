@@ -1,10 +1,12 @@
 // `npm start`: every example built cold into an empty cache, then opened again warm, up to the first batch both times; then built once more on every
-// other device there is, to see that the bytes are the same.
-import { rmSync } from 'node:fs'
+// other device there is, to see that the bytes are the same. Then two examples of values by key.
+import { mkdirSync, rmSync } from 'node:fs'
 import { MissingDependencyError, openCache, webgpuAdapters, type DatasetOptions } from 'tensorcache'
 import type { Example } from './example.js'
 import { neighbors, structures } from './crystals/crystals.js'
+import { hybrid } from './hybrid/hybrid.js'
 import { patterns } from './patterns/patterns.js'
+import { tokens } from './tokens/tokens.js'
 
 const examples: readonly Example[] = [patterns, structures, neighbors]
 const root = '.tensorcache/examples'
@@ -70,6 +72,19 @@ console.log('\nEach example is built into an empty cache (cold), then opened aga
 print(rows)
 examples.forEach((example, i) => console.log(`\n${example.name}: ${example.about}.${made[i]!.look === '' ? '' : `\n  ${made[i]!.look}`}`))
 console.log(names.length === 0 ? `\n${note}` : `\nThe same bytes on every device: ${agreement.join('; ')}.`)
+
+mkdirSync(`${root}/tokens`, { recursive: true })
+const text = await tokens(`${root}/tokens`)
+console.log(`\ntokens: 40 short documents → tokens, a value per document under a key of its text → rows of 128. Then the same again, and with one document edited.\n`)
+print(text.table)
+console.log(`\nThe first row reads: ${text.firstRow.replaceAll('<|endoftext|>', ' ∎ ').slice(0, 120)} …`)
+
+const cycles = await hybrid(`${root}/hybrid`)
+console.log('\nhybrid: Burgers\' equation, solved for few fields, predicted for many by a model fitted to them. Each cycle generates into scopes of its own; the second one fails.\n')
+print(cycles.table)
+for (const [k, when] of ['Before the cycles', 'In the middle of the first', 'After them: nothing of a cycle is left, and tensors/ is as it was'].entries()) console.log(`\n${when}, tensorcache du:\n${cycles.usage[k]}`)
+if (cycles.referenceDigests[0] !== cycles.referenceDigests[1]) throw new Error('hybrid: the reference data have changed')
+
 console.log(`\nThe cache stays in ${root}/cache. Look inside: node dist/cli/main.js ls --cache-dir ${root}/cache`)
 
 function seconds(value: number): string {

@@ -4,16 +4,17 @@ import { checkBackupOptions, type BackupOptions } from './cache/backup.js'
 import { attachLog } from './cache/log.js'
 import { MemoryTier } from './cache/memory.js'
 import { checkNamespace } from './cache/namespace.js'
-import { checkCacheOptions, type CacheOptions, type CheckedCacheOptions } from './cache/options.js'
+import { checkCacheOptions, FINGERPRINTS, type CacheOptions, type CheckedCacheOptions, type Fingerprint } from './cache/options.js'
 import { Remote } from './cache/remote.js'
 import { Seals } from './cache/seals.js'
 import { Slabs } from './cache/slab.js'
 import { Tally } from './cache/tally.js'
 import { StoreError } from './core/errors.js'
 import { Events } from './core/events.js'
-import { bytes, checkOptions, duration, number, show } from './core/options.js'
+import { bytes, checkOptions, choice, duration, number, show } from './core/options.js'
 import type { Dataset } from './dataset/dataset.js'
 import { Datasets } from './dataset/datasets.js'
+import { fingerprintOf } from './dataset/fingerprint.js'
 import type { Verification, VerifyOptions } from './dataset/verify.js'
 import { Scope, type ScopeOptions } from './scope.js'
 import { Shelf } from './shelf.js'
@@ -41,6 +42,12 @@ export interface SpaceOptions {
   readonly namespace?: string
 }
 
+export interface FingerprintOptions {
+  /** `content`: SHA-256 of its bytes; `stat`: of path, size and time of change, without reading it; `combined`: of both. Default: what `openCache` was given, or `content`. */
+  readonly mode?: Fingerprint
+  readonly signal?: AbortSignal
+}
+
 export interface Space {
   /** Free bytes of the disk, and all of them. */
   readonly free: number
@@ -54,6 +61,7 @@ export interface Space {
 /** A cache directory, opened: datasets, and values by key. Close it when done: `await cache.close()` or `await using`. */
 export class Cache extends Shelf {
   readonly #dir: string | null
+  readonly #fingerprint: Fingerprint
 
   /** @internal Use `openCache`. */
   constructor(stores: Stores | undefined, options: CheckedCacheOptions, events: Events) {
@@ -63,6 +71,7 @@ export class Cache extends Shelf {
       '', new Datasets(stores, { ...options, events }),
     )
     this.#dir = options.dir
+    this.#fingerprint = options.fingerprint
   }
 
   /** Folder of the cache; null when nothing is written. */
@@ -140,6 +149,18 @@ export class Cache extends Shelf {
     const { free, total } = await diskSpace(store.layout.dir)
     const used = store.upkeep.bytes
     return { free, total, used, fits: free - required >= store.minFree && used + required <= store.maxSize }
+  }
+
+  /**
+   * What a file is told apart by, 64 hex digits, for keys: `keyOf(config, { content: await cache.fingerprint('corpus.txt') })`. A digest is remembered by the file's device, inode, size and times, so that a file
+   * that is as it was is not read again. Rejects with FileError, and with SourceChangedError when it is written meanwhile.
+   */
+  async fingerprint(path: string | URL, options: FingerprintOptions = {}): Promise<string> {
+    const where = 'fingerprint'
+    checkOptions(where, options, ['mode', 'signal'])
+    if (typeof path !== 'string' && !(path instanceof URL)) throw new TypeError(`${where}: path must be a string or a file: URL, not ${show(path)}`)
+    const mode = choice(where, 'mode', options.mode, FINGERPRINTS, this.#fingerprint)
+    return this.datasets.untilClosed(options.signal, (signal) => fingerprintOf(this.room.stores?.main, path, mode, signal))
   }
 
   /**

@@ -295,7 +295,13 @@ export class KeyValue {
     const { memory, slabs } = this.room
     const { namespace, key, store } = place
     if (store === undefined) return undefined
-    const entry = store.entries.read(namespace, key, now, checkSmall)
+    let entry: Entry | undefined
+    try {
+      entry = store.entries.read(namespace, key, now, checkSmall)
+    } catch (error) {
+      if (!(error instanceof IntegrityError)) throw error
+      return this.#lost(place, error)
+    }
     if (entry === undefined) return this.remote === undefined || !fetches ? undefined : this.#fetch(place).then((found) => found ? this.#read(place, Date.now(), false) : undefined)
     const { created, expires, seconds, bytes: size, small } = entry
     const metadata = entry.metadata === '' ? NOTHING : decodeMetadata(entry.metadata, store.layout.index)
@@ -307,10 +313,29 @@ export class KeyValue {
     return found
   }
 
+  /** A small value is not what was written: there is nothing to be moved aside, so it is removed. */
+  async #lost({ namespace, key, store }: Place, error: IntegrityError): Promise<undefined> {
+    const name = namespace === '' ? key : `${namespace}/${key}`
+    process.emitWarning(`tensorcache: ${error.message}; value ${name} is lost`, { code: 'TENSORCACHE_DAMAGE' })
+    store!.events.publish('damage', () => ({ what: 'value', digest: '', reason: `${name}: ${error.message}` }))
+    await store!.entries.lose(namespace, key, ({ small }) => {
+      try {
+        if (small !== undefined) checkSmall(small, '')
+        return false
+      } catch {
+        return true
+      }
+    })
+    return undefined
+  }
+
   async #readBlob(store: Store, { namespace, key }: Place, { blob, created, expires, seconds, bytes: size }: Entry, metadata: Metadata): Promise<Remembered | undefined> {
     const digest = toHex(blob!)
     const read = await readBlob(store, digest)
-    if (read === undefined) return undefined
+    if (read === undefined) {
+      await store.entries.lose(namespace, key, (held) => held.blob !== undefined && toHex(held.blob) === digest)
+      return undefined
+    }
     const found: Remembered = { value: read.value, metadata, created, expires, seconds, size, bytes: VIEW_BYTES + read.heldBytes, slab: undefined, noted: Date.now(), hit: undefined }
     // It may have been replaced meanwhile: then it is not to be remembered.
     const now = store.entries.get(namespace, key)

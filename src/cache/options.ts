@@ -8,7 +8,9 @@ import { checkNamespace } from './namespace.js'
 import { checkRemoteTier, type RemoteTier } from './remote.js'
 
 /** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
-export type Fingerprint = 'content' | 'stat' | 'combined'
+export type Fingerprint = typeof FINGERPRINTS[number]
+
+export const FINGERPRINTS = ['content', 'stat', 'combined'] as const
 
 export interface CacheOptions {
   /** Folder of the cache; made when it is not there. Default: see `defaultCacheDir`. null: nothing is written, values live in memory and datasets in a folder that goes with the cache. */
@@ -88,7 +90,7 @@ export function checkCacheOptions(given: CacheOptions, env: Variables = process.
     readonly: boolean(where, 'readonly', given.readonly, environment.readonly),
     minFree,
     memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),
-    fingerprint: choice(where, 'fingerprint', given.fingerprint, ['content', 'stat', 'combined'] as const, 'content'),
+    fingerprint: choice(where, 'fingerprint', given.fingerprint, FINGERPRINTS, 'content'),
     log: checkLog(where, given.log, environment.log),
     check: environment.check,
   }

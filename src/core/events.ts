@@ -34,7 +34,7 @@ export interface EventFacts {
   readonly build: DatasetFacts & { readonly items: number; readonly hits: number; readonly computed: number; readonly seconds: number; readonly bytes: number; readonly secondsSaved: number }
   /** A shard became visible. `seconds`: of the build's time, what went into it. */
   readonly shard: { readonly digest: string; readonly items: number; readonly bytes: number; readonly seconds: number }
-  /** Stored bytes are not what was written; the file is in quarantine, unless the cache is read-only. */
+  /** Stored bytes are not what was written; the file is in quarantine, unless the cache is read-only. `digest` is '' for a value that lay in the index. */
   readonly damage: { readonly what: 'shard' | 'manifest' | 'value'; readonly digest: string; readonly reason: string }
   /** An open dataset met damage and its items were computed again. `file`: what was damaged. */
   readonly heal: DatasetFacts & { readonly file: string; readonly reason: string; readonly seconds: number }

@@ -1,14 +1,11 @@
 import type { Fingerprint } from '../cache/options.js'
 import { IntegrityError } from '../core/errors.js'
-import { fromHex } from '../core/hash.js'
 import { requestKey } from '../core/keys.js'
-import type { Source, SourceFile } from '../sources/source.js'
+import type { Source } from '../sources/source.js'
 import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
+import { digestOf, nameOf, type Learned } from './fingerprint.js'
 import { Manifest } from './manifest.js'
-
-/** A digest is remembered when its file has been left alone for longer than the clock of the file system may lag. */
-const SETTLED_NS = 50_000_000n
 
 /**
  * Key of what a recipe and a source's files ask for, without reading an item; undefined when the source has neither files nor a digest. Digests are remembered by device,
@@ -17,41 +14,14 @@ const SETTLED_NS = 50_000_000n
 export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Array, fingerprint: Fingerprint, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
   if (source.files.length === 0) return source.digest === undefined ? undefined : requestKey(recipe, source, [source.digest])
   const names: string[] = []
-  const learned: { stat: string; digest: Buffer }[] = []
-  for (const file of source.files) {
-    const path = `${file.path}:${file.size}:${file.mtimeNs}`
-    if (fingerprint === 'stat') {
-      names.push(path)
-      continue
-    }
-    const stat = statKey(file)
-    let digest = store.fileDigest(stat)
-    if (digest === undefined) {
-      digest = await file.digest(signal)
-      computed.set(file, digest)
-      if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > SETTLED_NS) learned.push({ stat, digest: fromHex(digest) })
-    }
-    names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
-  }
+  const learned: Learned[] = []
+  for (const file of source.files) names.push(nameOf(file, fingerprint, fingerprint === 'stat' ? undefined : await digestOf(store, file, learned, signal)))
   if (learned.length > 0) {
     // Once for all: a source may have 100,000 files.
     source.assertUnchanged()
     await store.remember({ files: learned })
   }
   return requestKey(recipe, source, names)
-}
-
-/** Digests of files that were computed for a key, and were too young to be remembered. */
-const computed = new WeakMap<SourceFile, string>()
-
-/** A file's digest, as far as it is known. */
-export function knownDigest(store: Store, file: SourceFile): string | undefined {
-  return computed.get(file) ?? store.fileDigest(statKey(file))
-}
-
-/** Under which a file's digest is remembered. */
-export function statKey({ dev, ino, size, mtimeNs, ctimeNs }: { dev: bigint; ino: bigint; size: number; mtimeNs: bigint; ctimeNs: bigint }): string {
-  return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`
 }
 
 /** The manifest of a dataset all of whose shards are in the index. */

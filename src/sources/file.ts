@@ -168,9 +168,10 @@ export class OpenFile {
   }
 
   async #digest(signal?: AbortSignal): Promise<string> {
+    signal?.throwIfAborted()
     const hash = new (native().Sha256)()
     for (let at = 0; at < this.size; at += DIGEST_PIECE_BYTES) {
-      signal?.throwIfAborted()
+      if (at > 0) signal?.throwIfAborted()
       try {
         await hash.updateFile(this.#mapped, at, Math.min(DIGEST_PIECE_BYTES, this.size - at))
       } catch (cause) {

@@ -61,3 +61,35 @@ export function stemsOf(paths: readonly string[]): string[] {
 function distinct(stems: readonly string[]): string[] {
   return new Set(stems).size < stems.length ? stems.map((stem, k) => `${k}/${stem}`) : [...stems]
 }
+
+/** A Map ends at 2²⁴ keys. */
+const IDS_MAX = 2 ** 24 - 1
+
+/** Names of the rows of files that follow one another: file name and row, until names are added, one for each row. */
+export class TextIds implements Ids {
+  readonly #files: readonly { readonly path: string; readonly first: number }[]
+  readonly #stems: readonly string[]
+  readonly #names: string[] = []
+  readonly #places = new Map<string, number>()
+
+  constructor(files: readonly { readonly path: string; readonly first: number }[]) {
+    this.#files = files
+    this.#stems = stemsOf(files.map(({ path }) => path))
+  }
+
+  id(index: number): string {
+    if (this.#names.length > 0) return this.#names[index]!
+    const file = this.#files.findLastIndex(({ first }) => first <= index)
+    return `${this.#stems[file]}/${index - this.#files[file]!.first}`
+  }
+
+  /** The name of the next row. Gives the row that has it already, if one has. */
+  add(name: string): number | undefined {
+    const before = this.#places.get(name)
+    if (before !== undefined) return before
+    if (this.#names.length === IDS_MAX) throw new UnsupportedError({ file: this.#files.at(-1)!.path, place: 'rows', reason: `ids of more than ${IDS_MAX} rows are not read; leave the option out` })
+    this.#places.set(name, this.#names.length)
+    this.#names.push(name)
+    return undefined
+  }
+}

@@ -11,6 +11,8 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
   npz: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('./npz.js')).npz(paths, options) },
   npy: { options: ['fields'], open: async (paths, options) => (await import('./npy.js')).npy(paths, options) },
   safetensors: { options: ['fields', 'constants', 'ids'], open: async (paths, options) => (await import('./safetensors.js')).safetensors(paths, options) },
+  jsonl: { options: ['fields', 'id'], open: async (paths, options) => (await import('./jsonl.js')).jsonl(paths, options) },
+  parquet: { options: ['fields', 'id'], open: async (paths, options) => (await import('./parquet.js')).parquet(paths, options) },
   crystals: {
     options: ['cifColumn', 'idColumn', 'properties', 'occupancy', 'onBadItem', 'siteTolerance', 'block'],
     open: async (paths, options) => (await import('./crystals.js')).crystals(paths, options),

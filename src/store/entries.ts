@@ -237,6 +237,15 @@ export class Entries {
     else await this.putBlob(namespace, entry, { parts: [file], shuffled: [] }, undefined, codecOfMagic(new DataView(file.buffer, file.byteOffset, file.byteLength).getUint32(0, true)))
   }
 
+  /** Removes an entry whose bytes turned out damaged, when `isDamaged` still says so. What was made from it stays: that was made from sound ones. */
+  async lose(namespace: string, key: string, isDamaged: (entry: Entry) => boolean): Promise<void> {
+    const id = this.#host.readonly ? undefined : this.#idOf(namespace)
+    const at = id === undefined ? undefined : entryKey(id, key)
+    const record = at === undefined ? undefined : this.#host.tables.entries.get(at)
+    if (at === undefined || record === undefined || !isDamaged(decodeEntry(record, this.#host.layout.index, key))) return
+    await this.#host.writer.run('dropEntries', { entries: [{ key: at, record: Uint8Array.from(record) }] }, { entries: 4, payload: 0 })
+  }
+
   /** True when there was one. */
   async remove(namespace: string, key: string): Promise<boolean> {
     const id = this.#idOf(namespace)

@@ -39,6 +39,13 @@ beforeEach(() => {
   writeFileSync(join(dir, 'tensorcache.yaml'), CONFIG)
 })
 
+/** The objects of `--format json`, one a line. */
+function lines(...args: string[]): Record<string, unknown>[] {
+  const { status, stdout, stderr } = run(...args, '--format', 'json')
+  expect([status, stderr]).toEqual([0, ''])
+  return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
+}
+
 describe('build', () => {
   test('computes once, and says the same in the same words', () => {
     const cold = json('build')
@@ -85,12 +92,6 @@ datasets:
   val: { source: { type: npz, path: missing.npz } }
 vars: { on: train }
 `
-  const lines = (...args: string[]): Record<string, unknown>[] => {
-    const { status, stdout, stderr } = run(...args, '--format', 'json')
-    expect([status, stderr]).toEqual([0, ''])
-    return stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>)
-  }
-
   test('builds what it needs first, and nothing else', () => {
     writeFileSync(join(dir, 'tensorcache.yaml'), config)
     expect(lines('build', 'scaler', '--dry-run')).toMatchObject([{ name: 'train', missing: 60, waitsFor: null }, { name: 'scaler', items: null, waitsFor: 'train' }])
@@ -113,6 +114,36 @@ vars: { on: train }
     expect(run('build', 'scaler', '--set', 'vars.on=scaler')).toMatchObject({ status: 2, stderr: expect.stringContaining('datasets are made from each other: scaler → scaler') })
     expect(run('build', 'scaler', '--set', 'datasets.scaler.source.fields=[z]')).toMatchObject({ status: 2, stderr: expect.stringContaining('datasets.scaler.source: fromDataset: the dataset has no field "z"; it has x, y') })
     expect(run('build', 'scaler', '--set', 'vars.on=val')).toMatchObject({ status: 1, stderr: expect.stringContaining('missing.npz') })
+  })
+})
+
+describe('tables', () => {
+  const table = resolve(import.meta.dirname, '../fixtures/parquet/zstd.parquet')
+
+  test('rows of JSON lines and of Parquet are items', () => {
+    writeFileSync(join(dir, 'docs.jsonl'), '{"doc":"a","text":"x","meta":{"label":3}}\n{"doc":"b","text":"yz"}\n')
+    writeFileSync(join(dir, 'tensorcache.yaml'), `cache: { dir: cache, minFree: 0 }
+datasets:
+  docs: { source: { type: jsonl, path: docs.jsonl, id: doc, fields: { text: text, label: { column: meta.label, dtype: int32, default: -1 } } } }
+  rows: { source: { type: parquet, path: ${JSON.stringify(table)}, id: doc, fields: [text, list] } }
+`)
+    expect(lines('build')).toMatchObject([{ name: 'docs', items: 2, computed: 2 }, { name: 'rows', items: 25, computed: 25 }])
+    expect(json('info', 'docs')).toMatchObject({ fields: { text: { dtype: 'uint8', shape: [null] }, label: { dtype: 'int32', shape: [] } } })
+    writeFileSync(join(dir, 'docs.jsonl'), '{"doc":"a","text":"x","meta":{"label":3}}\n{"doc":"b","text":"changed"}\n')
+    expect(lines('build')).toMatchObject([{ name: 'docs', computed: 1 }, { name: 'rows', computed: 0 }])
+    expect(run('build', 'docs', '--set', 'datasets.docs.source.fields=[txt]')).toMatchObject({ status: 1, stderr: expect.stringContaining('docs.jsonl: line 1, column "txt"') })
+    expect(run('build', 'rows', '--set', 'datasets.rows.source.fields=[txt]')).toMatchObject({ status: 2, stderr: expect.stringContaining('did you mean "text"?') })
+  })
+
+  test('inspect shows their columns', () => {
+    writeFileSync(join(dir, 'docs.jsonl'), '{"doc":"a","n":1,"list":[1],"meta":{}}\n')
+    expect(json('inspect', 'docs.jsonl')).toMatchObject({ format: 'jsonl', rows: 1, columns: [{ name: 'doc', type: 'text', usable: true }, { name: 'n', type: 'float64' }, { name: 'list', type: 'float64 list' }, { name: 'meta', usable: false }] })
+    const { stdout } = run('inspect', table)
+    expect(stdout).toMatch(/parquet, .*\n25 rows\n/)
+    expect(stdout).toMatch(/^u16 +uint16$/m)
+    expect(stdout).toMatch(/^when +cannot be a field: a column of type TIMESTAMP/m)
+    writeFileSync(join(dir, 'bad.jsonl'), '[1]\n')
+    expect(run('inspect', 'bad.jsonl')).toMatchObject({ status: 1, stderr: expect.stringContaining('line 1: expected an object in JSON') })
   })
 })
 

@@ -6,9 +6,13 @@ test('the public surface is exactly this', () => {
   expect(Object.keys(api).sort()).toEqual([
     'DiskFullError', 'FileError', 'FormatError', 'IntegrityError', 'ItemError', 'LeaseLostError', 'MissingDependencyError', 'NonFiniteError', 'RecipeError',
     'SourceChangedError', 'StoreError', 'TensorCacheError', 'UnsupportedError',
-    'cast', 'createWebgpuDevice', 'crop', 'crystalGraph', 'crystals', 'defineOp', 'events', 'folderTier', 'fromDataset', 'isValidFor', 'items', 'keyOf', 'latticeParameters', 'niggli', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'pad', 'parseRecipe', 'primitive', 'recipe', 'reindexCache', 'rename', 'resample', 'restoreCache', 'safetensors', 'scalerOf', 'select', 'standardScaler', 'strategyFor',
+    'cast', 'createWebgpuDevice', 'crop', 'crystalGraph', 'crystals', 'defineOp', 'events', 'folderTier', 'fromDataset', 'isValidFor', 'items', 'jsonl', 'keyOf', 'latticeParameters', 'niggli', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'pad', 'parquet', 'parseRecipe', 'primitive', 'recipe', 'reindexCache', 'rename', 'resample', 'restoreCache', 'safetensors', 'scalerOf', 'select', 'standardScaler', 'strategyFor',
     'webgpuAdapters',
   ])
+})
+
+test('the adapters are exactly these', async () => {
+  expect(Object.keys(await import('../../src/adapters/arrow.js')).sort()).toEqual(['Tables', 'tables'])
 })
 
 test('importing it has no effect', async () => {

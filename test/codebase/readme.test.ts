@@ -16,6 +16,8 @@ beforeAll(() => {
   mkdirSync(dir, { recursive: true })
   const counts = Uint16Array.from({ length: 200 * 64 * 64 }, (_, i) => (i * 7919) % 1000)
   copyFileSync(join(root, 'examples/crystals/structures.csv'), join(dir, 'structures.csv'))
+  writeFileSync(join(dir, 'docs.jsonl'), Array.from({ length: 5 }, (_, k) => `${JSON.stringify({ doc_id: `d${k}`, text: `document ${k}`, meta: { label: k }, ...(k > 2 && { score: k / 2 }) })}\n`).join(''))
+  copyFileSync(join(root, 'test/fixtures/parquet/snappy.parquet'), join(dir, 'rows.parquet'))
   writeFileSync(join(dir, 'train.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
     label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },
@@ -23,7 +25,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
+describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
   const blocks = codeBlocks(readFileSync(join(root, page), 'utf8'))
 
   test('has code to run', () => expect(blocks.length).toBeGreaterThanOrEqual(1))

@@ -46,6 +46,8 @@ if (await attempt(async () => { cache = await openCache({ dir, minFree: 0, memor
   const scope = cache.scope(`${namespace}/cycle`)
   await attempt(() => Promise.all([scope.put('a', valueOf(50, true)), scope.put('b', valueOf(51, false))]))
   await attempt(() => scope.dispose())
+  // One value was damaged before.
+  await attempt(() => cache.verify({ fix: true }))
   // What can be made again goes, and nothing else.
   for (const key of ['made0', 'made1']) say(`? ${key} 0`)
   await attempt(() => cache.prune({ maxSize: 0 }))

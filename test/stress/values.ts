@@ -1,15 +1,18 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readFileSync, rmSync, statfsSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { openCache } from '../../src/index.js'
+import { blobPath } from '../../src/store/layout.js'
 import { Diary, expectSound } from '../support/soundness.js'
 import { failAt, killAt, root } from './support.js'
 
 const work = join(root, 'test/stress/values-work.mjs')
 const NAMESPACE = 'work'
 /** What was there before, by number. */
-const BEFORE = new Map([['old0', 1], ['old1', 2], ['old2', 3], ['old3', 4], ['old4', 5], ['old5', 6]])
+const BEFORE = new Map([['old0', 1], ['old1', 2], ['old2', 3], ['old3', 4], ['old4', 5]])
+/** One that is damaged before the work begins. */
+const DAMAGED = 'damaged'
 
 interface Run { readonly status: number | null; readonly signal: NodeJS.Signals | null; readonly out: string; readonly err: string }
 
@@ -32,7 +35,14 @@ function run(dir: string, prefix: readonly string[] = [], timeoutMs = 120_000): 
 export async function prepare(dir: string): Promise<void> {
   const cache = await openCache({ dir, minFree: 0 })
   for (const [key, n] of BEFORE) await cache.put(key, { n, data: new Float32Array(n % 2 === 0 ? 12_000 : 20).fill(n) }, { namespace: NAMESPACE })
+  await cache.put(DAMAGED, { n: 9, data: new Float32Array(12_000).fill(9) }, { namespace: NAMESPACE })
+  const { blob } = cache.store.entries.get(NAMESPACE, DAMAGED)!
+  const path = blobPath(cache.store.layout, Buffer.from(blob!).toString('hex'))
   await cache.close()
+  const bytes = readFileSync(path)
+  bytes[20_000]! ^= 1
+  rmSync(path)
+  writeFileSync(path, bytes)
 }
 
 /** Everything acknowledged is there, and the cache is sound and goes on working. */
@@ -40,7 +50,8 @@ async function check(dir: string, { out }: Run, where: string): Promise<Diary> {
   const diary = new Diary(out, BEFORE)
   const cache = await openCache({ dir, minFree: 0, memory: 0 })
   await diary.check(cache, NAMESPACE, where)
-  await expectSound(cache, dir, where)
+  expect(await cache.get(DAMAGED, { namespace: NAMESPACE }), where).toBeUndefined()
+  await expectSound(cache, dir, where, 1)
   await cache.put('afterwards', { n: 99, data: new Float32Array(12_000).fill(99) }, { namespace: NAMESPACE })
   expect((await cache.get<{ n: number }>('afterwards', { namespace: NAMESPACE }))!.value.n, where).toBe(99)
   await cache.close()

@@ -1,13 +1,14 @@
 import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { cast, crystalGraph, crystals, npy, npz, openCache, recipe, safetensors, type Recipe, type Source } from '../../src/index.js'
+import { cast, crystalGraph, crystals, jsonl, npy, npz, openCache, parquet, recipe, safetensors, type Recipe, type Source } from '../../src/index.js'
 import { encodeBlob } from '../../src/store/shard-format.js'
 import { npyBytes, npzBytes } from '../support/npy.js'
 import { tempDir } from '../support/temp.js'
 import { blobsOf, DAMAGE, pathOf } from './support.js'
 
 const fixtures = resolve(import.meta.dirname, '../fixtures/crystals')
+const rows = resolve(import.meta.dirname, '../fixtures/parquet/snappy.parquet')
 const table = resolve(import.meta.dirname, '../../examples/crystals/structures.csv')
 const x = { dtype: 'float64' as const, shape: [6, 3], data: Float64Array.from({ length: 18 }, (_, i) => i) }
 const probe = { dtype: 'float32' as const, shape: [2], data: Float32Array.of(1, 2) }
@@ -29,6 +30,11 @@ const SOURCES: Readonly<Record<string, readonly [(dir: string) => Promise<Source
     writeFileSync(join(dir, 'x.safetensors'), Buffer.concat(encodeBlob([{ name: 'x', ...x, data: [x.data] }], {}).parts))
     return safetensors(join(dir, 'x.safetensors'), { fields: { a: 'x' } })
   }, toFloat],
+  jsonl: [async (dir) => {
+    writeFileSync(join(dir, 'docs.jsonl'), Array.from({ length: 12 }, (_, k) => `${JSON.stringify({ id: `d${k}`, text: 'word '.repeat(k + 1), meta: { label: k } })}\n`).join(''))
+    return jsonl(join(dir, 'docs.jsonl'), { fields: { text: 'text', label: { column: 'meta.label', dtype: 'int32' } }, id: 'id' })
+  }, recipe([])],
+  parquet: [() => parquet(rows, { fields: { text: 'text' }, id: 'doc' }), recipe([])],
   'a folder of crystals': [() => crystals(fixtures, { occupancy: 'majority', onBadItem: 'skip', siteTolerance: 1e-3 }), graph],
   'a table of crystals': [() => crystals(table), graph],
 }

@@ -1,12 +1,13 @@
 import { extname } from 'node:path'
 import { inspectArrays, type FileInfo } from '../../sources/arrays.js'
 import { inspectCif, inspectCsv, type CifInfo, type CsvInfo } from '../../sources/crystal-inspect.js'
+import { inspectJsonl, inspectParquet, type TableInfo } from '../../sources/table-inspect.js'
 import { humanBytes, shapeText, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 export const inspect: Verb = {
   name: 'inspect',
-  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv.',
+  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv, .jsonl and .parquet.',
   usage: '<file>',
   example: 'tensorcache inspect train.npz',
   options: {},
@@ -14,15 +15,23 @@ export const inspect: Verb = {
   async run(context) {
     const path = context.positionals[0]!
     const suffix = extname(path).toLowerCase()
-    const info = suffix === '.cif' ? await inspectCif(path) : suffix === '.csv' ? await inspectCsv(path) : await inspectArrays(path)
+    const info = await (BY_SUFFIX[suffix] ?? inspectArrays)(path)
     if (context.json) {
       context.print(JSON.stringify('arrays' in info ? { ...info, arrays: info.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) } : info))
       return 0
     }
     context.print(`${info.path}: ${info.format}, ${humanBytes(info.bytes)}`)
-    for (const line of 'arrays' in info ? arrayLines(info) : info.format === 'cif' ? blockLines(info) : columnLines(info)) context.print(line)
+    for (const line of linesOf(info)) context.print(line)
     return 0
   },
+}
+
+const BY_SUFFIX: Readonly<Record<string, (path: string) => Promise<CifInfo | CsvInfo | TableInfo>>> = { '.cif': inspectCif, '.csv': inspectCsv, '.jsonl': inspectJsonl, '.ndjson': inspectJsonl, '.parquet': inspectParquet }
+
+function linesOf(info: FileInfo | CifInfo | CsvInfo | TableInfo): string[] {
+  if ('arrays' in info) return arrayLines(info)
+  if (info.format === 'cif') return blockLines(info)
+  return info.format === 'csv' ? columnLines(info) : [`${info.rows} rows`, ...table([['column', 'type'], ...info.columns.map(({ name, type, usable }) => [name, usable ? type : `cannot be a field: ${type}`])])]
 }
 
 function arrayLines(file: FileInfo): string[] {
