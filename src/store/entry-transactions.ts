@@ -32,7 +32,7 @@ const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.by
 /** Entries, bytes and blobs stay as what is counted says, because every change of entries goes through here. */
 class Ledger {
   readonly #tables: Tables
-  readonly #changes = new Map<number, { entries: number; bytes: number }>()
+  readonly #changes = new Map<number, { entries: number; bytes: number; used: number | undefined }>()
   /** Entries went because of what they were made from. */
   cascaded = false
 
@@ -40,10 +40,11 @@ class Ledger {
     this.#tables = tables
   }
 
-  count(key: Buffer, entries: number, bytes: number): void {
+  /** `used`: when it was put, if it was. */
+  count(key: Buffer, entries: number, bytes: number, used?: number): void {
     const id = key.readUInt32BE(0)
-    const change = this.#changes.get(id) ?? { entries: 0, bytes: 0 }
-    this.#changes.set(id, { entries: change.entries + entries, bytes: change.bytes + bytes })
+    const change = this.#changes.get(id) ?? { entries: 0, bytes: 0, used: undefined }
+    this.#changes.set(id, { entries: change.entries + entries, bytes: change.bytes + bytes, used: used ?? change.used })
   }
 
   /** Gives the number of transactions that changed entries so far, this one among them. */
@@ -51,9 +52,9 @@ class Ledger {
     const changes = (this.#tables.counters.get('changes') ?? 0) + 1
     this.#tables.counters.put('changes', changes)
     let total = this.#tables.counters.get('value-bytes') ?? 0
-    for (const [id, { entries, bytes }] of this.#changes) {
+    for (const [id, { entries, bytes, used }] of this.#changes) {
       const held = this.#tables.namespaces.get(id) ?? { name: '', entries: 0, bytes: 0 }
-      this.#tables.namespaces.put(id, { ...held, entries: held.entries + entries, bytes: held.bytes + bytes })
+      this.#tables.namespaces.put(id, { ...held, entries: held.entries + entries, bytes: held.bytes + bytes, ...(used !== undefined && { used }) })
       total += bytes
     }
     if (this.#changes.size > 0) this.#tables.counters.put('value-bytes', total)
@@ -106,7 +107,7 @@ export const entryTransactions = {
       tables.entries.put(key, record)
       if (entry.blob !== undefined) hold(tables, entry.blob, key, come, now)
       for (const digest of entry.dependsOn) tables.dependents.put(Buffer.concat([digest, key]), EMPTY)
-      ledger.count(key, 1, entry.bytes)
+      ledger.count(key, 1, entry.bytes, now)
     }
     for (const { pending } of blobs) tables.pending.remove(pending)
     return { outcomes: Uint8Array.from(outcomes), cascaded: ledger.cascaded, changes: ledger.close() }
@@ -165,11 +166,19 @@ export const entryTransactions = {
   /** Notes when entries were read: packed as `u32 bytes of the key · key · u32 seconds`. */
   touch(tables: Tables, { packed }: { packed: Uint8Array }): void {
     const bytes = buffer(packed)
+    const spaces = new Map<number, number>()
     for (let at = 0; at < bytes.length;) {
       const end = at + 4 + bytes.readUInt32LE(at)
       const key = bytes.subarray(at + 4, end)
-      if (tables.entries.get(key) !== undefined || tables.datasets.get(key) !== undefined) tables.uses.put(key, bytes.subarray(end, end + 4))
       at = end + 4
+      const isEntry = tables.entries.get(key) !== undefined
+      if (!isEntry && tables.datasets.get(key) === undefined) continue
+      tables.uses.put(key, bytes.subarray(end, end + 4))
+      if (isEntry) spaces.set(key.readUInt32BE(0), Math.max(spaces.get(key.readUInt32BE(0)) ?? 0, bytes.readUInt32BE(end) * 1000))
+    }
+    for (const [id, used] of spaces) {
+      const held = tables.namespaces.get(id)
+      if (held !== undefined && used > (held.used ?? 0)) tables.namespaces.put(id, { ...held, used })
     }
   },
 

@@ -27,6 +27,8 @@ export interface NamespaceRecord {
   readonly entries: number
   /** Bytes of its values, each counted as often as it is held. */
   readonly bytes: number
+  /** When something was last put or read: milliseconds since 1970. */
+  readonly used?: number
   /** Who is going to empty it, when it is a scope. */
   readonly owner?: string
 }

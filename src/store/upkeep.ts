@@ -2,7 +2,6 @@ import { StoreError } from '../core/errors.js'
 import { candidates, Freed, lastUse, type Candidate } from './candidates.js'
 import { ChangeBatch } from './entry-batch.js'
 import { isBelow, type EntryHost, type Entries } from './entries.js'
-import { namespaceRange } from './entry.js'
 import type { DatasetRecord } from './tables.js'
 
 export interface PruneRequest {
@@ -53,7 +52,7 @@ export interface Usage {
   readonly datasets: number
   /** Shards that several datasets share count for each. */
   readonly datasetBytes: number
-  /** Milliseconds since 1970; undefined when nothing was ever read. */
+  /** When something of it was last put or read: milliseconds since 1970; undefined when nothing ever was. */
   readonly lastUse: number | undefined
 }
 
@@ -93,11 +92,11 @@ export class Upkeep {
       if (found === undefined) all.set(namespace, found = { entries: 0, entryBytes: 0, datasets: 0, datasetBytes: 0, lastUse: undefined })
       return found
     }
-    for (const { key, value } of tables.namespaces.getRange()) {
+    for (const { value } of tables.namespaces.getRange()) {
       const usage = of(value.name)
       usage.entries += value.entries
       usage.entryBytes += value.bytes
-      for (const { value: seconds } of tables.uses.getRange(namespaceRange(key as number))) usage.lastUse = Math.max(usage.lastUse ?? 0, seconds.readUInt32BE(0) * 1000)
+      if (value.used !== undefined) usage.lastUse = Math.max(usage.lastUse ?? 0, value.used)
     }
     for (const { key, value } of tables.datasets.getRange()) {
       const usage = of(value.namespace)
