@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { checkBackupOptions, type BackupOptions } from './cache/backup.js'
+import { Dependents } from './cache/dependents.js'
 import { attachLog } from './cache/log.js'
 import { MemoryTier } from './cache/memory.js'
 import { checkNamespace } from './cache/namespace.js'
@@ -66,8 +67,9 @@ export class Cache extends Shelf {
   /** @internal Use `openCache`. */
   constructor(stores: Stores | undefined, options: CheckedCacheOptions, events: Events) {
     const tally = new Tally(events, stores)
+    const memory = new MemoryTier(options.memory, tally, options.check ? new Seals() : undefined)
     super(
-      { stores, enabled: options.enabled, memory: new MemoryTier(options.memory, tally, options.check ? new Seals() : undefined), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally, flights: new Map(), slabs: new Slabs() },
+      { stores, enabled: options.enabled, memory, dependents: new Dependents(memory), expiresIn: options.expiresIn, compression: options.compression, remote: stores === undefined || options.readonly || options.remote === undefined ? undefined : new Remote(options.remote), tally, flights: new Map(), slabs: new Slabs() },
       '', new Datasets(stores, { ...options, events }),
     )
     this.#dir = options.dir
@@ -170,6 +172,7 @@ export class Cache extends Shelf {
   async invalidate(...digests: readonly string[]): Promise<number> {
     for (const digest of digests) if (!/^[0-9a-f]{64}$/.test(digest)) throw new TypeError(`invalidate: digest must be 64 hex digits, not ${show(digest)}`)
     let removed = 0
+    if (this.room.stores === undefined) for (const digest of digests) removed += this.room.dependents.cascade(digest)
     for (const { entries } of this.room.stores?.all ?? []) removed += await entries.invalidate(digests)
     return removed
   }

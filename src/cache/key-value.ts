@@ -4,10 +4,11 @@ import { sha256, toHex } from '../core/hash.js'
 import { boolean, checkOptions, duration, number, show } from '../core/options.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { isBelow, TOUCHED_MS } from '../store/entries.js'
-import type { Entry } from '../store/entry.js'
+import { entryDigest, type Entry } from '../store/entry.js'
 import { encodeBlob } from '../store/shard-format.js'
 import { POLL_MS, type Store } from '../store/store.js'
 import type { Stores } from '../store/stores.js'
+import { digestOfValue, type Dependents } from './dependents.js'
 import type { MemoryTier, Remembered } from './memory.js'
 import { checkNamespace } from './namespace.js'
 import { checkMetadata, decodeMetadata, encodeMetadata, type Metadata } from './metadata.js'
@@ -75,6 +76,8 @@ export interface Room {
   /** Undefined when there is none, or nothing may be written. */
   readonly remote: Remote | undefined
   readonly tally: Tally
+  /** What memory knows of what was made from what; asked where there is no store. */
+  readonly dependents: Dependents
   /** Computations under way, by namespace and key. */
   readonly flights: Map<string, Flight>
   /** Where the arrays of small values are copied to. */
@@ -160,9 +163,22 @@ export class KeyValue {
     const place = this.#place('delete', key, options)
     const removed = await place.store?.entries.remove(place.namespace, place.key)
     // Afterwards: who read meanwhile has put it back.
-    const held = this.room.memory.delete(place.namespace, place.key)
+    const held = place.store === undefined ? this.room.dependents.delete(place.namespace, place.key) : this.room.memory.delete(place.namespace, place.key)
     await this.remote?.delete(place.namespace, place.key)
     return removed ?? held
+  }
+
+  /** SHA-256, 64 hex digits, of what is kept under a key: of its file, or of how it lies in the index. For `dependsOn`. Undefined when there is nothing. */
+  async digest(key: string, options: WhereOptions = {}): Promise<string | undefined> {
+    checkOptions('digest', options, WHERE_OPTIONS)
+    const { namespace, store } = this.#place('digest', key, options)
+    const now = Date.now()
+    if (store === undefined) {
+      const held = this.room.memory.peek(namespace, key)
+      return held === undefined || held.expires <= now ? undefined : digestOfValue(held.value)
+    }
+    const entry = store.entries.get(namespace, key)
+    return entry === undefined || entry.expires <= now ? undefined : entryDigest(entry)
   }
 
   /** Removes everything of a namespace and of those below it; without one, of this one. Gives how many entries. */
@@ -179,6 +195,8 @@ export class KeyValue {
 
   /** @internal Takes a namespace out of memory; gives how many values. */
   protected forget(namespace: string): number {
+    const { dependents, stores, memory } = this.room
+    if (stores === undefined) return memory.namespaces().filter((name) => isBelow(name, namespace)).reduce((sum, name) => sum + memory.keys(name).filter((key) => dependents.delete(name, key)).length, 0)
     return this.room.memory.clear((name) => isBelow(name, namespace))
   }
 
@@ -376,7 +394,8 @@ export class KeyValue {
     return ready.then(() => this.#putSmall(store, place, kept, facts))
   }
 
-  #keepHere({ namespace, key }: Place, encoded: Uint8Array, bytes: number, { metadata, created, expires, seconds }: Facts): void {
+  #keepHere({ namespace, key }: Place, encoded: Uint8Array, bytes: number, { metadata, created, expires, seconds, dependsOn }: Facts): void {
+    this.room.dependents.put(namespace, key, encoded, dependsOn)
     const value = decodeSmall(encoded, 'value', { checked: true })
     this.room.memory.set(namespace, key, { value, metadata, created, expires, seconds, size: encoded.byteLength, bytes, slab: undefined, noted: created, hit: undefined })
     this.room.tally.put({ namespace, key }, encoded.byteLength)

@@ -137,6 +137,11 @@ export class MemoryTier {
     return removed
   }
 
+  /** Those that have values. */
+  namespaces(): string[] {
+    return Array.from(this.#namespaces.keys())
+  }
+
   /** As they are now. */
   keys(namespace: string): string[] {
     return Array.from(this.#namespaces.get(namespace)?.keys() ?? [])

@@ -134,8 +134,8 @@ describe('entries', () => {
     await cache.close()
   })
 
-  test('go with what they were made from, however far', async () => {
-    const cache = await open(fresh())
+  test.each(['with a folder', 'in memory only'])('go with what they were made from, however far, %s', async (kind) => {
+    const cache = await open(kind === 'with a folder' ? fresh() : null)
     const digest = (text: string): string => createHash('sha256').update(text).digest('hex')
     await cache.put('evaluation', 1, { dependsOn: [digest('model 1')] })
     await cache.put('other', 2, { dependsOn: [digest('model 2'), digest('data')] })
@@ -144,6 +144,26 @@ describe('entries', () => {
     expect([await cache.has('evaluation'), await cache.has('other')]).toEqual([false, true])
     expect(await cache.invalidate(digest('data'))).toBe(1)
     expect(await cache.invalidate(digest('data'))).toBe(0)
+    // A value by its digest: replaced by an equal one it stays what it was made from, by another or by nothing it does not.
+    for (const value of [{ x: 1 }, { x: large(3) }]) {
+      const all = async (): Promise<boolean[]> => [await cache.has('one'), await cache.has('two', { namespace: 'far' })]
+      const chain = async (): Promise<void> => {
+        await cache.put('base', value)
+        await cache.put('one', 1, { dependsOn: [(await cache.digest('base'))!] })
+        await cache.put('two', large(1), { dependsOn: [(await cache.digest('one'))!], namespace: 'far' })
+      }
+      await chain()
+      await cache.put('base', value)
+      expect(await all()).toEqual([true, true])
+      await cache.put('base', { x: 2 })
+      expect(await all()).toEqual([false, false])
+      await chain()
+      await cache.delete('base')
+      expect(await all()).toEqual([false, false])
+      await chain()
+      await cache.clear()
+      expect([...await all(), await cache.digest('base')]).toEqual([false, false, undefined])
+    }
     await cache.close()
   })
 })
