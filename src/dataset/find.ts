@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { Fingerprint } from '../cache/options.js'
 import { IntegrityError } from '../core/errors.js'
 import { fromHex } from '../core/hash.js'
@@ -18,21 +19,26 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
   if (source.files.length === 0) return source.digest === undefined ? undefined : requestKey(recipe, source, [source.digest])
   const names: string[] = []
   const learned: { stat: string; digest: Buffer }[] = []
-  for (const file of source.files) {
+  const nameOf = async (file: SourceFile): Promise<string> => {
     const path = `${file.path}:${file.size}:${file.mtimeNs}`
-    if (fingerprint === 'stat') {
-      names.push(path)
-      continue
-    }
     const stat = statKey(file)
     let digest = store.fileDigest(stat)
+    if (digest !== undefined) file.recall?.(digest)
+    if (fingerprint === 'stat') return path
     if (digest === undefined) {
       digest = await file.digest(signal)
       computed.set(file, digest)
       if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > SETTLED_NS) learned.push({ stat, digest: fromHex(digest) })
     }
-    names.push(fingerprint === 'combined' ? `${digest}:${path}` : digest)
+    return fingerprint === 'combined' ? `${digest}:${path}` : digest
   }
+  // One core hashes slower than most disks read.
+  const queue = source.files.entries()
+  const lane = async (): Promise<void> => {
+    for (const [k, file] of queue) names[k] = await nameOf(file)
+  }
+  const lanes = await Promise.allSettled(Array.from({ length: Math.min(availableParallelism(), source.files.length) }, lane))
+  for (const result of lanes) if (result.status === 'rejected') throw result.reason
   if (learned.length > 0) {
     // Once for all: a source may have 100,000 files.
     source.assertUnchanged()
