@@ -153,6 +153,10 @@ function distinct(items: readonly VolumeItem[]): VolumeItem[] {
   return [...items]
 }
 
+export function isImageName(path: string): boolean {
+  return SUFFIX.test(path)
+}
+
 export function pathOf(path: string | URL): string {
   return resolve(typeof path === 'string' ? path : fileURLToPath(path))
 }

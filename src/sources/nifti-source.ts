@@ -129,7 +129,7 @@ export class NiftiSource implements Source {
   async #item(index: number, fields: readonly string[], signal: AbortSignal): Promise<ItemRun> {
     const { item, volumes } = this.#items[index]!
     if (this.#closed) throw new FileError(Object.values(item.paths)[0]!, 'has been closed')
-    for (const volume of Object.values(volumes)) volume.assertUnchanged()
+    for (const part of [...this.#tables, ...Object.values(volumes)]) part.assertUnchanged()
     const read: Record<string, Tensor> = {}
     for (const field of fields) {
       signal.throwIfAborted()

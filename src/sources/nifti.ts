@@ -4,8 +4,9 @@ import { FormatError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { boolean, checkOptions, choice, show } from '../core/options.js'
 import type { FieldSpec } from '../core/tensor.js'
+import { isPattern } from './glob.js'
 import { checkFieldName } from './names.js'
-import { itemsOfFiles, itemsOfPatterns, itemsOfTables, pathOf, type VolumeItems } from './nifti-items.js'
+import { isImageName, itemsOfFiles, itemsOfPatterns, itemsOfTables, pathOf, type VolumeItems } from './nifti-items.js'
 import { affineName, commonSpec, NiftiSource, type NiftiFields, type NiftiItem } from './nifti-source.js'
 import { NiftiVolume, type VolumeForm } from './nifti-volume.js'
 import type { Source } from './source.js'
@@ -81,12 +82,13 @@ export async function nifti(paths: string | URL | readonly (string | URL)[], opt
   }
 }
 
-/** Tables are called so; an option for them asks for one. */
+/** A file is a table when it is called one, or when it is not called an image and an option for tables is given. */
 function isTableOf(paths: readonly (string | URL)[], option: string | undefined): boolean {
-  const other = paths.find((path) => extname(String(path)).toLowerCase() !== '.csv')
-  if (other === undefined) return true
-  if (option !== undefined) throw new TypeError(`nifti: ${option} is for .csv files, and ${show(String(other))} is none`)
-  if (paths.length > 1 && paths.some((path) => extname(String(path)).toLowerCase() === '.csv')) throw new TypeError('nifti: .csv files and images cannot be items of one source')
+  const isCsv = (path: string | URL): boolean => extname(String(path)).toLowerCase() === '.csv'
+  const image = paths.find((path) => isImageName(String(path)) || isPattern(String(path)))
+  if (image === undefined && (option !== undefined || paths.every(isCsv))) return true
+  if (paths.some(isCsv)) throw new TypeError('nifti: .csv files and images cannot be items of one source')
+  if (option !== undefined) throw new TypeError(`nifti: ${option} is for .csv files, and ${show(String(image))} is none`)
   return false
 }
 
