@@ -6,7 +6,7 @@ test('the public surface is exactly this', () => {
   expect(Object.keys(api).sort()).toEqual([
     'DiskFullError', 'FileError', 'FormatError', 'IntegrityError', 'ItemError', 'LeaseLostError', 'MissingDependencyError', 'NonFiniteError', 'RecipeError',
     'SourceChangedError', 'StoreError', 'TensorCacheError', 'UnsupportedError',
-    'cast', 'createWebgpuDevice', 'crop', 'crystalGraph', 'crystals', 'defineOp', 'folderTier', 'fromDataset', 'isValidFor', 'items', 'keyOf', 'latticeParameters', 'niggli', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'pad', 'parseRecipe', 'primitive', 'recipe', 'rename', 'resample', 'safetensors', 'scalerOf', 'select', 'standardScaler', 'strategyFor',
+    'cast', 'createWebgpuDevice', 'crop', 'crystalGraph', 'crystals', 'defineOp', 'folderTier', 'fromDataset', 'isValidFor', 'items', 'keyOf', 'latticeParameters', 'nifti', 'niggli', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'pad', 'parseRecipe', 'primitive', 'recipe', 'rename', 'resample', 'safetensors', 'scalerOf', 'select', 'standardScaler', 'strategyFor',
     'webgpuAdapters',
   ])
 })
