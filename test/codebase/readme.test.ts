@@ -2,6 +2,8 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { niftiGz } from '../sources/nifti-write.js'
+import { pattern } from '../sources/write.js'
 import { npzBytes } from '../support/npy.js'
 
 const root = resolve(import.meta.dirname, '../..')
@@ -16,6 +18,10 @@ beforeAll(() => {
   mkdirSync(dir, { recursive: true })
   const counts = Uint16Array.from({ length: 200 * 64 * 64 }, (_, i) => (i * 7919) % 1000)
   copyFileSync(join(root, 'examples/crystals/structures.csv'), join(dir, 'structures.csv'))
+  for (const [folder, dtype] of [['imagesTr', 'int16'], ['labelsTr', 'uint8']] as const) {
+    mkdirSync(join(dir, 'Task09_Spleen', folder), { recursive: true })
+    for (const name of ['spleen_2', 'spleen_3']) writeFileSync(join(dir, 'Task09_Spleen', folder, `${name}.nii.gz`), niftiGz(pattern(dtype, [6, 5, 4])))
+  }
   writeFileSync(join(dir, 'train.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
     label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },
@@ -23,8 +29,9 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/values.md'])('%s', (page) => {
-  const blocks = codeBlocks(readFileSync(join(root, page), 'utf8'))
+describe.each(['README.md', 'docs/ops.md', 'docs/sources.md', 'docs/crystals.md', 'docs/values.md'])('%s', (page) => {
+  // On the page of sources others are lines to look at.
+  const blocks = codeBlocks(readFileSync(join(root, page), 'utf8')).filter((block) => page !== 'docs/sources.md' || block.startsWith('import'))
 
   test('has code to run', () => expect(blocks.length).toBeGreaterThanOrEqual(1))
 

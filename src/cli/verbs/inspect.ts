@@ -1,12 +1,14 @@
 import { extname } from 'node:path'
 import { inspectArrays, type FileInfo } from '../../sources/arrays.js'
 import { inspectCif, inspectCsv, type CifInfo, type CsvInfo } from '../../sources/crystal-inspect.js'
+import { isImageName } from '../../sources/nifti-items.js'
+import { inspectNifti, type NiftiInfo } from '../../sources/nifti-inspect.js'
 import { humanBytes, shapeText, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 export const inspect: Verb = {
   name: 'inspect',
-  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv.',
+  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv, headers of .nii and .hdr.',
   usage: '<file>',
   example: 'tensorcache inspect train.npz',
   options: {},
@@ -14,13 +16,13 @@ export const inspect: Verb = {
   async run(context) {
     const path = context.positionals[0]!
     const suffix = extname(path).toLowerCase()
-    const info = suffix === '.cif' ? await inspectCif(path) : suffix === '.csv' ? await inspectCsv(path) : await inspectArrays(path)
+    const info = suffix === '.cif' ? await inspectCif(path) : suffix === '.csv' ? await inspectCsv(path) : isImageName(path) ? await inspectNifti(path) : await inspectArrays(path)
     if (context.json) {
-      context.print(JSON.stringify('arrays' in info ? { ...info, arrays: info.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) } : info))
+      context.print(JSON.stringify('arrays' in info ? { ...info, arrays: info.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) } : info.format === 'nifti' ? { ...info, dtype: info.dtype ?? null, scale: info.scale ?? null, unusable: info.unusable ?? null } : info))
       return 0
     }
     context.print(`${info.path}: ${info.format}, ${humanBytes(info.bytes)}`)
-    for (const line of 'arrays' in info ? arrayLines(info) : info.format === 'cif' ? blockLines(info) : columnLines(info)) context.print(line)
+    for (const line of 'arrays' in info ? arrayLines(info) : info.format === 'cif' ? blockLines(info) : info.format === 'nifti' ? volumeLines(info) : columnLines(info)) context.print(line)
     return 0
   },
 }
@@ -41,4 +43,9 @@ function blockLines({ blocks }: CifInfo): string[] {
 
 function columnLines({ rows, columns, raggedRows }: CsvInfo): string[] {
   return [`${rows} rows${raggedRows === 0 ? '' : `, ${raggedRows} of which have other fields than the header`}`, `columns: ${columns.map((name) => JSON.stringify(name)).join(', ')}`]
+}
+
+function volumeLines({ version, dtype, type, shape, byteOrder, compressed, scale, affine, unusable }: NiftiInfo): string[] {
+  const facts = [`NIfTI-${version}`, `${dtype ?? type} ${shapeText(shape)}`, ...(byteOrder === 'big' ? ['big-endian'] : []), ...(compressed ? ['compressed'] : []), ...(scale === undefined ? [] : [`scaled by ${scale.slope}, plus ${scale.inter}`])]
+  return [facts.join(', '), ...(unusable === undefined ? [] : [`cannot be read: ${unusable}`]), 'voxel to world, mm:', ...table(affine.map((row) => row.map((value) => String(Number(value.toPrecision(7))))), [0, 1, 2, 3])]
 }
