@@ -34,11 +34,15 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
   }
   // One core hashes slower than most disks read.
   const queue = source.files.entries()
+  const failures: unknown[] = []
   const lane = async (): Promise<void> => {
-    for (const [k, file] of queue) names[k] = await nameOf(file)
+    for (const [k, file] of queue) {
+      if (failures.length > 0) return
+      names[k] = await nameOf(file).catch((error: unknown) => { failures.push(error); return '' })
+    }
   }
-  const lanes = await Promise.allSettled(Array.from({ length: Math.min(availableParallelism(), source.files.length) }, lane))
-  for (const result of lanes) if (result.status === 'rejected') throw result.reason
+  await Promise.all(Array.from({ length: Math.min(availableParallelism(), source.files.length) }, lane))
+  if (failures.length > 0) throw failures[0]
   if (learned.length > 0) {
     // Once for all: a source may have 100,000 files.
     source.assertUnchanged()

@@ -22,7 +22,7 @@ export interface NiftiFields {
   readonly specs: FieldSpecs
 }
 
-/** Volumes are read ahead while they come to no more than this; a larger one alone. */
+/** Volumes are read ahead while all that are under way come to no more than this; a larger one alone, by each who reads. */
 const AHEAD_BYTES = 256 * 2 ** 20
 const HASH_BYTES = 32
 
@@ -45,6 +45,8 @@ export class NiftiSource implements Source {
   readonly #fields: NiftiFields
   readonly #tables: readonly { assertUnchanged(): void; close(): void }[]
   #closed = false
+  /** Bytes of the volumes that are being read or in the hands of a consumer. */
+  #underWay = 0
 
   constructor(items: readonly NiftiItem[], fields: NiftiFields, tables: readonly { sourceFile(): SourceFile; assertUnchanged(): void; close(): void }[], { description, selection }: Pick<Source, 'description' | 'selection'>) {
     this.#items = items
@@ -73,24 +75,24 @@ export class NiftiSource implements Source {
     // The item at the front is the one in the consumer's hands.
     const ahead: { bytes: number; run: Promise<ItemRun> }[] = []
     let next = start
-    let bytes = 0
     try {
       for (let at = start; at < stop; at++) {
         while (next < stop && ahead.length < lanes) {
           const coming = this.#bytesOf(next, fields)
-          if (ahead.length > 0 && bytes + coming > AHEAD_BYTES) break
+          if (ahead.length > 0 && this.#underWay + coming > AHEAD_BYTES) break
           const run = this.#item(next++, fields, either)
           // Reported when its turn comes; until then it must not count as unhandled.
           run.catch(() => {})
           ahead.push({ bytes: coming, run })
-          bytes += coming
+          this.#underWay += coming
         }
         yield await ahead[0]!.run
-        bytes -= ahead.shift()!.bytes
+        this.#underWay -= ahead.shift()!.bytes
       }
     } finally {
       ended.abort()
       await Promise.allSettled(ahead.map(({ run }) => run))
+      for (const { bytes } of ahead) this.#underWay -= bytes
     }
   }
 

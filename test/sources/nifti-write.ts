@@ -33,15 +33,16 @@ export function niftiParts(image: Plain, form: NiftiForm = {}): { header: Buffer
   const [code, bits] = DATATYPES[image.dtype]!
   const bytes = version === 1 ? 348 : 540
   const header = Buffer.alloc(bytes + (pair ? 0 : 4))
-  const int = version === 1 ? (at: number, value: number) => { big ? header.writeInt16BE(value, at) : header.writeInt16LE(value, at) } : (at: number, value: number) => { big ? header.writeInt32BE(value, at) : header.writeInt32LE(value, at) }
-  const short = (at: number, value: number): void => { big ? header.writeInt16BE(value, at) : header.writeInt16LE(value, at) }
-  const float = version === 1 ? (at: number, value: number) => { big ? header.writeFloatBE(value, at) : header.writeFloatLE(value, at) } : (at: number, value: number) => { big ? header.writeDoubleBE(value, at) : header.writeDoubleLE(value, at) }
-  const long = version === 1 ? short : (at: number, value: number) => { big ? header.writeBigInt64BE(BigInt(value), at) : header.writeBigInt64LE(BigInt(value), at) }
+  const view = new DataView(header.buffer, header.byteOffset, header.length)
+  const short = (at: number, value: number): void => view.setInt16(at, value, !big)
+  const int = version === 1 ? short : (at: number, value: number): void => view.setInt32(at, value, !big)
+  const long = version === 1 ? short : (at: number, value: number): void => view.setBigInt64(at, BigInt(value), !big)
+  const float = (at: number, value: number): void => { if (version === 1) view.setFloat32(at, value, !big); else view.setFloat64(at, value, !big) }
   const [wide, real] = version === 1 ? [2, 4] : [8, 8]
   const at = version === 1
     ? { dim: 40, datatype: 70, bitpix: 72, pixdim: 76, offset: 108, slope: 112, inter: 116, units: 123, qcode: 252, scode: 254, quaternion: 256, sform: 280, magic: 344 }
     : { dim: 16, datatype: 12, bitpix: 14, pixdim: 104, offset: 168, slope: 176, inter: 184, units: 500, qcode: 344, scode: 348, quaternion: 352, sform: 400, magic: 4 }
-  big ? header.writeInt32BE(lies.sizeofHdr ?? bytes, 0) : header.writeInt32LE(lies.sizeofHdr ?? bytes, 0)
+  view.setInt32(0, lies.sizeofHdr ?? bytes, !big)
   long(at.dim, lies.axes ?? image.shape.length)
   const dim = lies.dim ?? image.shape
   for (let k = 0; k < 7; k++) long(at.dim + wide * (k + 1), dim[k] ?? 1)
@@ -50,10 +51,12 @@ export function niftiParts(image: Plain, form: NiftiForm = {}): { header: Buffer
   float(at.pixdim, form.qfac ?? 1)
   for (let k = 1; k < 8; k++) float(at.pixdim + real * k, form.pixdim?.[k - 1] ?? 1)
   const offset = lies.voxOffset ?? (pair ? 0 : header.length + extension.length)
-  version === 1 ? float(at.offset, offset) : long(at.offset, offset)
+  if (version === 1) float(at.offset, offset)
+  else long(at.offset, offset)
   float(at.slope, form.slope ?? 0)
   float(at.inter, form.inter ?? 0)
-  version === 1 ? header.writeUInt8(form.units ?? 2, at.units) : int(at.units, form.units ?? 2)
+  if (version === 1) view.setUint8(at.units, form.units ?? 2)
+  else int(at.units, form.units ?? 2)
   int(at.qcode, lies.qformCode ?? (form.qform === undefined ? 0 : 1))
   int(at.scode, lies.sformCode ?? (form.sform === undefined ? 0 : 1))
   form.qform?.forEach((value, k) => float(at.quaternion + real * k, value))

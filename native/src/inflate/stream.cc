@@ -59,7 +59,7 @@ std::unique_ptr<Stream::Cursor> Stream::cursor_for(uint64_t offset) {
   if (point != nullptr) {
     cursor->position = point->at;
     cursor->at = point->window_size;
-    std::memcpy(cursor->buffer.get(), point->window.get(), point->window_size);
+    if (point->window_size > 0) std::memcpy(cursor->buffer.get(), point->window.get(), point->window_size);
     const Place place = point->place;
     lock.unlock();
     cursor->decoder.resume(place);
