@@ -84,6 +84,8 @@ export class VolumeFile extends LooseFile {
       this.compare(file.stat)
       return await use(file)
     } finally {
+      // The mapping itself goes when its views are collected.
+      file.release(0, this.size)
       file.close()
     }
   }

@@ -346,3 +346,25 @@ test('an image of one item is not read when only its affine is asked for', async
   expect(rowOf(run!.fields.affine!, 0)).toEqual(affineTensor())
   await expect(collect(source.read(0, 1, { fields: ['image'] }))).rejects.toThrow(FormatError)
 })
+
+test('a reader that stops early leaves nothing behind', async () => {
+  const dir = tree(Object.fromEntries(images.map((image, k) => [`v${k}.nii.gz`, niftiGz(image)])))
+  const source = await nifti(dir)
+  for (let round = 0; round < 3; round++) {
+    const seen: number[] = []
+    for await (const run of source.read(0, source.length, { fields: ['image'] })) {
+      seen.push(run.start)
+      expect(bytesOf(rowOf(run.fields.image!, 0).data)).toEqual(bytesOf(images[run.start]!.data))
+      if (seen.length === round + 1) break
+    }
+    expect(seen).toEqual(Array.from({ length: round + 1 }, (_, k) => k))
+  }
+  // A damaged volume that was read ahead is the error of its own turn, and of no other.
+  const bytes = niftiGz(images[1]!)
+  bytes[bytes.length - 6]! ^= 1
+  writeFileSync(join(dir, 'v1.nii.gz'), bytes)
+  const damaged = await nifti(dir)
+  const runs = damaged.read(0, damaged.length, { fields: ['image'] })[Symbol.asyncIterator]()
+  expect((await runs.next()).value).toMatchObject({ start: 0 })
+  await expect(runs.next()).rejects.toThrow(/v1\.nii\.gz: data: expected gzip of \d+ bytes, found a member's CRC-32/)
+})
