@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "arrays/place.h"
 #include "arrays/reorder.h"
 #include "hash/crc32.h"
 #include "inflate/stream.h"
@@ -107,6 +108,63 @@ Napi::Value copy_swapped(const Napi::CallbackInfo& info) {
   }, undefined);
 }
 
+std::vector<size_t> sizes_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
+  if (!info[index].IsArray()) throw_type(info.Env(), std::string(name) + " must be an array");
+  const Napi::Array list = info[index].As<Napi::Array>();
+  std::vector<size_t> sizes;
+  for (uint32_t k = 0; k < list.Length(); k++) {
+    const Napi::Value given = list.Get(k);
+    const double value = given.IsNumber() ? given.As<Napi::Number>().DoubleValue() : -1;
+    if (!(value >= 0 && value <= kMaxSafeInteger) || value != std::floor(value)) throw_range(info.Env(), std::string(name) + " must be integers from 0");
+    sizes.push_back(static_cast<size_t>(value));
+  }
+  return sizes;
+}
+
+// The box must fill the source, and the furthest of its elements must lie in the result.
+void check_box(Napi::Env env, const arrays::Elements& elements, const arrays::Box& box, size_t source_size, size_t out_size) {
+  if (box.extents.empty() || box.extents.size() != box.strides.size()) throw_range(env, "extents and strides must be of equal length, 1 or more");
+  uint64_t bytes = arrays::placed_size(elements.from), furthest = box.offset, part = 0;
+  bool fits = true, is_empty = false;
+  for (size_t axis = 0; axis < box.extents.size(); axis++) {
+    is_empty |= box.extents[axis] == 0;
+    fits = fits && !__builtin_mul_overflow(bytes, box.extents[axis], &bytes);
+    fits = fits && !__builtin_mul_overflow(box.extents[axis] == 0 ? 0 : box.extents[axis] - 1, box.strides[axis], &part) && !__builtin_add_overflow(furthest, part, &furthest);
+  }
+  if (!fits || bytes != source_size) throw_range(env, "the source does not have the size of the box");
+  if (!is_empty && furthest >= out_size / arrays::placed_size(elements.to)) throw_range(env, "the box leaves the result");
+}
+
+Napi::Value place_box(const Napi::CallbackInfo& info) {
+  struct Work {
+    Bytes source, out;
+    arrays::Elements elements;
+    arrays::Box box;
+  };
+  const Napi::Env env = info.Env();
+  auto work = std::make_shared<Work>(Work{bytes_argument(info, 0, "source"), bytes_argument(info, 1, "out"), {}, {}});
+  if (!info[2].IsObject()) throw_type(env, "elements must be an object");
+  const Napi::Object given = info[2].As<Napi::Object>();
+  const auto number = [&](const char* name) {
+    if (!given.Get(name).IsNumber()) throw_type(env, std::string(name) + " must be a number");
+    return given.Get(name).As<Napi::Number>().DoubleValue();
+  };
+  work->elements.from = static_cast<int>(number("from"));
+  work->elements.to = static_cast<int>(number("to"));
+  work->elements.swapped = given.Get("swapped").ToBoolean();
+  work->elements.scaled = !given.Get("slope").IsUndefined();
+  if (work->elements.scaled) {
+    work->elements.slope = number("slope");
+    work->elements.inter = number("inter");
+  }
+  if (!arrays::can_place(work->elements)) throw_range(env, "elements must be of dtypes that can be placed");
+  work->box = {sizes_argument(info, 3, "extents"), sizes_argument(info, 4, "strides"), static_cast<size_t>(integer_argument(info, 5, "offset"))};
+  check_box(env, work->elements, work->box, work->source.size, work->out.size);
+  return Task::run(env, [work] {
+    arrays::place(work->source.data, work->elements, work->box, work->out.data, threads_for(work->source.size));
+  }, undefined);
+}
+
 Napi::Value crc32_async(const Napi::CallbackInfo& info) {
   struct Work {
     Bytes source;
@@ -133,12 +191,13 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
     Stretch source = Stretch::of(info, 0, "compressed");
     const uint64_t inflated = integer_argument(info, 1, "inflatedBytes");
     const uint64_t every = integer_argument(info, 2, "pointEveryBytes");
-    state_ = std::make_shared<State>(std::move(source), inflated, every);
+    const bool gzip = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
+    state_ = std::make_shared<State>(std::move(source), inflated, every, gzip ? inflate::Framing::Gzip : inflate::Framing::Raw);
   }
 
  private:
   struct State {
-    State(Stretch&& given, uint64_t inflated, uint64_t every) : source(std::move(given)), inflated(inflated), stream(source.data, source.size, inflated, every) {}
+    State(Stretch&& given, uint64_t inflated, uint64_t every, inflate::Framing framing) : source(std::move(given)), inflated(inflated), stream(source.data, source.size, inflated, every, framing) {}
     Stretch source;
     uint64_t inflated;
     inflate::Stream stream;
@@ -196,6 +255,7 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
 
 void init_arrays(Napi::Env env, Napi::Object exports) {
   exports.Set("fromFortran", Napi::Function::New<from_fortran>(env, "fromFortran"));
+  exports.Set("placeBox", Napi::Function::New<place_box>(env, "placeBox"));
   exports.Set("copySwapped", Napi::Function::New<copy_swapped>(env, "copySwapped"));
   exports.Set("crc32Async", Napi::Function::New<crc32_async>(env, "crc32Async"));
   Inflate::init(env, exports);

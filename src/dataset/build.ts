@@ -79,8 +79,9 @@ const CHUNK_BYTES = 8 * 2 ** 20
 const SHARD_ROWS = 65_536
 /** Items handled in one go on the event loop: a look-up and what follows cost a few microseconds each. */
 const STEP_ROWS = 512
-/** Items that are read in vain rather than asking the source once more. */
+/** Items that are read in vain rather than asking the source once more, and bytes of them: a volume in vain costs more. */
 const GAP_ROWS = 16
+const GAP_BYTES = 2 ** 18
 
 /** Finds the dataset that the source and the recipe ask for, computing what is missing. The only place that sees all stages. */
 export async function build(request: BuildRequest): Promise<{ manifest: Manifest; report: BuildReport }> {
@@ -290,10 +291,11 @@ class Build {
       const missing = new Set(this.#missing(from, to))
       for (let item = from; item < to; item++) if (this.#identified[item] === 0 || missing.has(item)) items.push(item)
     }
+    const gap = Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, bytesPerItem(this.#source.fields))))
     const runs: [number, number][] = []
     for (const [from, to] of contiguous(items)) {
       const last = runs.at(-1)
-      if (last !== undefined && from - last[1] <= GAP_ROWS) last[1] = to
+      if (last !== undefined && from - last[1] <= gap) last[1] = to
       else runs.push([from, to])
     }
     return runs

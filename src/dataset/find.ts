@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import type { Fingerprint } from '../cache/options.js'
 import { IntegrityError } from '../core/errors.js'
 import { requestKey } from '../core/keys.js'
@@ -15,7 +16,21 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
   if (source.files.length === 0) return source.digest === undefined ? undefined : requestKey(recipe, source, [source.digest])
   const names: string[] = []
   const learned: Learned[] = []
-  for (const file of source.files) names.push(nameOf(file, fingerprint, fingerprint === 'stat' ? undefined : await digestOf(store, file, learned, signal)))
+  // One core hashes slower than most disks read.
+  const queue = source.files.entries()
+  const failures: unknown[] = []
+  const lane = async (): Promise<void> => {
+    for (const [k, file] of queue) {
+      if (failures.length > 0) return
+      try {
+        names[k] = nameOf(file, fingerprint, fingerprint === 'stat' ? undefined : await digestOf(store, file, learned, signal))
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(availableParallelism(), source.files.length) }, lane))
+  if (failures.length > 0) throw failures[0]
   if (learned.length > 0) {
     // Once for all: a source may have 100,000 files.
     source.assertUnchanged()

@@ -17,7 +17,10 @@ export interface Learned {
 export async function digestOf(store: Store | undefined, file: SourceFile, learned: Learned[], signal: AbortSignal | undefined): Promise<string> {
   const stat = statKey(file)
   const known = store?.fileDigest(stat)
-  if (known !== undefined) return known
+  if (known !== undefined) {
+    file.recall?.(known)
+    return known
+  }
   const digest = await file.digest(signal)
   computed.set(file, digest)
   if (BigInt(Date.now()) * 1_000_000n - file.ctimeNs > SETTLED_NS) learned.push({ stat, digest: fromHex(digest) })

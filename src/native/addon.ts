@@ -50,10 +50,18 @@ export interface Addon {
    * `elementSize` 1, 2, 4, 8 or 16. A source of more than one typed array can hold is given in pieces that follow each other in memory.
    */
   fromFortran(source: Uint8Array | readonly Uint8Array[], shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
+  /**
+   * A box of a Fortran-ordered array, whose elements fill `source` with axis 0 fastest, to its place in `out`: element i goes to offset + Σ i_k · strides_k, in elements. Tile by
+   * tile on threads, with bounded memory. Numbers are converted to float32 or float64, or moved as they are; complex ones are only moved.
+   */
+  placeBox(source: Uint8Array, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
   /** Copies, reversing the bytes of every `unit` (2, 4, 8); unit 1 is a plain copy. Source and out may be the same array. */
   copySwapped(source: Uint8Array, unit: number, out: Uint8Array): Promise<void>
-  /** `compressed` may be given in pieces as for `fromFortran`. A resume point is left every `pointEveryBytes` inflated bytes; 0 leaves none. */
-  Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number) => Inflate
+  /**
+   * `compressed` may be given in pieces as for `fromFortran`. A resume point is left every `pointEveryBytes` inflated bytes; 0 leaves none. With `gzip` it is a gzip file of
+   * one or more members, of which the first `inflatedBytes` are wanted and at most 16 MiB more may follow; each member's CRC-32 and size are compared on the way.
+   */
+  Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number, gzip?: boolean) => Inflate
 
   // --- compressed frames --------------------------------------------------------------------------------------------
   /** What is missing for a codec (0 lz4, 1 zstd, 2 gzip), `undefined` when it can be used. The two functions below throw E_MISSING_DEPENDENCY with it. */
@@ -186,7 +194,17 @@ export interface Sha256 {
   digest(): Uint8Array
 }
 
-/** A deflate stream (RFC 1951) that is read by ranges of its inflated bytes. It remembers resume points as it goes. */
+/** dtypes by code. With `slope`: double(x) · slope + inter in IEEE doubles, rounded once more to `to`; an `inter` of 0 is not added, so that −0 stays. */
+export interface PlacedElements {
+  readonly from: number
+  readonly to: number
+  /** Stored in the other byte order. */
+  readonly swapped: boolean
+  readonly slope?: number
+  readonly inter?: number
+}
+
+/** A deflate stream (RFC 1951), or a gzip file (RFC 1952), that is read by ranges of its inflated bytes. It remembers resume points as it goes. */
 export interface Inflate {
   /**
    * Inflates `offset … offset+out.length` into `out`, from the nearest resume point at or before it. Rejects with `code` E_DEFLATE when the stream
@@ -195,9 +213,9 @@ export interface Inflate {
   read(offset: number, out: Uint8Array): Promise<void>
   /** Rows of a Fortran-ordered array that fills the stream from `offset` to its end, in C order: as `fromFortran`, without holding the array. */
   readFortran(offset: number, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
-  /** CRC-32 of all inflated bytes once the whole stream has been passed in order, `undefined` until then. */
+  /** CRC-32 of all inflated bytes once the whole stream has been passed in order, `undefined` until then, and of a gzip file. */
   readonly crc32: number | undefined
-  /** Compressed bytes used, once the end has been seen. */
+  /** Compressed bytes used, once the end has been seen: of a gzip file all. */
   readonly compressedBytes: number | undefined
   readonly points: number
 }

@@ -117,14 +117,17 @@ const POINT_EVERY_BYTES_MIN = 2 ** 20
 /** Inflated between two looks at the signal. */
 const STEP_BYTES = 64 * 2 ** 20
 
-/** A deflated member of `size` bytes that lies in the file at `base` as `stored` bytes. */
+/**
+ * A deflated member of `size` bytes that lies in the file at `base` as `stored` bytes, all of which have `crc`; or, without one, a gzip file, whose members say their own. Of that
+ * the first `size` bytes are read, and inflating the last of them inflates what follows too, because the CRC-32 is behind it.
+ */
 export class DeflatedBytes implements StoredBytes {
   readonly file: OpenFile
   readonly size: number
   readonly deflated = true
   readonly #place: string
   readonly #stored: number
-  readonly #crc: number
+  readonly #crc: number | undefined
   readonly #inflate: Inflate
   readonly #base: number
   /** The furthest byte asked for so far. */
@@ -134,14 +137,14 @@ export class DeflatedBytes implements StoredBytes {
   #checked = false
   #damage: FormatError | undefined
 
-  constructor(file: OpenFile, place: string, base: number, stored: number, size: number, crc: number) {
+  constructor(file: OpenFile, place: string, base: number, stored: number, size: number, crc?: number) {
     this.file = file
     this.size = size
     this.#place = place
     this.#base = base
     this.#stored = stored
     this.#crc = crc
-    this.#inflate = new (native().Inflate)(file.pieces(base, stored), size, Math.max(POINT_EVERY_BYTES_MIN, Math.ceil(size / POINTS_MAX)))
+    this.#inflate = new (native().Inflate)(file.pieces(base, stored), size, Math.max(POINT_EVERY_BYTES_MIN, Math.ceil(size / POINTS_MAX)), crc === undefined)
   }
 
   async peek(length: number): Promise<Uint8Array> {
@@ -206,14 +209,14 @@ export class DeflatedBytes implements StoredBytes {
     } catch (cause) {
       if ((cause as { code?: string }).code !== 'E_DEFLATE') throw cause
       this.file.assertUnchanged()
-      this.#damage = new FormatError({ file: this.file.path, place: this.#place, expected: `a deflate stream of ${this.size} bytes`, found: (cause as Error).message }, { cause })
+      this.#damage = new FormatError({ file: this.file.path, place: this.#place, expected: `${this.#crc === undefined ? 'gzip' : 'a deflate stream'} of ${this.size} bytes`, found: (cause as Error).message }, { cause })
       throw this.#damage
     }
   }
 
   #check(): void {
     const { crc32, compressedBytes } = this.#inflate
-    if (crc32 === undefined) return
+    if (crc32 === undefined || this.#crc === undefined) return
     this.file.assertUnchanged()
     this.#checked = true
     if (crc32 !== this.#crc) this.#damage = crcError(this.file, this.#place, this.#crc, crc32)

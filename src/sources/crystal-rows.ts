@@ -47,7 +47,7 @@ export class CrystalRows implements CrystalEntries {
       let first = 0
       for (const path of paths) {
         const csv = await CsvFile.open(path, { ...options, ragged: (row, error) => { ragged.push([first + row, error]) } })
-        parts.push({ csv, first, columns: [csv.column('cifColumn', columns.cif), ...columns.properties.map((name) => csv.column('properties', name))] })
+        parts.push({ csv, first, columns: [csv.column('crystals: cifColumn', columns.cif), ...columns.properties.map((name) => csv.column('crystals: properties', name))] })
         first += csv.length
       }
       const rows = new CrystalRows(parts)
@@ -111,7 +111,7 @@ export class CrystalRows implements CrystalEntries {
     const ids: string[] = []
     const places = new Map<string, number>()
     for (const { csv, first } of this.#parts) {
-      const column = [csv.column('idColumn', name)]
+      const column = [csv.column('crystals: idColumn', name)]
       for (let row = 0; row < csv.length; row++) {
         if (row % ROWS_LOADED === 0) await csv.populate(row, Math.min(csv.length, row + ROWS_LOADED))
         const place = first + row

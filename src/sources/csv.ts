@@ -50,13 +50,13 @@ export class CsvFile {
     return this.#offsets.length - 1
   }
 
-  /** Position of a column that is asked for by name. Throws TypeError when it is not there, FormatError when it is there twice. */
+  /** Position of a column that `option` (`crystals: cifColumn`) asks for by name. Throws TypeError when it is not there, FormatError when it is there twice. */
   column(option: string, name: string): number {
     const at = this.columns.indexOf(name)
     if (at < 0) {
       const near = nearest(name, this.columns)
       const hint = near === undefined ? `there are ${this.columns.slice(0, 20).map(brief).join(', ')}${this.columns.length > 20 ? ', …' : ''}` : `did you mean ${show(near)}?`
-      throw new TypeError(`crystals: ${option}: ${this.file.path} has no column ${show(name)}; ${hint}`)
+      throw new TypeError(`${option}: ${this.file.path} has no column ${show(name)}; ${hint}`)
     }
     if (this.columns.indexOf(name, at + 1) >= 0) throw new FormatError({ file: this.file.path, place: 'header', expected: 'each column once', found: `${brief(name)} again` })
     return at

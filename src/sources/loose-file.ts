@@ -18,7 +18,7 @@ export class LooseFile implements SourceFile {
   readonly mtimeNs: bigint
   readonly ctimeNs: bigint
 
-  private constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: BigIntStats) {
+  protected constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: BigIntStats) {
     this.path = path
     this.size = Number(size)
     this.dev = dev
@@ -29,24 +29,18 @@ export class LooseFile implements SourceFile {
 
   /** Rejects with FileError when the file is not there. */
   static async open(path: string): Promise<LooseFile> {
-    const stats = await stat(path, { bigint: true }).catch((cause: unknown) => { throw fileError(path, cause) })
-    if (!stats.isFile()) throw new FileError(path, 'is not a file')
-    return new LooseFile(path, stats)
+    return new LooseFile(path, await statusOf(path))
+  }
+
+  /** Its first bytes, or all of them when there are fewer. */
+  async head(length: number): Promise<Uint8Array> {
+    return await this.#reading((handle) => readFrom(handle, Math.min(length, this.size)))
   }
 
   /** Its text. Rejects with FormatError when it has more than `bytesMax`, with SourceChangedError when it is no longer what it was. */
   async text(bytesMax: number): Promise<string> {
     if (this.size > bytesMax) throw new FormatError({ file: this.path, place: 'file', expected: `at most ${bytesMax} bytes`, found: `${this.size}` })
-    return await this.#reading(async (handle) => {
-      const bytes = Buffer.allocUnsafe(this.size)
-      let at = 0
-      while (at < this.size) {
-        const { bytesRead } = await handle.read(bytes, at, this.size - at, at)
-        if (bytesRead === 0) break
-        at += bytesRead
-      }
-      return bytes.toString('utf8', 0, at)
-    })
+    return await this.#reading(async (handle) => (await readFrom(handle, this.size)).toString('utf8'))
   }
 
   async digest(signal?: AbortSignal): Promise<string> {
@@ -73,10 +67,10 @@ export class LooseFile implements SourceFile {
     } catch (cause) {
       throw new SourceChangedError(this.path, 'it can no longer be read', { cause })
     }
-    this.#compare(now)
+    this.compare(now)
   }
 
-  #compare(now: BigIntStats): void {
+  protected compare(now: Pick<BigIntStats, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: bigint | number }): void {
     if (Number(now.size) !== this.size) throw new SourceChangedError(this.path, `it had ${this.size} bytes, now it has ${now.size}`)
     if (now.mtimeNs !== this.mtimeNs || now.ctimeNs !== this.ctimeNs || now.ino !== this.ino || now.dev !== this.dev) throw new SourceChangedError(this.path, 'it was written or replaced')
   }
@@ -84,14 +78,32 @@ export class LooseFile implements SourceFile {
   async #reading<T>(use: (handle: FileHandle) => Promise<T>): Promise<T> {
     const handle = await open(this.path).catch((cause: unknown) => { throw new SourceChangedError(this.path, 'it can no longer be read', { cause }) })
     try {
-      this.#compare(await handle.stat({ bigint: true }))
+      this.compare(await handle.stat({ bigint: true }))
       const result = await use(handle)
-      this.#compare(await handle.stat({ bigint: true }))
+      this.compare(await handle.stat({ bigint: true }))
       return result
     } finally {
       await handle.close()
     }
   }
+}
+
+/** Rejects with FileError when there is no file. */
+export async function statusOf(path: string): Promise<BigIntStats> {
+  const stats = await stat(path, { bigint: true }).catch((cause: unknown) => { throw fileError(path, cause) })
+  if (!stats.isFile()) throw new FileError(path, 'is not a file')
+  return stats
+}
+
+async function readFrom(handle: FileHandle, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length)
+  let at = 0
+  while (at < length) {
+    const { bytesRead } = await handle.read(bytes, at, length - at, at)
+    if (bytesRead === 0) break
+    at += bytesRead
+  }
+  return bytes.subarray(0, at)
 }
 
 function fileError(path: string, cause: unknown): FileError {

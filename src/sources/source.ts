@@ -74,4 +74,6 @@ export interface SourceFile {
   readonly ctimeNs: bigint
   /** SHA-256 of the whole file, computed when called, off the event loop. */
   digest(signal?: AbortSignal): Promise<string>
+  /** Tells what `digest` would give, where that is remembered of a file of the same status: a source that makes witnesses of digests need not read the file. */
+  recall?(digest: string): void
 }

@@ -4,6 +4,8 @@ import type { Source } from './source.js'
 export interface SourceType {
   /** Options besides `type`, `path` and `paths`, under the names that the function of the library has. */
   readonly options: readonly string[]
+  /** Those of them that are paths, which are relative to the file they stand in. */
+  readonly paths?: readonly string[]
   open(paths: readonly string[], options: Readonly<Record<string, unknown>>): Promise<Source>
 }
 
@@ -16,6 +18,11 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
   crystals: {
     options: ['cifColumn', 'idColumn', 'properties', 'occupancy', 'onBadItem', 'siteTolerance', 'block'],
     open: async (paths, options) => (await import('./crystals.js')).crystals(paths, options),
+  },
+  nifti: {
+    options: ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze'],
+    paths: ['root'],
+    open: async (paths, options) => (await import('./nifti.js')).nifti(paths, options),
   },
 }
 

@@ -7,13 +7,13 @@ const MILLISECONDS_MAX = 2_000
 const BYTES_MAX = 64 * 2 ** 20
 
 /**
- * Opens the file and reads every array. Expects a FormatError (or an UnsupportedError) that names the file and a place
+ * Opens the file and reads everything, as arrays or with `read`. Expects a FormatError (or an UnsupportedError) that names the file and a place
  * matching `place`, in bounded time and memory.
  */
-export async function expectRefused(path: string, place: RegExp, kind: typeof FormatError | typeof UnsupportedError = FormatError): Promise<void> {
+export async function expectRefused(path: string, place: RegExp, kind: typeof FormatError | typeof UnsupportedError = FormatError, read: (path: string) => Promise<void> = use): Promise<void> {
   const before = process.memoryUsage().rss
   const began = performance.now()
-  const error = await use(path).then(() => undefined, (error: unknown) => error)
+  const error = await read(path).then(() => undefined, (error: unknown) => error)
   expect(error, 'nothing was refused').toBeDefined()
   if (!(error instanceof kind)) throw error
   expect(error.file).toBe(path)

@@ -4,6 +4,8 @@ import { join, resolve } from 'node:path'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { items as itemsSource } from '../../src/sources/items.js'
 import { cast, npz, openArrays, recipe, type Tensor } from '../../src/index.js'
+import { niftiBytes, niftiGz } from '../sources/nifti-write.js'
+import { pattern } from '../sources/write.js'
 import { range, smallCache, writeRows } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 
@@ -147,6 +149,20 @@ datasets:
   })
 })
 
+describe('build of volumes', () => {
+  test('a table below a folder of its own, volumes below another', () => {
+    mkdirSync(join(dir, 'lists'))
+    mkdirSync(join(dir, 'volumes'))
+    for (const k of [1, 2]) writeFileSync(join(dir, `volumes/v${k}.nii.gz`), niftiGz(pattern('int16', [4, 3, k + 1], k)))
+    writeFileSync(join(dir, 'lists/train.csv'), 'VolumeName,Age\nv1.nii.gz,50\nv2.nii.gz,61.5\n')
+    writeFileSync(join(dir, 'tensorcache.yaml'), 'cache: { dir: cache, minFree: 0 }\ndatasets: { v: { source: { type: nifti, path: lists/train.csv, root: volumes, column: VolumeName, properties: { age: Age } }, recipe: [cast: { dtype: float32, fields: [image] }] } }')
+    const built = json('build')
+    expect(built).toMatchObject({ items: 2, computed: 2 })
+    expect(json('info', built.key as string)).toMatchObject({ fields: { image: { dtype: 'float32', shape: [4, 3, null] }, affine: { dtype: 'float64', shape: [4, 4] }, age: { dtype: 'float64', shape: [] } } })
+    expect(run('build', '--set', 'datasets.v.source.time=first')).toMatchObject({ status: 2, stderr: expect.stringContaining('datasets.v.source: nifti: time must be one of trailing, leading') })
+  })
+})
+
 describe('build of crystals', () => {
   const config = (more: string): string => `cache: { dir: cache, minFree: 0, memoryBudget: 6MiB }\ndatasets: { c: { source: { type: crystals, path: c.csv, idColumn: id, properties: [energy]${more} } } }`
   const rows = (list: readonly (readonly [id: string, a: number])[]): void => writeFileSync(join(dir, 'c.csv'), `id,energy,cif\n${list.map(([id, a]) => `${id},${a / 4},"${cif(a)}"\n`).join('')}`)
@@ -187,6 +203,15 @@ describe('looking', () => {
     }
     expect(run('info', 'train').stdout).toContain('normalize (version 1)')
     expect(json('inspect', 'a.npz')).toMatchObject({ format: 'npz', arrays: [{ name: 'x', dtype: 'float64', shape: [60, 4096], compressed: false }, { name: 'y', dtype: 'int32', shape: [60] }] })
+  })
+
+  test('inspect shows the header of a .nii', () => {
+    const rows = [2, 0, 0, -10, 0, 3, 0, -20, 0, 0, 4, -30.5]
+    writeFileSync(join(dir, 'v.nii.gz'), niftiGz(pattern('int16', [4, 3, 2]), { sform: rows, slope: 0.5, inter: 1 }))
+    expect(json('inspect', 'v.nii.gz')).toMatchObject({ format: 'nifti', version: 1, dtype: 'int16', shape: [4, 3, 2], compressed: true, scale: { slope: 0.5, inter: 1 }, affine: [[2, 0, 0, -10], [0, 3, 0, -20], [0, 0, 4, -30.5], [0, 0, 0, 1]], unusable: null })
+    expect(run('inspect', 'v.nii.gz').stdout).toMatch(/NIfTI-1, int16 \[4, 3, 2\], compressed, scaled by 0\.5, plus 1\n[^]*0 +0 +4 +-30\.5/)
+    writeFileSync(join(dir, 'rgb.nii'), niftiBytes(pattern('uint8', [4, 3, 2]), { lies: { datatype: 128, bitpix: 24 } }))
+    expect(run('inspect', 'rgb.nii').stdout).toContain('cannot be read: it holds colours')
   })
 
   test('inspect shows the blocks of a .cif and the columns of a .csv', () => {

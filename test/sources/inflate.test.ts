@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
+import { constants, deflateRawSync, gzipSync, inflateRawSync } from 'node:zlib'
 import { native } from '../../src/native/load.js'
 import { random } from './random.js'
 
@@ -34,6 +34,44 @@ describe('inflate', () => {
       }
     })
   }
+
+  for (const { name, raw } of SAMPLES) {
+    test(`${name}: gzip of any members, any range, in any order`, async () => {
+      const draw = random(12)
+      for (const each of [1 + Math.floor(raw.length / 7), 40_000, raw.length + 1]) {
+        const members = Array.from({ length: Math.max(1, Math.ceil(raw.length / each)) }, (_, k) => gzipSync(raw.subarray(k * each, (k + 1) * each), { level: 1 + k % 9 }))
+        // Members without content, and padding.
+        const file = Buffer.concat([gzipSync(Buffer.alloc(0)), ...members.flatMap((member, k) => k % 3 === 0 ? [member, gzipSync('')] : [member]), Buffer.alloc(100)])
+        for (const wanted of [raw.length, Math.floor(raw.length / 2)]) {
+          const inflate = new (native().Inflate)(file, wanted, 1 + draw(70_000), true)
+          for (let k = 0; k < 40; k++) {
+            const start = draw(wanted + 1)
+            const stop = start + draw(Math.min(k % 4 === 0 ? wanted : 300, wanted - start) + 1)
+            const out = new Uint8Array(stop - start)
+            await inflate.read(start, out)
+            expect(Buffer.compare(out, raw.subarray(start, stop)), `${start} to ${stop}`).toBe(0)
+          }
+          await inflate.read(wanted, new Uint8Array(0))
+          expect(inflate.compressedBytes).toBe(file.length)
+          expect(inflate.crc32).toBeUndefined()
+        }
+      }
+    })
+  }
+
+  test('gzip of more bytes than there are', async () => {
+    const inflate = new (native().Inflate)(Buffer.concat([gzipSync('abc'), gzipSync('def')]), 7, 0, true)
+    await inflate.read(0, new Uint8Array(6))
+    await expect(inflate.read(0, new Uint8Array(7))).rejects.toMatchObject({ code: 'E_DEFLATE', message: expect.stringMatching(/ends after 6 bytes of the 7/) })
+  })
+
+  test('members of gzip leave resume points', async () => {
+    const raw = Buffer.from(words(4 * 2 ** 20))
+    const members = Array.from({ length: 64 }, (_, k) => gzipSync(raw.subarray(k * 65_536, (k + 1) * 65_536)))
+    const inflate = new (native().Inflate)(Buffer.concat(members), raw.length, 2 ** 18, true)
+    await inflate.read(0, new Uint8Array(raw.length))
+    expect(inflate.points).toBeGreaterThan(10)
+  })
 
   test('reads of one object at the same time do not disturb each other', async () => {
     const { raw, streams } = SAMPLES.find(({ name }) => name === 'words')!

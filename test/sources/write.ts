@@ -65,7 +65,7 @@ export function npyHeader(text: string, version = 1, length?: number): Buffer {
   return header
 }
 
-function toFortran(data: Buffer, shape: readonly number[], size: number): Buffer {
+export function toFortran(data: Buffer, shape: readonly number[], size: number): Buffer {
   const out = Buffer.alloc(data.length)
   const strides: number[] = []
   shape.reduce((stride, extent, axis) => { strides[axis] = stride; return stride * extent }, 1)

@@ -155,7 +155,11 @@ function sourceOf(dataset: Branch, datasetKey: string): DatasetConfig['open'] {
   const type = Object.hasOwn(sourceTypes, name) ? sourceTypes[name]! : fail(typeTree.at, under(key, 'type'), `there is no source ${show(name)}; ${suggestion(name, types)}`)
   checkKeys(section, key, ['type', 'path', 'paths', ...type.options])
   const paths = pathsOf(section, key)
-  const options = Object.fromEntries(type.options.filter((option) => !isNull(section.entries.get(option))).map((option) => [option, plain(section.entries.get(option)!)]))
+  const optionOf = (option: string): unknown => {
+    const tree = section.entries.get(option)!
+    return type.paths?.includes(option) === true ? resolve(tree.at.dir, textOf(tree, under(key, option))) : plain(tree)
+  }
+  const options = Object.fromEntries(type.options.filter((option) => !isNull(section.entries.get(option))).map((option) => [option, optionOf(option)]))
   // The library's TypeErrors are about what the section says; other errors are about the files.
   return () => type.open(paths, options).catch((error: unknown) => judged(section, key, () => { throw error }))
 }

@@ -1,13 +1,15 @@
 import { extname } from 'node:path'
 import { inspectArrays, type FileInfo } from '../../sources/arrays.js'
 import { inspectCif, inspectCsv, type CifInfo, type CsvInfo } from '../../sources/crystal-inspect.js'
+import { isImageName } from '../../sources/nifti-items.js'
+import { inspectNifti, type NiftiInfo } from '../../sources/nifti-inspect.js'
 import { inspectJsonl, inspectParquet, type TableInfo } from '../../sources/table-inspect.js'
 import { humanBytes, shapeText, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 export const inspect: Verb = {
   name: 'inspect',
-  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv, .jsonl and .parquet.',
+  summary: 'Shows what a file holds: arrays of .npy, .npz and .safetensors, data blocks of .cif, columns of .csv, .jsonl and .parquet, headers of .nii and .hdr.',
   usage: '<file>',
   example: 'tensorcache inspect train.npz',
   options: {},
@@ -15,9 +17,9 @@ export const inspect: Verb = {
   async run(context) {
     const path = context.positionals[0]!
     const suffix = extname(path).toLowerCase()
-    const info = await (BY_SUFFIX[suffix] ?? inspectArrays)(path)
+    const info = await (isImageName(path) ? inspectNifti : BY_SUFFIX[suffix] ?? inspectArrays)(path)
     if (context.json) {
-      context.print(JSON.stringify('arrays' in info ? { ...info, arrays: info.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) } : info))
+      context.print(JSON.stringify('arrays' in info ? { ...info, arrays: info.arrays.map((array) => ({ ...array, dtype: array.dtype ?? null, shape: array.shape ?? null, unusable: array.unusable ?? null })) } : info.format === 'nifti' ? { ...info, dtype: info.dtype ?? null, scale: info.scale ?? null, unusable: info.unusable ?? null } : info))
       return 0
     }
     context.print(`${info.path}: ${info.format}, ${humanBytes(info.bytes)}`)
@@ -28,8 +30,9 @@ export const inspect: Verb = {
 
 const BY_SUFFIX: Readonly<Record<string, (path: string) => Promise<CifInfo | CsvInfo | TableInfo>>> = { '.cif': inspectCif, '.csv': inspectCsv, '.jsonl': inspectJsonl, '.ndjson': inspectJsonl, '.parquet': inspectParquet }
 
-function linesOf(info: FileInfo | CifInfo | CsvInfo | TableInfo): string[] {
+function linesOf(info: FileInfo | CifInfo | CsvInfo | TableInfo | NiftiInfo): string[] {
   if ('arrays' in info) return arrayLines(info)
+  if (info.format === 'nifti') return volumeLines(info)
   if (info.format === 'cif') return blockLines(info)
   return info.format === 'csv' ? columnLines(info) : [`${info.rows} rows`, ...table([['column', 'type'], ...info.columns.map(({ name, type, usable }) => [name, usable ? type : `cannot be a field: ${type}`])])]
 }
@@ -50,4 +53,9 @@ function blockLines({ blocks }: CifInfo): string[] {
 
 function columnLines({ rows, columns, raggedRows }: CsvInfo): string[] {
   return [`${rows} rows${raggedRows === 0 ? '' : `, ${raggedRows} of which have other fields than the header`}`, `columns: ${columns.map((name) => JSON.stringify(name)).join(', ')}`]
+}
+
+function volumeLines({ version, dtype, type, shape, byteOrder, compressed, scale, affine, unusable }: NiftiInfo): string[] {
+  const facts = [`NIfTI-${version}`, `${dtype ?? type} ${shapeText(shape)}`, ...(byteOrder === 'big' ? ['big-endian'] : []), ...(compressed ? ['compressed'] : []), ...(scale === undefined ? [] : [`scaled by ${scale.slope}, plus ${scale.inter}`])]
+  return [facts.join(', '), ...(unusable === undefined ? [] : [`cannot be read: ${unusable}`]), 'voxel to world, mm:', ...table(affine.map((row) => row.map((value) => String(Number(value.toPrecision(7))))), [0, 1, 2, 3])]
 }

@@ -1,0 +1,69 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+
+/** A file that a pattern names, and what each of its wildcards stands for in it. */
+export interface GlobMatch {
+  readonly path: string
+  readonly wildcards: readonly string[]
+}
+
+export function isPattern(path: string): boolean {
+  return /[*?]/.test(path)
+}
+
+/** The folder before the first wildcard of an absolute pattern, and the rest of it by folders. */
+export function splitPattern(pattern: string): { base: string; parts: readonly string[] } {
+  const parts = pattern.split('/')
+  const first = parts.findIndex(isPattern)
+  // `**` behind `**` adds nothing but ways to match.
+  return { base: parts.slice(0, first).join('/') || '/', parts: parts.slice(first).filter((part, k, all) => part !== '' && !(part === '**' && all[k - 1] === '**')) }
+}
+
+/**
+ * Files that an absolute pattern names, by path, compared by code units: `*` and `?` stand for any characters within a name, `**` for any folders or none. Names that begin with
+ * a dot are left out. Empty when the folder is not there.
+ */
+export async function glob(pattern: string): Promise<GlobMatch[]> {
+  const { base, parts } = splitPattern(pattern)
+  const found = new Map<string, GlobMatch>()
+  for await (const match of walk(base, parts, [])) if (!found.has(match.path)) found.set(match.path, match)
+  return [...found.values()].sort((a, b) => a.path < b.path ? -1 : 1)
+}
+
+async function* walk(folder: string, [part, ...rest]: readonly string[], wildcards: readonly string[]): AsyncGenerator<GlobMatch> {
+  if (part === undefined) return
+  if (part === '**') {
+    // The last part alone names every file.
+    yield* walk(folder, rest.length === 0 ? ['*'] : rest, [...wildcards, ''])
+    for (const entry of await entriesOf(folder)) {
+      if (!entry.isDirectory()) continue
+      for await (const { path, wildcards: below } of walk(join(folder, entry.name), ['**', ...rest], [])) {
+        yield { path, wildcards: [...wildcards, join(entry.name, below[0]!), ...below.slice(1)] }
+      }
+    }
+    return
+  }
+  if (rest.length > 0 && !isPattern(part)) return yield* walk(join(folder, part), rest, wildcards)
+  const wanted = nameOf(part)
+  for (const entry of await entriesOf(folder)) {
+    const match = wanted.exec(entry.name)
+    if (match === null) continue
+    const path = join(folder, entry.name)
+    if (rest.length > 0) yield* walk(path, rest, [...wildcards, ...match.slice(1)])
+    else if (!entry.isDirectory()) yield { path, wildcards: [...wildcards, ...match.slice(1)] }
+  }
+}
+
+async function entriesOf(folder: string): Promise<{ name: string; isDirectory(): boolean }[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    if (['ENOENT', 'ENOTDIR'].includes((error as { code: string }).code)) return []
+    throw error
+  })
+  // Hidden files are what desktops leave beside others.
+  return entries.filter(({ name }) => !name.startsWith('.'))
+}
+
+/** Of several wildcards the first take as little as they can. */
+function nameOf(part: string): RegExp {
+  return new RegExp(`^${part.replaceAll(/\*+|\?|[^*?]+/g, (piece) => piece.startsWith('*') ? '(.*?)' : piece === '?' ? '(.)' : piece.replaceAll(/[\\^$.|+()[\]{}]/g, '\\$&'))}$`, 's')
+}

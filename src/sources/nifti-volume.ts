@@ -1,0 +1,125 @@
+import { stat } from 'node:fs/promises'
+import { DTYPES, sizeOf, type DType } from '../core/dtype.js'
+import { FileError, FormatError, UnsupportedError } from '../core/errors.js'
+import { bytesOf, type Tensor } from '../core/tensor.js'
+import { freshTensor } from '../native/fresh.js'
+import { native } from '../native/load.js'
+import { brief } from './brief.js'
+import { NIFTI_HEADER_BYTES, readNiftiHeader, type NiftiHeader } from './nifti-header.js'
+import { exactBytes } from './npy-header.js'
+import { READ_BYTES_MAX } from './ranges.js'
+import { VolumeFile } from './volume-file.js'
+import { boxesOf, layoutOf, type AxisOptions } from './volume-axes.js'
+
+export interface VolumeForm extends AxisOptions {
+  /** False: the numbers as they are stored. */
+  readonly scaled: boolean
+  readonly dtype: 'float32' | 'float64' | undefined
+}
+
+/** Bytes that are read, and converted, in one step. Of a compressed volume one such piece is inflated while the one before is converted. */
+const PIECE_BYTES = 32 * 2 ** 20
+/** The shortest header, for files that end there. */
+const HEADER_BYTES_MIN = 348
+
+/** One NIfTI image: a `.nii` file, or a `.hdr` and its `.img`, each compressed or not. */
+export class NiftiVolume {
+  readonly header: NiftiHeader
+  /** The file that was asked for first in messages; of a pair, header and data. */
+  readonly files: readonly VolumeFile[]
+
+  private constructor(header: NiftiHeader, files: readonly VolumeFile[]) {
+    this.header = header
+    this.files = files
+  }
+
+  /** Reads the header. Rejects with FileError, FormatError. */
+  static async open(path: string): Promise<NiftiVolume> {
+    const isPair = /\.(hdr|img)(\.gz)?$/i.test(path)
+    const first = await VolumeFile.open(isPair ? await partnerOf(path, 'hdr') : path)
+    const header = readNiftiHeader(first.path, await first.start([NIFTI_HEADER_BYTES, HEADER_BYTES_MIN]))
+    if (header.single === isPair) throw new FormatError({ file: first.path, place: 'NIfTI header, magic', expected: isPair ? 'that of a pair (ni1 or ni2) in a .hdr' : 'that of a single file (n+1 or n+2)', found: isPair ? 'that of a single file' : 'that of a pair, whose data lies in another file' })
+    const files = isPair ? [first, await VolumeFile.open(await partnerOf(path, 'img'))] : [first]
+    if (header.dtype !== undefined) files.at(-1)!.checkHolds(header.dataOffset + header.dataBytes)
+    return new NiftiVolume(header, files)
+  }
+
+  get path(): string {
+    return this.files[0]!.path
+  }
+
+  /** dtype and shape of what `read` gives. Throws UnsupportedError when its elements are not read, or not in this form. */
+  spec(form: VolumeForm): { dtype: DType; shape: readonly number[] } {
+    const { dtype: stored, scale } = this.header
+    const fail = (reason: string): never => { throw new UnsupportedError({ file: this.path, place: 'data', reason }) }
+    if (stored === undefined) return fail(this.header.reason!)
+    const isScaled = form.scaled && scale !== undefined
+    if (DTYPES[stored].kind === 'complex') {
+      if (isScaled) fail(`it holds ${stored} numbers with scl_slope ${scale.slope} and scl_inter ${scale.inter}, which readers do not agree on; scaled: false gives the stored numbers`)
+      if (form.dtype !== undefined) fail(`it holds ${stored} numbers, which are no ${form.dtype}`)
+    }
+    const dtype = form.dtype ?? (isScaled && stored !== 'float64' ? 'float32' : stored)
+    const { shape } = layoutOf(this.header.shape, form)
+    const bytes = exactBytes(dtype, shape)
+    if (bytes === undefined || bytes > READ_BYTES_MAX) fail(`one item is at most 4 GiB, and [${shape.join(', ')}] of ${dtype} is more`)
+    return { dtype, shape }
+  }
+
+  /** The whole volume in C order; memory beside the result is bounded by two pieces. */
+  async read(form: VolumeForm, signal?: AbortSignal): Promise<Tensor> {
+    const { dtype: stored, scale, bigEndian, dataOffset, dataBytes, shape } = this.header
+    const { dtype, shape: outShape } = this.spec(form)
+    const { strides } = layoutOf(shape, form)
+    const out = freshTensor(dtype, outShape)
+    const outBytes = bytesOf(out.data)
+    const size = sizeOf(stored!)
+    const elements = { from: DTYPES[stored!].code, to: DTYPES[dtype].code, swapped: bigEndian, ...(form.scaled && scale) }
+    return await this.files.at(-1)!.reading(dataOffset + dataBytes, async (bytes) => {
+      const buffers: (Uint8Array | undefined)[] = [undefined, undefined]
+      const boxes = boxesOf(shape, strides, Math.max(1, Math.floor(PIECE_BYTES / size)))
+      const load = async (k: number): Promise<Uint8Array | undefined> => {
+        const box = boxes[k]
+        if (box === undefined) return undefined
+        signal?.throwIfAborted()
+        const [at, length] = [dataOffset + box.first * size, box.count * size]
+        const stored = bytes.view(at, length, 1)
+        if (stored !== undefined) {
+          await bytes.populate(at, length)
+          return stored
+        }
+        const buffer = (buffers[k % 2] ??= new Uint8Array(Math.min(PIECE_BYTES, dataBytes))).subarray(0, length)
+        await bytes.read(at, buffer, 1, signal)
+        return buffer
+      }
+      let coming = load(0)
+      for (const [k, { extents, offset, first, count }] of boxes.entries()) {
+        const source = (await coming)!
+        coming = load(k + 1)
+        // Reported when its turn comes; until then it must not count as unhandled.
+        coming.catch(() => {})
+        try {
+          await native().placeBox(source, outBytes, elements, extents, strides, offset)
+          if (!bytes.deflated) await bytes.passed(dataOffset + first * size, count * size)
+        } catch (error) {
+          await coming.catch(() => {})
+          throw error
+        }
+      }
+      await coming
+      return out
+    })
+  }
+
+  assertUnchanged(): void {
+    for (const file of this.files) file.assertUnchanged()
+  }
+}
+
+/** The `.hdr` or `.img` of a pair, compressed or not, in the case in which the other is written. */
+async function partnerOf(path: string, wanted: 'hdr' | 'img'): Promise<string> {
+  const [, stem, suffix, gz = ''] = /^(.*)\.(hdr|img)(\.gz)?$/is.exec(path)!
+  if (suffix!.toLowerCase() === wanted) return path
+  const name = `${stem}.${suffix === suffix!.toUpperCase() ? wanted.toUpperCase() : wanted}`
+  for (const candidate of gz === '' ? [name, `${name}.gz`] : [`${name}${gz}`, name]) if (await stat(candidate).then(() => true, () => false)) return candidate
+  throw new FileError(path, `its .${wanted} is missing: there is no ${brief(name)}`)
+}

@@ -1,0 +1,92 @@
+import { FormatError } from '../core/errors.js'
+import { native } from '../native/load.js'
+import { DeflatedBytes, MappedBytes, type StoredBytes } from './bytes.js'
+import { OpenFile } from './file.js'
+import { LooseFile, statusOf } from './loose-file.js'
+
+/** Enough for a header in nearly every compressed file; names and extra fields of gzip may need the second. */
+const HEAD_BYTES = [4096, 2 ** 20] as const
+/** Deflate makes at most 258 bytes of 2 bits. */
+const RATIO_MAX = 1032
+
+/**
+ * One of many files of volumes: known by its status, mapped while it is read. Gzip is told by its first bytes, which begin no header.
+ */
+export class VolumeFile extends LooseFile {
+  #isGzip = false
+  #digest: string | undefined
+
+  static override async open(path: string): Promise<VolumeFile> {
+    const file = new VolumeFile(path, await statusOf(path))
+    const first = await file.head(2)
+    file.#isGzip = first[0] === 0x1f && first[1] === 0x8b
+    return file
+  }
+
+  get isGzip(): boolean {
+    return this.#isGzip
+  }
+
+  /** The first of these numbers of bytes that it has, inflated. The smallest, when it has fewer. */
+  async start(lengths: readonly number[]): Promise<Uint8Array> {
+    if (!this.#isGzip) return await this.head(lengths[0]!)
+    let fault: unknown
+    for (const bytes of HEAD_BYTES) {
+      const stored = await this.head(bytes)
+      for (const length of lengths) {
+        const out = new Uint8Array(length)
+        try {
+          // How many bytes there are in all is known when the header is.
+          await new (native().Inflate)(stored, Number.MAX_SAFE_INTEGER, 0, true).read(0, out)
+          return out
+        } catch (error) {
+          if ((error as { code?: string }).code !== 'E_DEFLATE') throw error
+          fault = error
+        }
+      }
+      if (bytes >= this.size) break
+    }
+    throw new FormatError({ file: this.path, place: 'NIfTI header, size', expected: `gzip of at least ${lengths.at(-1)} bytes`, found: (fault as Error).message }, { cause: fault })
+  }
+
+  /** Throws FormatError when it cannot hold so many bytes, without inflating it. */
+  checkHolds(bytes: number): void {
+    const fits = this.#isGzip ? this.size * RATIO_MAX >= bytes : this.size >= bytes
+    if (!fits) throw new FormatError({ file: this.path, place: 'data', expected: `${bytes} bytes, as the header says`, found: this.#isGzip ? `${this.size} compressed ones, which cannot be so many` : `${this.size}` })
+  }
+
+  /** Its first `bytes` bytes, to be read by ranges while `use` runs. Rejects with SourceChangedError when it is no longer the file that was opened. */
+  async reading<T>(bytes: number, use: (stored: StoredBytes) => Promise<T>): Promise<T> {
+    return await this.#mapped(async (file) => {
+      const result = await use(this.#isGzip ? new DeflatedBytes(file, 'data', 0, file.size, bytes) : new MappedBytes(file, 'data', 0, bytes))
+      file.assertUnchanged()
+      return result
+    })
+  }
+
+  /** Computed once, on a thread. */
+  override async digest(signal?: AbortSignal): Promise<string> {
+    signal?.throwIfAborted()
+    if (this.#digest === undefined) this.#digest = await this.#mapped((file) => file.sourceFile().digest(signal))
+    else this.assertUnchanged()
+    return this.#digest
+  }
+
+  recall(digest: string): void {
+    this.#digest ??= digest
+  }
+
+  async #mapped<T>(use: (file: OpenFile) => Promise<T>): Promise<T> {
+    this.assertUnchanged()
+    // Each is read once, front to back: its pages need not stay.
+    const file = OpenFile.open(this.path, { residencyBytes: 0 })
+    try {
+      this.compare(file.stat)
+      return await use(file)
+    } finally {
+      // The mapping itself goes when its views are collected.
+      file.release(0, this.size)
+      file.close()
+    }
+  }
+}
