@@ -1,8 +1,9 @@
 import type { DType } from '../core/dtype.js'
 import { ItemError, MissingDependencyError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf } from '../core/rows.js'
-import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
+import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
+import { byteCount, bytesOf, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
+import { isAffine } from '../ops/geometry.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
 
@@ -14,6 +15,8 @@ const HOST_RUNS = 16
 /** A batch step may make thousands of bytes of one: what a call should make, about, and items of the first call. */
 const BATCH_BYTES = 16 * 2 ** 20
 const FIRST_ROWS = 64
+/** float64 [4, 4] */
+const AFFINE_BYTES = 128
 
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
 export class Executor {
@@ -61,7 +64,7 @@ export class Executor {
         const names = ids.slice(at, at += part.count)
         if (segment.kind === 'device') {
           let item = 0
-          for (const equal of equalPieces(part)) {
+          for (const equal of equalPieces(part).flatMap(alike)) {
             const done = await this.#runDevice(segment, equal, finite, names.slice(item, item += equal.count))
             known.push(done.finite)
             next.push(done.piece)
@@ -82,7 +85,7 @@ export class Executor {
 
   async #runDevice(segment: DeviceSegment, piece: EqualPiece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
     const specs = specsOf(piece)
-    const signature = JSON.stringify([segment.first, specs, [...finite].sort()])
+    const signature = JSON.stringify([segment.first, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort()])
     let preparing = this.#prepared.get(signature)
     if (preparing === undefined) {
       preparing = this.#prepare(segment, specs, finite, ids[0] ?? '')
@@ -109,6 +112,7 @@ export class Executor {
     const fields: Record<string, Tensor> = {}
     outputs.forEach(({ field }, i) => { fields[field] = made[i]! })
     for (const { from, to } of compiled.passThrough) fields[to] = piece.fields[from]!
+    for (const { field, tensor } of compiled.known) fields[field] = stackRows(Array.from({ length: piece.count }, () => tensor))
     return { piece: { count: piece.count, fields }, finite: compiled.finite }
   }
 
@@ -185,7 +189,7 @@ type DeviceSegment = Extract<Segment, { kind: 'device' }>
 type BatchSegment = Extract<Segment, { kind: 'batch' }>
 type HostSegment = Extract<Segment, { kind: 'host' }>
 type HostItem = Readonly<Record<string, Tensor>>
-type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>
+type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[]; value?: Tensor }>>
 
 /** Items of equal shapes: what a program runs on. */
 interface EqualPiece {
@@ -206,8 +210,25 @@ function equalPieces({ count, fields }: Piece): EqualPiece[] {
   return parts
 }
 
+/** The piece cut where affines change: ops make tables and shapes of their numbers. */
+function alike(piece: EqualPiece): EqualPiece[] {
+  const affines = Object.entries(piece.fields).filter(([name, { dtype, shape }]) => isAffine(name, { dtype, shape: shape.slice(1) })).map(([, tensor]) => bytesOf(tensor.data))
+  const parts: EqualPiece[] = []
+  for (let start = 0; start < piece.count;) {
+    let stop = affines.length === 0 ? piece.count : start + 1
+    while (stop < piece.count && affines.every((bytes) => Buffer.compare(bytes.subarray(start * AFFINE_BYTES, (start + 1) * AFFINE_BYTES), bytes.subarray(stop * AFFINE_BYTES, (stop + 1) * AFFINE_BYTES)) === 0)) stop++
+    parts.push(start === 0 && stop === piece.count ? piece : { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => [name, rowsOf(tensor, start, stop)])) })
+    start = stop
+  }
+  return parts
+}
+
 function specsOf(piece: EqualPiece): ConcreteSpecs {
-  return Object.fromEntries(Object.entries(piece.fields).map(([name, { dtype, shape }]) => [name, { dtype, shape: shape.slice(1) }]))
+  return Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => {
+    const { dtype } = tensor
+    const shape = tensor.shape.slice(1)
+    return [name, isAffine(name, { dtype, shape }) ? { dtype, shape, value: rowOf(tensor, 0) } : { dtype, shape }]
+  }))
 }
 
 /** Rows `start … stop` of every field, as views. */

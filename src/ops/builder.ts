@@ -1,17 +1,20 @@
 import { isFloating, type DType } from '../core/dtype.js'
-import type { NonFinite } from '../core/tensor.js'
+import type { NonFinite, Tensor } from '../core/tensor.js'
 import type { Finiteness } from './op.js'
 import { readsOf, writesOf, type AxisTable, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
 
 interface Current {
   readonly value: number
   readonly finiteness: Finiteness
+  /** What it holds, where that is known. */
+  readonly known?: Tensor
 }
 
 export interface ConcreteField {
   readonly dtype: DType
   readonly shape: readonly number[]
   readonly finiteness: Finiteness
+  readonly value?: Tensor
 }
 
 /** Collects the steps of consecutive device ops for items of known dtypes and shapes. Each method replaces a field by the step's result. */
@@ -20,13 +23,15 @@ export class ProgramBuilder {
   readonly #steps: Step[] = []
   readonly #inputs: ProgramPort[] = []
   readonly #fields = new Map<string, Current>()
+  /** Values that no step makes. */
+  readonly #made = new Map<number, Tensor>()
   #op = { op: 0, opName: '' }
 
   constructor(fields: Readonly<Record<string, ConcreteField>>) {
-    for (const [field, { dtype, shape, finiteness }] of Object.entries(fields)) {
+    for (const [field, { dtype, shape, finiteness, value: known }] of Object.entries(fields)) {
       const value = this.#value(dtype, shape)
       this.#inputs.push({ field, value })
-      this.#fields.set(field, { value, finiteness })
+      this.#fields.set(field, { value, finiteness, ...(known !== undefined && { known }) })
     }
   }
 
@@ -37,12 +42,19 @@ export class ProgramBuilder {
 
   /** The fields as they are now. */
   fields(): Record<string, ConcreteField> {
-    return Object.fromEntries(Array.from(this.#fields, ([name, { value, finiteness }]) => [name, { ...this.#values[value]!, finiteness }]))
+    return Object.fromEntries(Array.from(this.#fields.keys(), (name) => [name, this.field(name)]))
   }
 
   field(name: string): ConcreteField {
-    const { value, finiteness } = this.#fields.get(name)!
-    return { ...this.#values[value]!, finiteness }
+    const { value, finiteness, known } = this.#fields.get(name)!
+    return { ...this.#values[value]!, finiteness, ...(known !== undefined && { value: known }) }
+  }
+
+  /** A field of which every item has this: nothing computes it. */
+  know(name: string, tensor: Tensor): void {
+    const value = this.#value(tensor.dtype, tensor.shape)
+    this.#made.set(value, tensor)
+    this.#fields.set(name, { value, finiteness: 'finite', known: tensor })
   }
 
   /** Converts a field; a conversion that can change nothing is left out. */
@@ -106,15 +118,18 @@ export class ProgramBuilder {
 
   /**
    * The program that makes the fields as they are now; steps nobody needs are left out. Fields that no step touched are not outputs: `passThrough`
-   * says which input each is.
+   * says which input each is. `known` are those that no step makes.
    */
-  finish(): { program: Program; passThrough: { from: string; to: string }[] } {
+  finish(): { program: Program; passThrough: { from: string; to: string }[]; known: { field: string; tensor: Tensor }[] } {
     const inputOf = new Map(this.#inputs.map(({ field, value }) => [value, field]))
     const outputs: ProgramPort[] = []
     const passThrough: { from: string; to: string }[] = []
+    const known: { field: string; tensor: Tensor }[] = []
     for (const [field, { value }] of this.#fields) {
       const from = inputOf.get(value)
-      if (from === undefined) outputs.push({ field, value })
+      const tensor = this.#made.get(value)
+      if (tensor !== undefined) known.push({ field, tensor })
+      else if (from === undefined) outputs.push({ field, value })
       else passThrough.push({ from, to: field })
     }
     const needed = new Set(outputs.map(({ value }) => value))
@@ -125,7 +140,7 @@ export class ProgramBuilder {
       steps.unshift(step)
     }
     const inputs = this.#inputs.filter(({ value }) => needed.has(value))
-    return { program: renumber(this.#values, inputs, outputs, steps), passThrough }
+    return { program: renumber(this.#values, inputs, outputs, steps), passThrough, known }
   }
 
   #value(dtype: DType, shape: readonly number[]): number {

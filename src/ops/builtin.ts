@@ -5,6 +5,7 @@ import { latticeParametersOp } from './lattice-parameters.js'
 import { niggliOp } from './niggli.js'
 import { normalizeOp } from './normalize.js'
 import type { OpDefinition } from './op.js'
+import { orientOp } from './orient.js'
 import { padOp } from './pad.js'
 import { primitiveOp } from './primitive.js'
 import { resampleOp } from './resample.js'
@@ -12,4 +13,4 @@ import { renameOp, selectOp } from './select.js'
 import { standardScalerOp } from './standard-scaler.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, padOp, primitiveOp, renameOp, resampleOp, selectOp, standardScalerOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, orientOp, padOp, primitiveOp, renameOp, resampleOp, selectOp, standardScalerOp]

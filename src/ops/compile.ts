@@ -1,6 +1,6 @@
 import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
-import type { FieldSpecs } from '../core/tensor.js'
+import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { ProgramBuilder, type ConcreteField } from './builder.js'
 import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
 import type { Program } from './program.js'
@@ -17,6 +17,8 @@ export interface Compiled {
   readonly program: Program
   /** Output fields that are input fields untouched. */
   readonly passThrough: readonly { readonly from: string; readonly to: string }[]
+  /** Output fields that every item has alike. */
+  readonly known: readonly { readonly field: string; readonly tensor: Tensor }[]
   /** Output fields known to hold no NaN and no infinity. */
   readonly finite: ReadonlySet<string>
 }
@@ -61,12 +63,12 @@ export function segments(recipe: Recipe): Segment[] {
 }
 
 /**
- * The program of device ops for items of these dtypes and shapes: the fields that `inputFields` named, or all. The recipe they come from has passed
+ * The program of device ops for items of these dtypes and shapes: the fields that `inputFields` named, or all. `value`: what every item has in a field that ops decide by. The recipe they come from has passed
  * `checkRecipe`, so that what an op names and is not there was dropped. `finite` names input fields known to be finite.
  */
-export function compile({ ops, first }: { readonly ops: readonly OpCall[]; readonly first: number }, fields: Readonly<Record<string, { dtype: DType; shape: readonly number[] }>>, finite: ReadonlySet<string>): Compiled {
+export function compile({ ops, first }: { readonly ops: readonly OpCall[]; readonly first: number }, fields: Readonly<Record<string, { dtype: DType; shape: readonly number[]; value?: Tensor }>>, finite: ReadonlySet<string>): Compiled {
   const states: Record<string, ConcreteField> = {}
-  for (const [name, { dtype, shape }] of Object.entries(fields)) states[name] = { dtype, shape, finiteness: finite.has(name) || !isFloating(dtype) ? 'finite' : 'unchecked' }
+  for (const [name, field] of Object.entries(fields)) states[name] = { ...field, finiteness: finite.has(name) || !isFloating(field.dtype) ? 'finite' : 'unchecked' }
   const builder = new ProgramBuilder(states)
   ops.forEach((op, i) => {
     const place = first + i

@@ -1,4 +1,5 @@
 import { show } from '../core/options.js'
+import { isAffine } from './geometry.js'
 import type { Fail, FieldState, FieldStates, OpParams } from './op.js'
 
 /** Checks the `fields` parameter of an op: absent, or a list of different names. */
@@ -17,15 +18,15 @@ export function objectParam(where: string, value: unknown): Record<string, unkno
 }
 
 /**
- * The fields an op works on: those named, each of which must be fit, or every one that is. `unfit` gives the reason why the op cannot work on
+ * The fields an op works on: those named, each of which must be fit, or every one that is and is no affine. `unfit` gives the reason why the op cannot work on
  * a field. It may look at dtype, rank and finiteness, never at extents: where those differ between items, one item would be left as it is
  * and the next one not. What is wrong with an extent is for `infer` to refuse.
  */
 export function chosenFields(fields: FieldStates, named: readonly string[] | undefined, unfit: (field: FieldState) => string | undefined, fail: Fail): string[] {
   if (named === undefined) {
-    const fit = Object.keys(fields).filter((name) => unfit(fields[name]!) === undefined)
+    const fit = Object.keys(fields).filter((name) => !isAffine(name, fields[name]!) && unfit(fields[name]!) === undefined)
     if (fit.length === 0) {
-      const reasons = Object.entries(fields).map(([name, field]) => `${name} (${describe(field)}): ${unfit(field)}`)
+      const reasons = Object.entries(fields).map(([name, field]) => `${name} (${describe(field)}): ${isAffine(name, field) ? 'it says where an image lies' : unfit(field)}`)
       fail(`can work on none of the fields: ${reasons.join('; ')}`)
     }
     return fit
@@ -48,7 +49,7 @@ export function fieldOf(fields: FieldStates, name: string, fail: Fail): FieldSta
 /** `narrow` of ops with a `fields` parameter. */
 export function narrowFields(fields: FieldStates, params: OpParams, unfit: (field: FieldState) => string | undefined): OpParams | undefined {
   const named = params.fields as readonly string[] | undefined
-  if (named === undefined) return Object.values(fields).some((field) => unfit(field) === undefined) ? params : undefined
+  if (named === undefined) return Object.entries(fields).some(([name, field]) => !isAffine(name, field) && unfit(field) === undefined) ? params : undefined
   const left = named.filter((name) => Object.hasOwn(fields, name))
   if (left.length === named.length) return params
   return left.length === 0 ? undefined : { ...params, fields: left }
@@ -58,10 +59,13 @@ export function describe({ dtype, shape }: FieldState): string {
   return `${dtype} [${shape.map((extent) => extent ?? '?').join(', ')}]`
 }
 
-/** `fields` with some replaced. */
+/** `fields` with some replaced. What was known of their values is forgotten. */
 export function withFields(fields: FieldStates, names: readonly string[], change: (field: FieldState, name: string) => FieldState): FieldStates {
   const changed: Record<string, FieldState> = { ...fields }
-  for (const name of names) changed[name] = change(fields[name]!, name)
+  for (const name of names) {
+    const { value: _, ...field } = fields[name]!
+    changed[name] = change(field, name)
+  }
   return changed
 }
 

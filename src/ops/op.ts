@@ -12,6 +12,8 @@ export type Finiteness = 'finite' | 'unchecked' | 'kept'
 /** A field as a recipe sees it before anything is read. Extents that differ between items are null. */
 export interface FieldState extends FieldSpec {
   readonly finiteness: Finiteness
+  /** What the field holds, where ops decide by it: of affines, once items are at hand. Whoever changes a field must drop it or say what it is now. */
+  readonly value?: Tensor
 }
 
 export type FieldStates = Readonly<Record<string, FieldState>>
