@@ -107,7 +107,7 @@ describe.skipIf(!existsSync(shared))('nibabel as_closest_canonical (shared)', ()
   test.each(['anatomical.nii', 'functional.nii', 'example4d.nii.gz', 'example_nifti2.nii.gz'])('%s', async (name) => {
     const reference = (JSON.parse(readFileSync(join(shared, 'reference.json'), 'utf8').replaceAll('NaN', 'null')) as { images: Record<string, { canonical_affine: number[][] }> }).images[name]!
     const cache = await openCache({ dir: null })
-    const dataset = await cache.dataset(await nifti(join(shared, name), { scaled: false }), recipe([orient({ axcodes: 'RAS' })]))
+    const dataset = await cache.dataset(await nifti(join(shared, name), { dtype: 'float64' }), recipe([orient({ axcodes: 'RAS' })]))
     const item = await dataset.get(0)
     const image = item.image as Tensor
     const expected = await (await openArrays(join(shared, `${name.split('.')[0]}_canonical.npy`))).data!.read()
