@@ -3,7 +3,7 @@ import { ItemError, MissingDependencyError, NonFiniteError, RecipeError } from '
 import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
 import { byteCount, bytesOf, emptyTensor, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
-import { isAffine } from '../ops/geometry.js'
+import { isKnown } from '../ops/geometry.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
 
@@ -15,8 +15,6 @@ const HOST_RUNS = 16
 /** A batch step may make thousands of bytes of one: what a call should make, about, and items of the first call. */
 const BATCH_BYTES = 16 * 2 ** 20
 const FIRST_ROWS = 64
-/** float64 [4, 4] */
-const AFFINE_BYTES = 128
 
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
 export class Executor {
@@ -210,13 +208,17 @@ function equalPieces({ count, fields }: Piece): EqualPiece[] {
   return parts
 }
 
-/** The piece cut where affines change: ops make tables and shapes of their numbers. */
+/** The piece cut where affines and boxes change: ops make tables and shapes of their numbers. */
 function alike(piece: EqualPiece): EqualPiece[] {
-  const affines = Object.entries(piece.fields).filter(([name, { dtype, shape }]) => isAffine(name, { dtype, shape: shape.slice(1) })).map(([, tensor]) => bytesOf(tensor.data))
+  const known = Object.entries(piece.fields).filter(([name, { dtype, shape }]) => isKnown(name, { dtype, shape: shape.slice(1) })).map(([, tensor]) => {
+    const bytes = bytesOf(tensor.data)
+    const size = bytes.byteLength / piece.count
+    return (item: number): Uint8Array => bytes.subarray(item * size, (item + 1) * size)
+  })
   const parts: EqualPiece[] = []
   for (let start = 0; start < piece.count;) {
-    let stop = affines.length === 0 ? piece.count : start + 1
-    while (stop < piece.count && affines.every((bytes) => Buffer.compare(bytes.subarray(start * AFFINE_BYTES, (start + 1) * AFFINE_BYTES), bytes.subarray(stop * AFFINE_BYTES, (stop + 1) * AFFINE_BYTES)) === 0)) stop++
+    let stop = known.length === 0 ? piece.count : start + 1
+    while (stop < piece.count && known.every((item) => Buffer.compare(item(start), item(stop)) === 0)) stop++
     parts.push(start === 0 && stop === piece.count ? piece : { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => [name, rowsOf(tensor, start, stop)])) })
     start = stop
   }
@@ -227,7 +229,7 @@ function specsOf(piece: EqualPiece): ConcreteSpecs {
   return Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => {
     const { dtype } = tensor
     const shape = tensor.shape.slice(1)
-    return [name, isAffine(name, { dtype, shape }) ? { dtype, shape, value: rowOf(tensor, 0) } : { dtype, shape }]
+    return [name, isKnown(name, { dtype, shape }) ? { dtype, shape, value: rowOf(tensor, 0) } : { dtype, shape }]
   }))
 }
 

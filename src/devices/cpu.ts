@@ -5,6 +5,7 @@ import { native } from '../native/load.js'
 import type { KernelStep, Program } from '../ops/program.js'
 import { chained } from './chain.js'
 import { runCrystalStep } from './crystal.js'
+import { runForegroundStep } from './foreground.js'
 import type { Device, PreparedProgram, ProgramBatch } from './device.js'
 
 export interface CpuDeviceOptions {
@@ -33,7 +34,7 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
       const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
       return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
-    batch: (step, batch) => runCrystalStep(step, batch, threads),
+    batch: (step, batch) => (step.kernel === 'foreground-box' ? runForegroundStep(step, batch) : runCrystalStep(step, batch, threads)),
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)
       closed = true

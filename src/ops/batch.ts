@@ -6,14 +6,14 @@ import type { Rows } from '../core/rows.js'
  * kernels by name. Items do not see each other.
  */
 export interface BatchStep {
-  readonly kernel: 'niggli' | 'lattice-parameters' | 'crystal-graph'
+  readonly kernel: 'niggli' | 'lattice-parameters' | 'crystal-graph' | 'foreground-box'
   /** Fields it needs; others are not given. */
   readonly reads: readonly string[]
   readonly writes: readonly { readonly field: string; readonly dtype: DType }[]
   /** A written count of what was left out of each item, which the report of a build sums up, and the words for it: `edges were cut by maxNeighbors`. */
   readonly cuts?: { readonly field: string; readonly what: string }
   /** As the kernel takes them. */
-  readonly params: Readonly<Record<string, number | boolean | string | null>>
+  readonly params: Readonly<Record<string, number | boolean | string | null | readonly number[]>>
 }
 
 export interface Batch {

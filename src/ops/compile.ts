@@ -44,6 +44,7 @@ export function segments(recipe: Recipe): Segment[] {
   const found: Segment[] = []
   let run: OpCall[] = []
   const close = (end: number): void => {
+    // The second part of an op has the place of the first.
     if (run.length > 0) found.push({ kind: 'device', first: end - run.length, ops: run })
     run = []
   }
@@ -54,7 +55,10 @@ export function segments(recipe: Recipe): Segment[] {
       return
     }
     close(i)
-    if (definition.kind === 'batch') found.push({ kind: 'batch', first: i, op: { ...op, definition } })
+    if (definition.kind === 'batch') {
+      found.push({ kind: 'batch', first: i, op: { ...op, definition } })
+      if (definition.then !== undefined) run.push({ ...op, definition: definition.then })
+    }
     else if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
     else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })
   })

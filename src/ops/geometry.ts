@@ -14,6 +14,14 @@ export function isAffine(name: string, { dtype, shape }: Pick<FieldState, 'dtype
   return (name === AFFINE || name.endsWith(SUFFIX)) && dtype === 'float64' && shape.length === 2 && shape[0] === 4 && shape[1] === 4
 }
 
+/** A box of voxels that was found: int32 [2, 3], first positions and those after the last, along x, y and z. */
+export const FOREGROUND_BOX = 'foreground_box'
+
+/** True for fields whose values ops decide by: they are known when programs are made. */
+export function isKnown(name: string, field: Pick<FieldState, 'dtype' | 'shape'>): boolean {
+  return isAffine(name, field) || (name === FOREGROUND_BOX && field.dtype === 'int32' && field.shape.length === 2)
+}
+
 /** The field that says where an image lies; undefined when there is none. */
 export function affineOf(fields: FieldStates, image: string): string | undefined {
   return [`${image}${SUFFIX}`, AFFINE].find((name) => Object.hasOwn(fields, name) && isAffine(name, fields[name]!))

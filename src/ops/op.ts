@@ -63,6 +63,8 @@ export interface BatchOp extends OpBase {
   readonly kind: 'batch'
   readonly scope: 'item'
   step(params: OpParams): BatchStep
+  /** What is then done with what it found, as the first op of a program, with the same parameters. */
+  readonly then?: DeviceOp
 }
 
 /** A function on one item, on the main thread. */
