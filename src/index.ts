@@ -38,6 +38,7 @@ export { createWebgpuDevice, webgpuAdapters, type AdapterFacts, type GpuLease, t
 export type { SkippedItem, Source } from './sources/source.js'
 export { recipe, parseRecipe, type Recipe, type RecipeData } from './ops/recipe.js'
 export { cast, type CastOptions } from './ops/cast.js'
+export { cropForeground, type CropForegroundOptions } from './ops/crop-foreground.js'
 export { crop, type CropOptions } from './ops/crop.js'
 export { crystalGraph, type CrystalGraphOptions } from './ops/crystal-graph.js'
 export { latticeParameters, type LatticeParametersOptions } from './ops/lattice-parameters.js'

@@ -1,4 +1,5 @@
 import { castOp } from './cast.js'
+import { cropForegroundOp } from './crop-foreground.js'
 import { cropOp } from './crop.js'
 import { crystalGraphOp } from './crystal-graph.js'
 import { latticeParametersOp } from './lattice-parameters.js'
@@ -13,4 +14,4 @@ import { renameOp, selectOp } from './select.js'
 import { standardScalerOp } from './standard-scaler.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, orientOp, padOp, primitiveOp, renameOp, resampleOp, selectOp, standardScalerOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropForegroundOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, orientOp, padOp, primitiveOp, renameOp, resampleOp, selectOp, standardScalerOp]
