@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { freemem, totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { checkBackupOptions, type BackupOptions } from './cache/backup.js'
 import { Dependents } from './cache/dependents.js'
@@ -50,7 +51,7 @@ export interface FingerprintOptions {
 }
 
 export interface Space {
-  /** Free bytes of the disk, and all of them. */
+  /** Free bytes of the disk, and all of them; of memory for a cache without a folder. */
   readonly free: number
   readonly total: number
   /** Bytes of datasets and values. */
@@ -115,8 +116,9 @@ export class Cache extends Shelf {
       dryRun: options.dryRun, now: Date.now(),
     }
     const pruned: Pruned[] = []
-    for (const store of this.stores.below(request.namespace ?? '')) pruned.push(await store.upkeep.prune(request))
-    this.room.memory.clear()
+    for (const store of this.room.stores?.below(request.namespace ?? '') ?? []) pruned.push(await store.upkeep.prune(request))
+    // Memory alone lets go by itself.
+    if (this.room.stores !== undefined) this.room.memory.clear()
     return sumPruned(pruned)
   }
 
@@ -125,7 +127,7 @@ export class Cache extends Shelf {
    * damaged (`fix`). Damage is in what it gives, not thrown. Others may read and write meanwhile.
    */
   async verify(options: VerifyOptions = {}): Promise<Verification> {
-    return this.datasets.verify(this.stores, options)
+    return this.datasets.verify(this.room.stores?.all ?? [], options)
   }
 
   /**
@@ -140,14 +142,16 @@ export class Cache extends Shelf {
 
   /** What each namespace takes, and when it was last used; from the index, no file is looked at. */
   usage(): Usage[] {
-    return sumUsage(this.stores.all.map((store) => store.upkeep.usage()))
+    return sumUsage((this.room.stores?.all ?? []).map((store) => store.upkeep.usage()))
   }
 
   /** Room on the disk of the cache, or of a namespace that has a drive of its own. */
   async space(options: SpaceOptions = {}): Promise<Space> {
     checkOptions('space', options, ['required', 'namespace'])
     const required = bytes('space', 'required', options.required, 0)
-    const store = this.stores.of(options.namespace === undefined ? '' : checkNamespace('space', options.namespace))
+    const namespace = options.namespace === undefined ? '' : checkNamespace('space', options.namespace)
+    if (this.room.stores === undefined) return { free: freemem(), total: totalmem(), used: this.room.memory.bytes, fits: required <= freemem() }
+    const store = this.stores.of(namespace)
     const { free, total } = await diskSpace(store.layout.dir)
     const used = store.upkeep.bytes
     return { free, total, used, fits: free - required >= store.minFree && used + required <= store.maxSize }

@@ -13,7 +13,7 @@ export interface ScopeOptions {
 
 /**
  * A namespace that empties itself: at the end of an `await using` block, also when the block throws, or with `dispose()`. When its process dies before, whoever
- * opens the cache next empties it.
+ * opens the cache next empties it. Two scopes of one name are one: the first that ends empties both.
  */
 export class Scope extends Shelf implements AsyncDisposable {
   readonly #keepLast: number | undefined
@@ -46,6 +46,11 @@ export class Scope extends Shelf implements AsyncDisposable {
   /** What goes with the scope is nobody else's. */
   protected override get remote(): Remote | undefined {
     return this.#keepLast === undefined ? undefined : super.remote
+  }
+
+  /** What others have stays theirs. */
+  protected override get relabels(): boolean {
+    return this.#keepLast !== undefined
   }
 
   protected override prepare(): Promise<void> | undefined {

@@ -16,9 +16,15 @@ export class Shelf extends KeyValue {
     this.datasets = datasets
   }
 
+  /** @internal Whether a dataset that is there is listed here from now on. */
+  protected get relabels(): boolean {
+    return true
+  }
+
   /**
    * The dataset that a source and a recipe ask for. What is in the cache is mapped; what is missing is computed and stored. Several processes
-   * may ask for the same one at the same time: each item is computed once. When a build is killed, what was finished is kept.
+   * may ask for the same one at the same time: each item is computed once. When a build is killed, what was finished is kept. There is one dataset for what is asked for: it is listed under the name
+   * and in the namespace that it was asked for last, scopes not counting.
    *
    * Rejects with RecipeError before anything is read, NonFiniteError or ItemError for an item that cannot be made, SourceChangedError when a file
    * is written meanwhile, DiskFullError when there is no room.
@@ -27,7 +33,7 @@ export class Shelf extends KeyValue {
     checkOptions('dataset', options, DATASET_OPTIONS)
     const namespace = this.below('dataset', options.namespace)
     await this.prepare()
-    return this.datasets.dataset(source, recipe, { ...options, namespace })
+    return this.datasets.dataset(source, recipe, { ...options, namespace }, this.relabels)
   }
 
   /** Removes all values and datasets of a namespace and of those below it; without one, of this one. Datasets that are open anywhere stay. Gives how many went. */

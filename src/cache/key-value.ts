@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DiskFullError, IntegrityError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
@@ -16,7 +17,7 @@ import type { Slabs } from './slab.js'
 import type { Remote } from './remote.js'
 import { Tally, type CacheStats } from './tally.js'
 import { sizeOfValue, type Value } from './value.js'
-import { valueFrom, valueTensors } from './value-blob.js'
+import { valueFrom, valueTensors, type ValueParts } from './value-blob.js'
 import { checkSmall, decodeSmall, encodeSmall, encodeSmallOnce } from './value-small.js'
 
 export interface WhereOptions {
@@ -115,7 +116,10 @@ export class KeyValue {
   put(key: string, value: Value, options: PutOptions = NO_OPTIONS): Promise<void> {
     const where = 'put'
     try {
-      if (options !== NO_OPTIONS) checkOptions(where, options, PUT_OPTIONS)
+      if (options !== NO_OPTIONS) {
+        checkOptions(where, options, PUT_OPTIONS)
+        options.signal?.throwIfAborted()
+      }
       return this.#put(where, this.#place(where, key, options), value, this.#facts(where, options, NaN))
     } catch (error) {
       return Promise.reject(error as Error)
@@ -236,6 +240,8 @@ export class KeyValue {
     }
     const { flights } = this.room
     const name = nameOf(place)
+    const inside = computing.getStore() ?? NOWHERE
+    if (inside.has(name)) throw new TypeError(`${where}: ${show(key)} is asked for by what computes it, and would wait for itself`)
     for (let under = flights.get(name); under !== undefined && !force; under = flights.get(name)) {
       try {
         const { value, metadata } = await abortable(under.made, signal)
@@ -247,11 +253,12 @@ export class KeyValue {
       }
       if (flights.get(name) === under) break
     }
-    const flight: Flight = { made: this.#compute(place, compute, facts, options), signal }
+    const flight: Flight = { made: computing.run(new Set([...inside, name]), () => this.#compute(place, compute, facts, options)), signal }
     flights.set(name, flight)
     const done = (): void => { if (flights.get(name) === flight) flights.delete(name) }
     flight.made.then(done, done)
-    return (await flight.made).value as T
+    // Whoever gives up does not wait; what is being computed is kept for the next.
+    return (await abortable(flight.made, signal)).value as T
   }
 
   /** Hits, misses, bytes and what they saved, of values and of datasets, since the cache directory was made; `session` has those of this process. */
@@ -388,7 +395,12 @@ export class KeyValue {
       this.#keepHere(place, small ?? encodeSmall(value, Infinity, root)!, sizeOfValue(value), facts)
       return Promise.resolve()
     }
-    if (small === undefined) return this.#putBlob(store, place, value, root, facts, ready)
+    if (small === undefined) {
+      const parts = valueTensors(value, root)
+      // It is hashed and written on threads, while the caller may go on; what was computed nobody else has yet.
+      const tensors = where === 'put' ? parts.tensors.map((tensor) => ({ ...tensor, data: tensor.data.map((piece) => piece.slice()) })) : parts.tensors
+      return this.#putBlob(store, place, { ...parts, tensors }, facts, ready)
+    }
     if (ready === undefined) return this.#putSmall(store, place, small, facts)
     const kept = Uint8Array.from(small)
     return ready.then(() => this.#putSmall(store, place, kept, facts))
@@ -406,9 +418,8 @@ export class KeyValue {
     return store.entries.put(namespace, { key, created, expires, seconds, bytes, keep, metadata: textOf(metadata), dependsOn, small, blob: undefined }, () => this.#isKept(store, namespace, key, bytes))
   }
 
-  async #putBlob(store: Store, { namespace, key }: Place, value: unknown, root: string, { metadata, created, expires, seconds, keep, compression, dependsOn }: Facts, ready: Promise<void> | undefined): Promise<void> {
+  async #putBlob(store: Store, { namespace, key }: Place, { tensors, metadata: notes }: ValueParts, { metadata, created, expires, seconds, keep, compression, dependsOn }: Facts, ready: Promise<void> | undefined): Promise<void> {
     await ready
-    const { tensors, metadata: notes } = valueTensors(value, root)
     const bytes = await store.entries.putBlob(namespace, { key, created, expires, seconds, keep, metadata: textOf(metadata), dependsOn }, encodeBlob(tensors, notes, compression), compression)
     this.#isKept(store, namespace, key, bytes)
   }
@@ -420,21 +431,26 @@ export class KeyValue {
     this.remote?.push(store, namespace, key)
   }
 
-  async #compute<T extends Value>(place: Place, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, facts: Facts, { signal, validate }: ComputeOptions): Promise<Made> {
+  async #compute<T extends Value>(place: Place, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, facts: Facts, { signal, validate, force = false }: ComputeOptions): Promise<Made> {
     const { store } = place
     if (store === undefined || store.readonly) return this.#computeHere(place, compute, facts, signal)
     const owner = store.newOwner()
     const range = sha256('value', nameOf(place))
     const asked = Date.now()
+    // With `force` only what was made after we asked will do.
+    const made = async (): Promise<Remembered | undefined> => {
+      const found = await this.#find(place, validate, false)
+      return found !== undefined && (!force || found.created >= asked) ? found : undefined
+    }
     try {
       while (await store.claim(range, owner, []) === undefined) {
         await sleep(POLL_MS, undefined, { signal })
-        const found = await this.#find(place, validate, false)
-        if (found !== undefined && found.created >= asked) return found
+        const found = await made()
+        if (found !== undefined) return found
       }
       // Its last holder may have been done with it just now.
-      const found = await this.#find(place, validate, false)
-      if (found !== undefined && found.created >= asked) return found
+      const found = await made()
+      if (found !== undefined) return found
       return await this.#computeHere(place, compute, facts, signal)
     } finally {
       await store.retire(owner)
@@ -461,6 +477,8 @@ export class KeyValue {
 
   #place(where: string, key: unknown, { namespace }: WhereOptions): Place {
     if (typeof key !== 'string') throw new TypeError(`${where}: key must be a text, not ${show(key)}; keyOf(config) makes one of plain data`)
+    // They would all become the same replacement character.
+    if (!(key as string & { isWellFormed(): boolean }).isWellFormed()) throw new TypeError(`${where}: key holds half of a surrogate pair, which no file and no index can: ${show(key)}`)
     const below = this.below(where, namespace)
     return { namespace: below, key, store: this.room.stores?.of(below) }
   }
@@ -489,6 +507,10 @@ export class KeyValue {
     }
   }
 }
+
+/** Names of the values that the code that is running computes. */
+const computing = new AsyncLocalStorage<ReadonlySet<string>>()
+const NOWHERE: ReadonlySet<string> = new Set()
 
 interface Made {
   readonly value: unknown

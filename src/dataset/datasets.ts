@@ -64,8 +64,8 @@ export class Datasets {
     this.#options = options
   }
 
-  /** `options` are those of `Shelf.dataset`, their namespace being the whole. */
-  async dataset(source: Source, recipe: Recipe, options: DatasetOptions): Promise<Dataset> {
+  /** `options` are those of `Shelf.dataset`, their namespace being the whole. With `relabels` a dataset that is there gets the name and namespace. */
+  async dataset(source: Source, recipe: Recipe, options: DatasetOptions, relabels: boolean): Promise<Dataset> {
     const where = 'dataset'
     checkOptions(where, options, DATASET_OPTIONS)
     if (typeof source?.read !== 'function') throw new TypeError(`dataset: expected a source, not ${show(source)}; sources are opened with await: await npz('train.npz')`)
@@ -84,6 +84,7 @@ export class Datasets {
       onProgress: options.onProgress,
     }))
     const { manifest, report } = await run(options.signal)
+    if (relabels) await store.relabel(fromHex(manifest.facts.key), name, namespace)
     return this.#opened(store, manifest, report, async () => (await run(undefined)).manifest)
   }
 
@@ -101,12 +102,12 @@ export class Datasets {
   }
 
   /** `Cache.verify`, of all stores. */
-  async verify(stores: Stores, options: VerifyOptions): Promise<Verification> {
+  async verify(stores: readonly Store[], options: VerifyOptions): Promise<Verification> {
     const checked = checkVerifyOptions(options)
     const { memoryBudget: memoryBytes, fingerprint } = this.#options
     return this.untilClosed(options.signal, async (signal) => {
       const found: Verification[] = []
-      for (const store of stores.all) found.push(await verify({ store, options, checked, deviceOf: (choice) => this.#device(choice), jobs: checked.jobs ?? availableParallelism(), memoryBytes, fingerprint, signal }))
+      for (const store of stores) found.push(await verify({ store, options, checked, deviceOf: (choice) => this.#device(choice), jobs: checked.jobs ?? availableParallelism(), memoryBytes, fingerprint, signal }))
       return sumVerifications(found)
     })
   }

@@ -60,9 +60,16 @@ export async function mend(request: MendRequest): Promise<Repair[]> {
   const entries = await store.audit.entriesOf(digests, checkSmall, signal)
   if (!dryRun) for (const blob of damaged) await setAside(store, blob)
   const repairs: Repair[] = await dropEntries(store, entries, dryRun)
-  for (const dataset of inOrder(affected)) {
+  const order = inOrder(affected)
+  const first = repairs.length
+  for (const dataset of order) {
     signal?.throwIfAborted()
     repairs.push(await remake(request, dataset, repairs))
+  }
+  // Datasets have shards in common: what one could not make again another may have.
+  for (const [k, { key }] of order.entries()) {
+    const repair = repairs[first + k]!
+    if (!dryRun && repair.outcome === 'lost' && await completeManifest(store, fromHex(key)) !== undefined) repairs[first + k] = { ...repair, outcome: 'rebuilt', reason: 'what was damaged of it was made again for another dataset', advice: '' }
   }
   const known = new Set([...shardsOf].filter(([key]) => affected.some((dataset) => dataset.key === key)).flatMap(([, shards]) => shards).concat(affected.map(({ record }) => record.manifest)))
   for (const { digest, kind, reason } of damaged) {

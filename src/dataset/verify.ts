@@ -140,7 +140,7 @@ export function sumVerifications(all: readonly Verification[]): Verification {
       items: again.reduce((total, { items }) => total + items, 0), of: again.reduce((total, { of }) => total + of, 0), seed: again[0]!.seed, devices: Array.from(new Set(again.flatMap(({ devices }) => devices))),
       differences: again.flatMap(({ differences }) => differences), skipped: again.flatMap(({ skipped }) => skipped),
     },
-    repairs: all.some(({ repairs }) => repairs !== null) ? all.flatMap(({ repairs }) => repairs ?? []) : null, dryRun: all[0]!.dryRun,
+    repairs: all.some(({ repairs }) => repairs !== null) ? all.flatMap(({ repairs }) => repairs ?? []) : null, dryRun: all[0]?.dryRun ?? false,
   }
 }
 

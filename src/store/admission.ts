@@ -9,7 +9,7 @@ const LOOK_MS = 1_000
 const LOOK_SHARE = 0.1
 /** When room has to be made, this part of the limit is made free, so that it does not have to be made for every value. */
 const HEADROOM = 0.05
-/** After room could not be made, nobody tries again for so long. */
+/** After room could not be made, nobody tries again for so much or more for so long. */
 const REST_MS = 5_000
 
 export interface Limits {
@@ -35,6 +35,8 @@ export class Admission {
   #lookAgain = -Infinity
   #lookBelow = 0
   #restUntil = -Infinity
+  /** The size for which it could not be made. */
+  #refused = 0
   #making: Promise<void> | undefined
 
   constructor(limits: Limits, upkeep: Upkeep) {
@@ -53,11 +55,12 @@ export class Admission {
   async #ask(bytes: number): Promise<void> {
     await this.#look()
     if (bytes > this.#left) {
-      if (performance.now() < this.#restUntil) throw await this.#refusal(bytes)
+      if (performance.now() < this.#restUntil && bytes >= this.#refused) throw await this.#refusal(bytes)
       // One makes room for all who wait.
       await (this.#making ??= this.#makeRoom(bytes).finally(() => { this.#making = undefined }))
       if (bytes > this.#left) {
         this.#restUntil = performance.now() + REST_MS
+        this.#refused = bytes
         throw await this.#refusal(bytes)
       }
     }

@@ -278,6 +278,8 @@ function remove(tables: Tables, ledger: Ledger, key: Buffer, instead?: Buffer): 
   // Nothing is made from most values, and most caches know of no dependents at all.
   if (hasDependents(tables)) {
     const digest = digestOf(entry)
+    // What was made from an equal value, whose file it is as well, stays.
+    if (entry.blob !== undefined && tables.blobs.get(digest) !== undefined) return true
     const same = instead !== undefined && digestOf(decodeEntry(instead, FILE, '')).equals(digest)
     if (!same) removeDependents(tables, ledger, digest)
   }

@@ -306,6 +306,13 @@ export class Store {
     return counts
   }
 
+  /** Lists a dataset under the name and in the namespace that it was asked for last. */
+  async relabel(dataset: Uint8Array, name: string, namespace: string): Promise<void> {
+    const record = this.datasetRecord(dataset)
+    const differs = record !== undefined && ((name !== '' && name !== record.name) || (namespace !== '' && namespace !== record.namespace))
+    if (differs && !this.readonly) await this.#writer.run('relabel', { dataset, name, namespace })
+  }
+
   /** Tells that something will be written soon. */
   expectWrites(): void {
     if (!this.readonly) this.#writer.warm()

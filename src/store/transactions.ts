@@ -183,6 +183,13 @@ export const transactions = {
     return open
   },
 
+  /** Gives a dataset another name and namespace, where these are not ''. */
+  relabel(tables: Tables, { dataset, name, namespace }: { dataset: Uint8Array; name: string; namespace: string }): void {
+    const key = buffer(dataset)
+    const record = tables.datasets.get(key)
+    if (record !== undefined) tables.datasets.put(key, { ...record, name: name || record.name, namespace: namespace || record.namespace })
+  },
+
   /** Remembers which dataset a request asks for. */
   remember(tables: Tables, memo: { request?: Uint8Array; dataset?: Uint8Array; files?: readonly { stat: string; digest: Uint8Array }[] }): void {
     if (memo.request !== undefined && memo.dataset !== undefined) tables.requests.put(buffer(memo.request), buffer(memo.dataset))

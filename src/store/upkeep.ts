@@ -146,7 +146,22 @@ export class Upkeep {
   /** Removes datasets, the shards that no other has, and loose ones; gives how many datasets are open somewhere and stay. */
   async #removeDatasets(keys: readonly Uint8Array[], loose: readonly Uint8Array[], now: number): Promise<number> {
     const count = keys.length + loose.length
-    return count === 0 ? 0 : await this.#host.writer.run('removeDatasets', { keys, loose, now }, { entries: 8 * count + 256, payload: 0 })
+    if (count === 0) return 0
+    const { tables, writer } = this.#host
+    const before = keys.flatMap((key) => tables.datasets.get(Buffer.from(key)) ?? [])
+    const pinned = await writer.run('removeDatasets', { keys, loose, now }, { entries: 8 * count + 256, payload: 0 })
+    await this.#invalidate(before.map(({ digest }) => digest))
+    return pinned
+  }
+
+  /** What was made from datasets that are gone goes with them. */
+  async #invalidate(digests: readonly string[]): Promise<void> {
+    this.#host.fresh()
+    const { tables } = this.#host
+    if (digests.length === 0 || Array.from(tables.dependents.getKeys({ limit: 1 })).length === 0) return
+    const there = new Set(Array.from(tables.datasets.getRange(), ({ value }) => value.digest))
+    const gone = digests.filter((digest) => !there.has(digest))
+    if (gone.length > 0) await this.#entries.invalidate(gone)
   }
 
   /** Removes the datasets of a namespace and of those below it, but for those that are open somewhere. */

@@ -359,6 +359,71 @@ describe('upkeep', () => {
   })
 })
 
+test('what is written to a large value after put reaches nobody, also while it is being written', async () => {
+  const cache = await open(fresh())
+  const mine = new Float32Array(8e6).fill(1)
+  const put = cache.put('k', { mine })
+  mine.fill(2)
+  for (let k = 0; k < 10; k++) {
+    await sleep(2)
+    mine.fill(k)
+  }
+  await put
+  expect((await cache.get<{ mine: Float32Array }>('k'))!.value.mine.every((x) => x === 1)).toBe(true)
+  await cache.close()
+})
+
+test('who gives up is heard: put before it began, getOrCompute also when compute does not listen', async () => {
+  const cache = await open(fresh())
+  await expect(cache.put('k', 1, { signal: AbortSignal.abort() })).rejects.toThrow(/abort/i)
+  expect(await cache.has('k')).toBe(false)
+  const stop = new AbortController()
+  const deaf = cache.getOrCompute('deaf', async () => { await sleep(80); return 7 }, { signal: stop.signal })
+  await sleep(10)
+  stop.abort()
+  await expect(deaf).rejects.toThrow(/abort/i)
+  await sleep(150)
+  expect((await cache.get('deaf'))!.value).toBe(7)
+  await cache.close()
+})
+
+test('a value that is asked for by what computes it is an error, not a wait for ever', async () => {
+  const cache = await open(fresh())
+  const a = (): Promise<number> => cache.getOrCompute('a', async () => await b() + 1)
+  const b = (): Promise<number> => cache.getOrCompute('b', async () => await a() + 1)
+  await expect(a()).rejects.toThrow(/"a" is asked for by what computes it/)
+  expect(await cache.getOrCompute('a', () => cache.getOrCompute('b', () => 1))).toBe(1)
+  await cache.close()
+})
+
+test('keys that would become one are refused', async () => {
+  const cache = await open(fresh())
+  await expect(cache.put('\ud800', 1)).rejects.toThrow(/half of a surrogate pair/)
+  await cache.put('\ud83d\ude00', 1)
+  await cache.close()
+})
+
+test('what was made from one of two equal values stays with the other', async () => {
+  const cache = await open(fresh())
+  await cache.put('base', large(1))
+  await cache.put('copy', large(1))
+  await cache.put('made', 1, { dependsOn: [(await cache.digest('base'))!] })
+  await cache.delete('copy')
+  expect(await cache.has('made')).toBe(true)
+  await cache.delete('base')
+  expect(await cache.has('made')).toBe(false)
+  await cache.close()
+})
+
+test.each(['dir: null', 'enabled: false'])('upkeep of a cache with %s has nothing to do', async (kind) => {
+  const cache = await openCache(kind === 'dir: null' ? { dir: null } : { dir: fresh(), enabled: false })
+  expect(cache.usage()).toEqual([])
+  expect(await cache.prune({ maxSize: 0 })).toMatchObject({ entries: 0, datasets: 0 })
+  expect(await cache.verify()).toMatchObject({ sound: true, blobs: 0 })
+  expect((await cache.space({ required: 1 })).fits).toBe(true)
+  await cache.close()
+})
+
 test('two caches over one folder see what the other does', async () => {
   const dir = fresh()
   const [one, two] = [await open(dir), await open(dir)]

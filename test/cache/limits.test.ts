@@ -53,6 +53,15 @@ describe('maxSize', () => {
     await cache.close()
   })
 
+  test('a value that can never fit keeps no smaller one out', async () => {
+    const cache = await open(fresh(), { maxSize: '1MB', memory: 0 })
+    for (let k = 0; k < 9; k++) await cache.getOrCompute(`k${k}`, () => block(k))
+    await expect(cache.put('huge', new Float32Array(500_000))).rejects.toMatchObject({ code: 'E_DISK_FULL' })
+    await cache.put('fits', new Float32Array(60_000))
+    expect(await cache.has('fits')).toBe(true)
+    await cache.close()
+  })
+
   test('datasets that are not open make room for others; those that are stay', async () => {
     const dir = fresh()
     const cache = await open(dir, { maxSize: '2MB' })
@@ -128,6 +137,26 @@ describe('a namespace on another drive', () => {
     ['an unknown option', { generated: { dir: '/tmp', maxsize: 1 } as never }, /misspelled option "maxsize" should be "maxSize"/],
   ])('%s is refused before anything is opened', async (_name, namespaces, message) => {
     await expect(open(fresh(), { namespaces })).rejects.toThrow(message)
+  })
+})
+
+describe('datasets', () => {
+  test('are listed where they were asked for last, and what was made from them goes with them', async () => {
+    const cache = await open(fresh())
+    const scope = cache.scope('generated/c1')
+    const first = await scope.dataset(await source(1), recipe([]))
+    const kept = await cache.dataset(await source(1), recipe([]), { name: 'train', namespace: 'perm' })
+    expect(kept.report.computed).toBe(0)
+    const again = cache.scope('generated/c2')
+    await again.dataset(await source(1), recipe([]))
+    await again.dispose()
+    await kept.close()
+    await scope.dispose()
+    expect(cache.usage().map(({ namespace, datasets }) => [namespace, datasets])).toEqual([['perm', 1]])
+    await cache.put('evaluation', 1, { dependsOn: [first.digest] })
+    await cache.clear({ namespace: 'perm' })
+    expect(await cache.has('evaluation')).toBe(false)
+    await cache.close()
   })
 })
 
