@@ -20,7 +20,9 @@ Error system_error(int number, const std::string& what) {
     case EINVAL: name = "EINVAL"; break;
     case EIO: name = "EIO"; break;
     case EISDIR: name = "EISDIR"; break;
+    case ELOOP: name = "ELOOP"; break;
     case EMFILE: name = "EMFILE"; break;
+    case ENAMETOOLONG: name = "ENAMETOOLONG"; break;
     case ENFILE: name = "ENFILE"; break;
     case ENODEV: name = "ENODEV"; break;
     case ENOENT: name = "ENOENT"; break;
@@ -30,6 +32,7 @@ Error system_error(int number, const std::string& what) {
     case EOPNOTSUPP: name = "EOPNOTSUPP"; break;
     case EPERM: name = "EPERM"; break;
     case EROFS: name = "EROFS"; break;
+    case ESTALE: name = "ESTALE"; break;
     default: break;
   }
   return {name != nullptr ? name : "ERRNO_" + std::to_string(number), what + ": " + std::strerror(number)};

@@ -80,7 +80,10 @@ export async function verifyStore(store: Store, options: VerifyOptions = {}): Pr
   return { blobs, bytes, of: all.length, damaged: damaged.sort((a, b) => a.digest < b.digest ? -1 : 1), records, broken }
 }
 
-/** What is wrong with the file of a blob; `inode` is the file that was read, as far as there was one. */
+/** What opening or reading a file says when it is the file that is wrong; EFAULT is what a mapping says of bytes that the disk does not give. All else, such as too many open files, says nothing about it. */
+const DAMAGE: ReadonlySet<string | undefined> = new Set(['ENOENT', 'EFAULT', 'EIO', 'EISDIR', 'ENOTDIR', 'ELOOP', 'ENODEV'])
+
+/** What is wrong with the file of a blob; `inode` is the file that was read, as far as there was one. Rejects when the file cannot be looked at for a reason that is not its own. */
 export async function blobFault(layout: Layout, digest: string, bytes: number, signal?: AbortSignal, onBytes?: (count: number) => void): Promise<{ readonly reason: string; readonly inode: bigint | undefined } | undefined> {
   let inode: bigint | undefined
   try {
@@ -103,6 +106,8 @@ export async function blobFault(layout: Layout, digest: string, bytes: number, s
     }
   } catch (error) {
     signal?.throwIfAborted()
-    return { reason: (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'is missing' : `cannot be read (${(error as Error).message})`, inode }
+    const { code, message } = error as NodeJS.ErrnoException
+    if (!DAMAGE.has(code)) throw error
+    return { reason: code === 'ENOENT' ? 'is missing' : `cannot be read (${message})`, inode }
   }
 }

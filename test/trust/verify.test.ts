@@ -2,7 +2,7 @@ import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { cast, fromDataset, items, npz, recipe, type Cache } from '../../src/index.js'
-import { verifyStore } from '../../src/store/verify.js'
+import { blobFault, verifyStore } from '../../src/store/verify.js'
 import { range, smallCache, steps, writeRows } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 import { blobsOf, change, DAMAGE, fill, pathOf, picture } from './support.js'
@@ -61,6 +61,20 @@ describe('verify', () => {
       await expect(cache.verify({ fix: true })).rejects.toMatchObject({ code: 'E_STORE' })
       expect(await cache.verify({ fix: true, dryRun: true, recompute: 2 })).toMatchObject({ sound: true })
     }, true)
+  })
+})
+
+describe('what a file cannot help', () => {
+  test('is thrown, and is no damage: nothing is set aside for it', async () => {
+    const { cache } = await fill(dir)
+    const [digest] = blobsOf(cache, 'shard')
+    const { layout } = cache.store
+    const bytes = cache.store.blobBytes(digest!)!
+    expect(await blobFault(layout, digest!, bytes)).toBeUndefined()
+    // As too many open files and no memory do, and unlike these for whoever runs the test.
+    await expect(blobFault({ ...layout, blobs: 'x'.repeat(300) }, digest!, bytes)).rejects.toMatchObject({ code: 'ENAMETOOLONG' })
+    expect(await blobFault({ ...layout, blobs: join(dir, 'nowhere') }, digest!, bytes)).toMatchObject({ reason: 'is missing' })
+    await cache.close()
   })
 })
 
