@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { crop, items, nifti, openArrays, openCache, orient, pad, recipe, resample, select, type Dataset, type Tensor } from '../../src/index.js'
-import { canonicalJson } from '../../src/core/json.js'
+import { canonicalJson } from '../../src/core/canonical.js'
 import { checkRecipe, inputFields } from '../../src/ops/compile.js'
 import { tempDir } from '../support/temp.js'
 import { runOps, worst } from './support.js'
@@ -281,7 +281,7 @@ describe.skipIf(!existsSync(shared))('nibabel resample_to_output (shared)', () =
   })
 
   test('there are some, and what lies obliquely is refused', async () => {
-    expect(cases.length).toBeGreaterThan(5)
+    expect(cases.length).toBeGreaterThan(3)
     const cache = await openCache({ dir: null })
     await expect(cache.dataset(await nifti(join(shared, 'example4d.nii.gz')), recipe([orient(), resample({ spacing: 2, geometry: 'nibabel' })]))).rejects.toThrow(/lies obliquely/)
     await cache.close()
