@@ -55,7 +55,11 @@ export function withAffines(fields: FieldStates, moved: MovedAffines): FieldStat
 /** The same of a program. */
 export function knowAffines(builder: ProgramBuilder, moved: MovedAffines): void {
   for (const [name, affine] of moved) {
-    if (affine === undefined) builder.refuse(`what field ${name} holds is not known here: it says where an image lies, and no op that runs on the device may have made it`)
-    builder.know(name, affineTensor(affine))
+    builder.know(name, affineTensor(affine ?? refuseUnknown(builder, name)))
   }
+}
+
+/** Affines are known of items as they come to the device; what was made there is not seen before the end. */
+export function refuseUnknown(builder: ProgramBuilder, affine: string): never {
+  return builder.refuse(`what field ${affine} holds is not known here: it says where an image lies, and no op that runs on the device may have made it`)
 }

@@ -5,6 +5,7 @@ import { never } from './cast.js'
 import { fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
 import { affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
 import { extentsOf, imagesIn, imagesOf, needsOfImages } from './images.js'
+import { refuseUnknown } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 import { axcodesOf, directionsOf, orientationOf, type AxisDirection } from './orientation.js'
 
@@ -47,7 +48,7 @@ export const orientOp: DeviceOp = {
   lower(builder, params) {
     const fields = builder.fields()
     for (const [affine, images] of byAffine(fields, imagesOf(fields, params.fields, (field) => unfit(field, params), never), never)) {
-      const turn = turnOf(fields, affine, images, params, never)!
+      const turn = turnOf(fields, affine, images, params, never) ?? refuseUnknown(builder, affine)
       for (const image of images) {
         const { dtype, shape } = builder.field(image)
         const axes = resolveAxes(params.axes, shape.length)!

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { crop, items, nifti, openArrays, openCache, orient, pad, recipe, resample, select, type Dataset, type Tensor } from '../../src/index.js'
+import { cast, crop, items, nifti, openArrays, openCache, orient, pad, recipe, resample, select, type Dataset, type Tensor } from '../../src/index.js'
 import { canonicalJson } from '../../src/core/canonical.js'
 import { checkRecipe, inputFields } from '../../src/ops/compile.js'
 import { tempDir } from '../support/temp.js'
@@ -258,6 +258,11 @@ describe('crop and pad of images', () => {
   ])('%s is refused', async (_name, fields, steps, message) => {
     await expect(run(fields, steps)).rejects.toThrow(message)
   })
+})
+
+test.each([['crop', crop({ shape: [2] })], ['resample', resample({ spacing: 2 })], ['orient', orient()]] as const)('%s refuses an affine that was made on the device', async (_name, op) => {
+  const fields = { image: ones([4, 4, 4]), affine: upright(1, 1, 1) }
+  await expect(run(fields, [cast({ dtype: 'float64', fields: ['affine'] }), op])).rejects.toThrow(expect.objectContaining({ code: 'E_RECIPE', op: 1, message: expect.stringContaining('what field affine holds is not known here') as string }) as Error)
 })
 
 const shared = join(process.env.TENSORCACHE_SHARED ?? resolve(import.meta.dirname, '../../../shared'), 'data/nifti')
