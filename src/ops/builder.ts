@@ -1,4 +1,5 @@
 import { isFloating, type DType } from '../core/dtype.js'
+import { RecipeError } from '../core/errors.js'
 import type { NonFinite, Tensor } from '../core/tensor.js'
 import type { Finiteness } from './op.js'
 import { readsOf, writesOf, type AxisTable, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
@@ -48,6 +49,11 @@ export class ProgramBuilder {
   field(name: string): ConcreteField {
     const { value, finiteness, known } = this.#fields.get(name)!
     return { ...this.#values[value]!, finiteness, ...(known !== undefined && { value: known }) }
+  }
+
+  /** Refuses what only shows when items are at hand. */
+  refuse(message: string): never {
+    throw new RecipeError(this.#op.op, this.#op.opName, message)
   }
 
   /** A field of which every item has this: nothing computes it. */

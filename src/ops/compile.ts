@@ -57,7 +57,7 @@ export function segments(recipe: Recipe): Segment[] {
     close(i)
     if (definition.kind === 'batch') {
       found.push({ kind: 'batch', first: i, op: { ...op, definition } })
-      if (definition.then !== undefined) run.push({ ...op, definition: definition.then })
+      if (definition.followedBy !== undefined) run.push({ ...op, definition: definition.followedBy })
     }
     else if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
     else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })

@@ -92,7 +92,7 @@ export const cropForegroundOp: BatchOp = {
     return needed
   },
   step: ({ source, threshold, axes }) => ({ kernel: 'foreground-box', reads: [source], writes: [{ field: FOREGROUND_BOX, dtype: 'int32' }], params: { threshold, axes } }),
-  then: cropOp,
+  followedBy: cropOp,
 }
 
 function croppedFields(fields: FieldStates, params: OpParams, fail: Fail): string[] {

@@ -3,7 +3,9 @@ import { checkOptions } from '../core/options.js'
 import { axesParam, lastAxes, sizesParam } from './axes.js'
 import { never } from './cast.js'
 import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
-import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
+import { needsOfImages } from './images.js'
+import { knowAffines, movedAffines, movedImages, withAffines, type Move, type MovedAffines } from './moves.js'
+import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 
 export interface CropOptions {
   /** Extents that remain of `axes`. */
@@ -16,7 +18,7 @@ export interface CropOptions {
   readonly fields?: readonly string[]
 }
 
-/** Cuts a box out. Any dtype, bits untouched. */
+/** Cuts a box out. Any dtype, bits untouched; affines of images follow. */
 export const cropOp: DeviceOp = {
   name: 'crop', version: 1, scope: 'item', kind: 'device', draws: false, exact: true,
   params(given) {
@@ -34,32 +36,56 @@ export const cropOp: DeviceOp = {
   infer(fields, params, fail) {
     const names = chosenFields(fields, params.fields, (field) => unfit(field, params), fail)
     for (const name of names) {
-      lastAxes(params.axes, params.shape.length, fields[name]!.shape.length)!.forEach((axis, k) => {
+      axesOf(fields[name]!, params).forEach((axis, k) => {
         const extent = fields[name]!.shape[axis]
         const stop = (params.start?.[k] ?? 0) + params.shape[k]
         if (extent !== null && stop > extent!) fail(`the box ends at ${stop} on axis ${axis} of field ${name}, which has ${extent}`)
       })
     }
-    return withFields(fields, names, (field) => {
+    const states = withFields(fields, names, (field) => {
       const shape = [...field.shape]
-      lastAxes(params.axes, params.shape.length, shape.length)!.forEach((axis, k) => { shape[axis] = params.shape[k] })
+      axesOf(field, params).forEach((axis, k) => { shape[axis] = params.shape[k] })
       return { ...field, shape }
     })
+    return withAffines(states, affinesOf(fields, params, fail))
   },
-  needs: needsSame,
+  needs: (fields, params, wanted) => needsOfImages(fields, imagesOf(fields, params, never), wanted, false, never),
   narrow: (fields, params) => narrowFields(fields, params, (field) => unfit(field, params)),
   lower(builder, params) {
-    for (const name of chosenFields(builder.fields(), params.fields, (field) => unfit(field, params), never)) {
-      const { dtype, shape } = builder.field(name)
+    const fields = builder.fields()
+    knowAffines(builder, affinesOf(fields, params, never))
+    for (const name of chosenFields(fields, params.fields, (field) => unfit(field, params), never)) {
+      const { dtype, shape } = fields[name]!
       const index: (Int32Array | null)[] = shape.map(() => null)
-      lastAxes(params.axes, params.shape.length, shape.length)!.forEach((axis, k) => {
+      axesOf(fields[name]!, params).forEach((axis, k) => {
         const extent = params.shape[k] as number
-        const start = params.start?.[k] ?? Math.floor((shape[axis]! - extent) / 2)
+        const start = startOf(params, k, shape[axis]!)
         if (extent !== shape[axis]) index[axis] = Int32Array.from({ length: extent }, (_, i) => start + i)
       })
       if (index.some((table) => table !== null)) builder.gather(name, index, new Uint8Array(sizeOf(dtype)))
     }
   },
+}
+
+function axesOf({ shape }: FieldState, params: OpParams): number[] {
+  return lastAxes(params.axes, params.shape.length, shape.length)!
+}
+
+function startOf(params: OpParams, k: number, extent: number): number {
+  return params.start?.[k] ?? Math.floor((extent - params.shape[k]) / 2)
+}
+
+function imagesOf(fields: FieldStates, params: OpParams, fail: Fail): string[] {
+  return movedImages(fields, chosenFields(fields, params.fields, (field) => unfit(field, params), fail), (field) => axesOf(field, params))
+}
+
+/** What remains begins at another voxel. */
+function affinesOf(fields: FieldStates, params: OpParams, fail: Fail): MovedAffines {
+  return movedAffines(fields, imagesOf(fields, params, fail), (field) => {
+    const moves: (Move | undefined)[] = []
+    axesOf(field, params).forEach((axis, k) => { moves[axis] = { scale: 1, shift: startOf(params, k, field.shape[axis]!) } })
+    return moves
+  }, fail)
 }
 
 function unfit(field: FieldState, params: OpParams): string | undefined {

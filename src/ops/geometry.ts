@@ -24,7 +24,7 @@ export function isKnown(name: string, field: Pick<FieldState, 'dtype' | 'shape'>
 
 /** The field that says where an image lies; undefined when there is none. */
 export function affineOf(fields: FieldStates, image: string): string | undefined {
-  return [`${image}${SUFFIX}`, AFFINE].find((name) => Object.hasOwn(fields, name) && isAffine(name, fields[name]!))
+  return [`${image}${SUFFIX}`, AFFINE].find((name) => name !== image && Object.hasOwn(fields, name) && isAffine(name, fields[name]!))
 }
 
 /** The same, which must be there. */
@@ -59,9 +59,10 @@ export function affineTensor(affine: Affine): Tensor {
   return { dtype: 'float64', shape: [4, 4], data: affine }
 }
 
-/** The voxels' size along each of the three axes, mm. */
+/** The voxels' size along each of the three axes, mm. The square root is the same everywhere, which Math.hypot need not be; along the world's axes it gives the entry itself. */
 export function spacingOf(affine: Affine): [number, number, number] {
-  return [0, 1, 2].map((axis) => Math.hypot(affine[axis]!, affine[4 + axis]!, affine[8 + axis]!)) as [number, number, number]
+  const square = (entry: number): number => entry * entry
+  return [0, 1, 2].map((axis) => Math.sqrt(square(affine[axis]!) + square(affine[4 + axis]!) + square(affine[8 + axis]!))) as [number, number, number]
 }
 
 /**

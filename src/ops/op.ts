@@ -64,7 +64,7 @@ export interface BatchOp extends OpBase {
   readonly scope: 'item'
   step(params: OpParams): BatchStep
   /** What is then done with what it found, as the first op of a program, with the same parameters. */
-  readonly then?: DeviceOp
+  readonly followedBy?: DeviceOp
 }
 
 /** A function on one item, on the main thread. */

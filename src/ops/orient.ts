@@ -2,8 +2,10 @@ import { sizeOf } from '../core/dtype.js'
 import { checkOptions, show } from '../core/options.js'
 import { axesParam, lastAxes, resolveAxes } from './axes.js'
 import { never } from './cast.js'
-import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
-import { affineOf, affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
+import { fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
+import { affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
+import { extentsOf, imagesIn, imagesOf, needsOfImages } from './images.js'
+import { refuseUnknown } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 import { axcodesOf, directionsOf, orientationOf, type AxisDirection } from './orientation.js'
 
@@ -31,7 +33,7 @@ export const orientOp: DeviceOp = {
     return { axcodes: axcodesOf(directions), axes: axes ?? [0, 1, 2], fields: fieldsParam(where, options.fields) }
   },
   infer(fields, params, fail) {
-    const names = imagesOf(fields, params, fail)
+    const names = imagesOf(fields, params.fields, (field) => unfit(field, params), fail)
     let states = fields
     for (const [affine, images] of byAffine(fields, names, fail)) {
       const turn = turnOf(fields, affine, images, params, fail)
@@ -41,20 +43,12 @@ export const orientOp: DeviceOp = {
     return states
   },
   // A turned affine depends on the image's extents, and an image's turn on the affine.
-  needs(fields, params, wanted) {
-    const needed = new Set(wanted)
-    for (const [affine, images] of byAffine(fields, imagesOf(fields, params, never), never)) {
-      if (![affine, ...images].some((name) => wanted.has(name))) continue
-      needed.add(affine)
-      for (const image of images) if (wanted.has(image) || !images.some((other) => wanted.has(other))) needed.add(image)
-    }
-    return needed
-  },
-  narrow: (fields, params) => narrowFields(fields, { ...params, fields: params.fields ?? imagesIn(fields, params) }, (field) => unfit(field, params)),
+  needs: (fields, params, wanted) => needsOfImages(fields, imagesOf(fields, params.fields, (field) => unfit(field, params), never), wanted, true, never),
+  narrow: (fields, params) => narrowFields(fields, { ...params, fields: params.fields ?? imagesIn(fields, (field) => unfit(field, params)) }, (field) => unfit(field, params)),
   lower(builder, params) {
     const fields = builder.fields()
-    for (const [affine, images] of byAffine(fields, imagesOf(fields, params, never), never)) {
-      const turn = turnOf(fields, affine, images, params, never)!
+    for (const [affine, images] of byAffine(fields, imagesOf(fields, params.fields, (field) => unfit(field, params), never), never)) {
+      const turn = turnOf(fields, affine, images, params, never) ?? refuseUnknown(builder, affine)
       for (const image of images) {
         const { dtype, shape } = builder.field(image)
         const axes = resolveAxes(params.axes, shape.length)!
@@ -90,7 +84,7 @@ function turnOf(fields: FieldStates, affineName: string, images: readonly string
   const wanted = directionsOf(params.axcodes)!
   const from = wanted.map(({ world }) => is.findIndex((direction: AxisDirection) => direction.world === world))
   const flips = is.map(({ world, positive }) => wanted.find((direction) => direction.world === world)!.positive !== positive)
-  const extents = extentsOf(fields, images, params, fail)
+  const extents = extentsOf(fields, affineName, images, params.axes, fail)
   const turned = new Float64Array(16)
   for (let row = 0; row < 3; row++) {
     let origin = affine[4 * row + 3]!
@@ -100,27 +94,6 @@ function turnOf(fields: FieldStates, affineName: string, images: readonly string
   }
   turned[15] = 1
   return { from, flips, affine: turned }
-}
-
-/** Of x, y and z; images that share an affine must have the same. */
-function extentsOf(fields: FieldStates, images: readonly string[], params: OpParams, fail: Fail): number[] {
-  const all = images.map((image) => resolveAxes(params.axes, fields[image]!.shape.length)!.map((axis) => fields[image]!.shape[axis]!))
-  const other = all.findIndex((extents) => extents.some((extent, k) => extent !== all[0]![k]))
-  if (other > 0) fail(`fields ${images[0]} and ${images[other]} share an affine, but are [${all[0]!.join(', ')}] and [${all[other]!.join(', ')}] voxels; give the second a field ${images[other]}_affine`)
-  return all[0]!
-}
-
-function imagesOf(fields: FieldStates, params: OpParams, fail: Fail): string[] {
-  if (params.fields === undefined) {
-    const images = imagesIn(fields, params)
-    if (images.length === 0) fail(`there is no image with an affine (a field of float64 [4, 4] named affine or <image>_affine); there are ${Object.keys(fields).join(', ')}`)
-    return images
-  }
-  return chosenFields(fields, params.fields, (field) => unfit(field, params), fail)
-}
-
-function imagesIn(fields: FieldStates, params: OpParams): string[] {
-  return Object.keys(fields).filter((name) => unfit(fields[name]!, params) === undefined && affineOf(fields, name) !== undefined && affineOf(fields, name) !== name)
 }
 
 function unfit(field: FieldState, params: OpParams): string | undefined {

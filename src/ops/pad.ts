@@ -3,11 +3,17 @@ import { checkOptions, choice, number } from '../core/options.js'
 import { axesParam, lastAxes, sizesParam } from './axes.js'
 import { never } from './cast.js'
 import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
-import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
+import { needsOfImages } from './images.js'
+import { knowAffines, movedAffines, movedImages, withAffines, type Move, type MovedAffines } from './moves.js'
+import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 
 export interface PadOptions {
   /** Extents after padding; what is added is split evenly, the odd one at the end. Larger extents stay as they are. */
   readonly shape?: readonly number[]
+  /**
+   * Or: what the extents become multiples of, as MONAI's `DivisiblePad`, split as for `shape`. A number is for x, y and z: axes 0, 1 and 2, or those that are given.
+   */
+  readonly divisible?: number | readonly number[]
   /** Or: elements added before and after. */
   readonly before?: readonly number[]
   readonly after?: readonly number[]
@@ -21,19 +27,22 @@ export interface PadOptions {
   readonly fields?: readonly string[]
 }
 
-/** Adds elements around. Any dtype, bits untouched. */
+/** Adds elements around. Any dtype, bits untouched; affines of images follow. */
 export const padOp: DeviceOp = {
   name: 'pad', version: 1, scope: 'item', kind: 'device', draws: false, exact: true,
   params(given) {
     const where = 'pad'
     const options = objectParam(where, given)
-    checkOptions(where, options, ['shape', 'before', 'after', 'mode', 'value', 'axes', 'fields'])
-    const list = (name: string): readonly number[] | undefined => options[name] === undefined ? undefined : sizesParam(where, name, options[name], 0)
-    const [shape, axes] = [list('shape'), axesParam(where, options.axes)]
+    checkOptions(where, options, ['shape', 'divisible', 'before', 'after', 'mode', 'value', 'axes', 'fields'])
+    const list = (name: string, min = 0): readonly number[] | undefined => options[name] === undefined ? undefined : sizesParam(where, name, options[name], min)
+    const shape = list('shape')
+    const each = typeof options.divisible === 'number'
+    const axes = axesParam(where, options.axes) ?? (each ? [0, 1, 2] : undefined)
+    const divisible = each ? sizesParam(where, 'divisible', axes!.map(() => options.divisible), 1) : list('divisible', 1)
     let [before, after] = [list('before'), list('after')]
-    if ((shape === undefined) === (before === undefined && after === undefined)) throw new TypeError(`${where}: give either shape, or before and after`)
-    const count = (shape ?? before ?? after)!.length
-    if (shape === undefined) {
+    if ([shape, divisible, before ?? after].filter((way) => way !== undefined).length !== 1) throw new TypeError(`${where}: give either shape, or divisible, or before and after`)
+    const count = (shape ?? divisible ?? before ?? after)!.length
+    if (shape === undefined && divisible === undefined) {
       before ??= Array.from<number>({ length: count }).fill(0)
       after ??= Array.from<number>({ length: count }).fill(0)
       if (before.length !== after.length) throw new TypeError(`${where}: before has ${before.length} entries, after ${after.length}`)
@@ -41,13 +50,13 @@ export const padOp: DeviceOp = {
     if (axes !== undefined && axes.length !== count) throw new TypeError(`${where}: axes has ${axes.length} entries, the sizes ${count}`)
     const mode = choice(where, 'mode', options.mode, ['constant', 'edge', 'reflect'] as const, 'constant')
     if (mode !== 'constant' && options.value !== undefined) throw new TypeError(`${where}: value has no meaning with mode ${mode}`)
-    return { shape, before, after, mode, value: mode === 'constant' ? number(where, 'value', options.value, {}, 0) : undefined, axes, fields: fieldsParam(where, options.fields) }
+    return { shape, ...(divisible !== undefined && { divisible }), before, after, mode, value: mode === 'constant' ? number(where, 'value', options.value, {}, 0) : undefined, axes, fields: fieldsParam(where, options.fields) }
   },
   infer(fields, params, fail) {
     const names = chosenFields(fields, params.fields, (field) => unfit(field, params), fail)
-    return withFields(fields, names, (field, name) => {
+    const states = withFields(fields, names, (field, name) => {
       const shape = [...field.shape]
-      lastAxes(params.axes, countOf(params), shape.length)!.forEach((axis, k) => {
+      axesOf(field, params).forEach((axis, k) => {
         const extent = shape[axis]
         if (extent === null) {
           shape[axis] = null
@@ -60,14 +69,17 @@ export const padOp: DeviceOp = {
       })
       return { ...field, shape }
     })
+    return withAffines(states, affinesOf(fields, params, fail))
   },
-  needs: needsSame,
+  needs: (fields, params, wanted) => needsOfImages(fields, imagesOf(fields, params, never), wanted, false, never),
   narrow: (fields, params) => narrowFields(fields, params, (field) => unfit(field, params)),
   lower(builder, params) {
-    for (const name of chosenFields(builder.fields(), params.fields, (field) => unfit(field, params), never)) {
-      const { dtype, shape } = builder.field(name)
+    const fields = builder.fields()
+    knowAffines(builder, affinesOf(fields, params, never))
+    for (const name of chosenFields(fields, params.fields, (field) => unfit(field, params), never)) {
+      const { dtype, shape } = fields[name]!
       const index: (Int32Array | null)[] = shape.map(() => null)
-      lastAxes(params.axes, countOf(params), shape.length)!.forEach((axis, k) => {
+      axesOf(fields[name]!, params).forEach((axis, k) => {
         const [before, after] = amounts(params, k, shape[axis]!)
         if (before + after > 0) index[axis] = padTable(shape[axis]!, before, after, params.mode)
       })
@@ -77,13 +89,30 @@ export const padOp: DeviceOp = {
 }
 
 function countOf(params: OpParams): number {
-  return (params.shape ?? params.before).length
+  return (params.shape ?? params.divisible ?? params.before).length
+}
+
+function axesOf({ shape }: FieldState, params: OpParams): number[] {
+  return lastAxes(params.axes, countOf(params), shape.length)!
 }
 
 function amounts(params: OpParams, k: number, extent: number): [number, number] {
-  if (params.shape === undefined) return [params.before[k], params.after[k]]
-  const missing = Math.max(0, params.shape[k] - extent)
+  if (params.before !== undefined) return [params.before[k], params.after[k]]
+  const missing = params.shape === undefined ? Math.ceil(extent / params.divisible[k]) * params.divisible[k] - extent : Math.max(0, params.shape[k] - extent)
   return [Math.floor(missing / 2), Math.ceil(missing / 2)]
+}
+
+function imagesOf(fields: FieldStates, params: OpParams, fail: Fail): string[] {
+  return movedImages(fields, chosenFields(fields, params.fields, (field) => unfit(field, params), fail), (field) => axesOf(field, params))
+}
+
+/** What was added before begins at another place. */
+function affinesOf(fields: FieldStates, params: OpParams, fail: Fail): MovedAffines {
+  return movedAffines(fields, imagesOf(fields, params, fail), (field) => {
+    const moves: (Move | undefined)[] = []
+    axesOf(field, params).forEach((axis, k) => { moves[axis] = { scale: 1, shift: 0 - amounts(params, k, field.shape[axis]!)[0] } })
+    return moves
+  }, fail)
 }
 
 function padTable(extent: number, before: number, after: number, mode: string): Int32Array {

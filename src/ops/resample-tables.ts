@@ -3,30 +3,55 @@ import type { AxisTable } from './program.js'
 export type ResampleMethod = 'nearest' | 'linear' | 'cubic' | 'area'
 export type ResampleEdges = 'clamp' | 'constant'
 
-interface AxisPlan {
+export interface AxisPlan {
   readonly from: number
   readonly to: number
   readonly alignCorners: boolean
-  readonly edges: ResampleEdges
+  /** `empty`: zero where a position is beyond the outer samples' centres, however little; `constant` fades over one sample. */
+  readonly edges: ResampleEdges | 'empty'
+  /** Sample i is taken at i · step, whatever `to` is: for spacings. */
+  readonly step?: number
 }
+
+/** Samples. Products of spacings are off by less than this, and what is nearer to a sample is on it. */
+const ROUNDING = 1e-9
 
 /**
  * Position of output sample i on the input axis, in input samples, in f64: half-pixel centres (i + 0.5) · from / to - 0.5, or with aligned corners
  * i · (from - 1) / (to - 1). The products are exact integers, so one division rounds once.
  */
-function position(i: number, { from, to, alignCorners }: AxisPlan): number {
+function position(i: number, { from, to, alignCorners, step }: AxisPlan): number {
+  if (step !== undefined) {
+    const at = i * step
+    const nearest = Math.round(at)
+    return Math.abs(at - nearest) < ROUNDING ? nearest : at
+  }
   if (alignCorners) return to === 1 ? 0 : (i * (from - 1)) / (to - 1)
   return ((2 * i + 1) * from - to) / (2 * to)
 }
 
-/** Source position of each output position: the sample whose cell holds the position; at a tie the higher one. */
+/** Where the new samples of an axis lie among the old ones. */
+export function moveOf({ from, to, alignCorners }: AxisPlan): { readonly scale: number; readonly shift: number } {
+  if (!alignCorners) return { scale: from / to, shift: (from - to) / (2 * to) }
+  // A single sample has no neighbour to tell its size by: it keeps what it had.
+  return { scale: from === 1 || to === 1 ? 1 : (from - 1) / (to - 1), shift: 0 }
+}
+
+/** Source position of each output position: the sample whose cell holds the position; at a tie the higher one. -1 where there is none. */
 export function nearestTable(plan: AxisPlan): Int32Array {
-  return Int32Array.from({ length: plan.to }, (_, i) => clamp(Math.floor(position(i, plan) + 0.5), plan.from))
+  return Int32Array.from({ length: plan.to }, (_, i) => {
+    const at = Math.floor(position(i, plan) + 0.5)
+    return isEmpty(i, plan) || (plan.edges === 'constant' && at >= plan.from) ? -1 : clamp(at, plan.from)
+  })
+}
+
+function isEmpty(i: number, plan: AxisPlan): boolean {
+  return plan.edges === 'empty' && position(i, plan) > plan.from - 1
 }
 
 /** Weighted taps along one axis. Weights are computed in f64, merged where the edge folds taps together, and rounded once to float32. */
 export function axisTable(axis: number, method: Exclude<ResampleMethod, 'nearest'>, plan: AxisPlan): AxisTable {
-  const rows = Array.from({ length: plan.to }, (_, i) => merge(TAPS[method](i, plan), plan))
+  const rows = Array.from({ length: plan.to }, (_, i) => (isEmpty(i, plan) ? [{ at: 0, weight: 0 }] : merge(TAPS[method](i, plan), plan)))
   const taps = Math.max(1, ...rows.map((row) => row.length))
   const index = new Int32Array(plan.to * taps)
   const weight = new Float32Array(plan.to * taps)
