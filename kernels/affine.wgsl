@@ -42,8 +42,8 @@ fn weight(at: At) -> f32 {
   return guard(steps * 0x1p-24);
 }
 // From a to b: a where they are equal, to the bit.
-fn between(a: f32, b: f32, part: f32) -> f32 {
-  return guard(a + guard(guard(b - a) * part));
+fn between(a: f32, b: f32, t: f32) -> f32 {
+  return guard(a + guard(guard(b - a) * t));
 }
 fn along_z(place: Place, x: i32, y: i32) -> f32 {
   let a = load_flushed(source[element_at(place, x, y, place.z.low)]);

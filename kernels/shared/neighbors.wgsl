@@ -1,7 +1,6 @@
 // The walk over a row's neighbours, which the neighbors kernels share: native/src/crystal/exact.h says what is decided, neighbor_tables.h makes the tables.
 // Displacements are 64-bit integers in steps of 2^-40 Å. float32 chooses what is looked at and decides only where its error cannot matter, so it needs no guard;
-// everything that a result shows is exact. A kernel that uses this imports integers
-// before it and names its inputs `rows`, `cells` and `atoms`.
+// everything that a result shows is exact. A kernel that uses this imports integers before it, and names its inputs `rows`, `cells` and `atoms`.
 
 // Whether each atom is its own neighbour in the cell where it is.
 override SELF_LOOPS: bool = false;

@@ -1,9 +1,10 @@
 import { sizeOf } from '../core/dtype.js'
 import { checkOptions, show } from '../core/options.js'
-import { axesParam, lastAxes, resolveAxes } from './axes.js'
+import { resolveAxes } from './axes.js'
 import { never } from './cast.js'
-import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
-import { affineOf, affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
+import { fieldsParam, objectParam, withFields } from './fields.js'
+import { affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
+import { extentsOf, imageAxesParam, imagesOf, narrowImages, needsImages } from './images.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 import { axcodesOf, directionsOf, orientationOf, type AxisDirection } from './orientation.js'
 
@@ -26,9 +27,7 @@ export const orientOp: DeviceOp = {
     const axcodes = options.axcodes ?? 'RAS'
     const directions = typeof axcodes === 'string' ? directionsOf(axcodes.toUpperCase()) : undefined
     if (directions === undefined) throw new TypeError(`${where}: axcodes must have one of each, L or R, P or A, I or S, such as "RAS", not ${show(axcodes)}`)
-    const axes = axesParam(where, options.axes)
-    if (axes !== undefined && axes.length !== 3) throw new TypeError(`${where}: axes must be the three of x, y and z, not ${axes.length}`)
-    return { axcodes: axcodesOf(directions), axes: axes ?? [0, 1, 2], fields: fieldsParam(where, options.fields) }
+    return { axcodes: axcodesOf(directions), axes: imageAxesParam(where, options.axes), fields: fieldsParam(where, options.fields) }
   },
   infer(fields, params, fail) {
     const names = imagesOf(fields, params, fail)
@@ -40,17 +39,8 @@ export const orientOp: DeviceOp = {
     }
     return states
   },
-  // A turned affine depends on the image's extents, and an image's turn on the affine.
-  needs(fields, params, wanted) {
-    const needed = new Set(wanted)
-    for (const [affine, images] of byAffine(fields, imagesOf(fields, params, never), never)) {
-      if (![affine, ...images].some((name) => wanted.has(name))) continue
-      needed.add(affine)
-      for (const image of images) if (wanted.has(image) || !images.some((other) => wanted.has(other))) needed.add(image)
-    }
-    return needed
-  },
-  narrow: (fields, params) => narrowFields(fields, { ...params, fields: params.fields ?? imagesIn(fields, params) }, (field) => unfit(field, params)),
+  needs: needsImages,
+  narrow: narrowImages,
   lower(builder, params) {
     const fields = builder.fields()
     for (const [affine, images] of byAffine(fields, imagesOf(fields, params, never), never)) {
@@ -100,31 +90,6 @@ function turnOf(fields: FieldStates, affineName: string, images: readonly string
   }
   turned[15] = 1
   return { from, flips, affine: turned }
-}
-
-/** Of x, y and z; images that share an affine must have the same. */
-function extentsOf(fields: FieldStates, images: readonly string[], params: OpParams, fail: Fail): number[] {
-  const all = images.map((image) => resolveAxes(params.axes, fields[image]!.shape.length)!.map((axis) => fields[image]!.shape[axis]!))
-  const other = all.findIndex((extents) => extents.some((extent, k) => extent !== all[0]![k]))
-  if (other > 0) fail(`fields ${images[0]} and ${images[other]} share an affine, but are [${all[0]!.join(', ')}] and [${all[other]!.join(', ')}] voxels; give the second a field ${images[other]}_affine`)
-  return all[0]!
-}
-
-function imagesOf(fields: FieldStates, params: OpParams, fail: Fail): string[] {
-  if (params.fields === undefined) {
-    const images = imagesIn(fields, params)
-    if (images.length === 0) fail(`there is no image with an affine (a field of float64 [4, 4] named affine or <image>_affine); there are ${Object.keys(fields).join(', ')}`)
-    return images
-  }
-  return chosenFields(fields, params.fields, (field) => unfit(field, params), fail)
-}
-
-function imagesIn(fields: FieldStates, params: OpParams): string[] {
-  return Object.keys(fields).filter((name) => unfit(fields[name]!, params) === undefined && affineOf(fields, name) !== undefined && affineOf(fields, name) !== name)
-}
-
-function unfit(field: FieldState, params: OpParams): string | undefined {
-  return lastAxes(params.axes, 3, field.shape.length) === undefined ? `it has ${field.shape.length} axes, which do not include x, y and z` : undefined
 }
 
 function turnedShape({ shape }: FieldState, params: OpParams, { from }: Turn): (number | null)[] {

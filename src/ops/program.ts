@@ -101,7 +101,7 @@ export interface AxisTable {
  *   linear   float32 to float32, flushed on load: mix(a, b, f) = guard(a + guard(guard(b - a)·f)) along the last axis at p and p + 1, then along the second, then along the first. A result that is not
  *            finite is a fault.
  *   nearest  Any dtype to itself, bits untouched: the element at floor(c + 1/2).
- * Every c of the result lies between -2^23 and 2^23, extents of the input's three axes are 1 to 2^23.
+ * Every c of the result lies between -2^23 and 2^23; the three axes have 1 to 2^23 elements in the input, fewer than 2^31 in the result.
  */
 export interface AffineStep extends StepBase {
   readonly kernel: 'affine'

@@ -81,7 +81,7 @@ static void check(const AffineDescription& step, const Value& in, const Value& o
   require(step.matrix.size() == 12, at, "matrix is not [3, 4]");
   for (size_t k = 0; k < in.shape.size(); k++) {
     if (k < step.axis || k >= step.axis + 3) require(in.shape[k] == out.shape[k], at, "an axis that is not read through the matrix changes its length");
-    else require(in.shape[k] >= 1 && in.shape[k] <= size_t{1} << 23, at, "an axis is empty or too long");
+    else require(in.shape[k] >= 1 && in.shape[k] <= size_t{1} << 23 && out.shape[k] < size_t{1} << 31, at, "an axis is empty or too long");
   }
   if (out.elements == 0) return;
   for (size_t row = 0; row < 3; row++) {
