@@ -6,6 +6,7 @@
 // limits has 4 words per atom: the largest key, and how many of the neighbours with that very key count, the first ones; such limits need one row per atom.
 // counts has one value per row.
 // Dispatch: one invocation per row of the window [first_row, first_row + window); 2-D beyond 65,535 workgroups.
+// import: integers
 // import: neighbors
 
 override WORKGROUP_SIZE: u32 = 256;

@@ -2,6 +2,7 @@
 // offsets has one value per row. Of the window's edges: ends is [2, edges], source and target; images is int32 [edges, 3]; geometry is float32, distance [edges], then vector
 // [edges, 3], each rounded once from the exact value.
 // Dispatch: one invocation per row of the window [first_row, first_row + window); 2-D beyond 65,535 workgroups.
+// import: integers
 // import: neighbors
 
 override WORKGROUP_SIZE: u32 = 256;

@@ -3,6 +3,7 @@
 // in the sphere), how many of the neighbours with that key count, and how many there are in the sphere: fewer than wanted ask for a larger one.
 // best is scratch, [window, wanted] keys of 2 words.
 // Dispatch: one invocation per row of the window [first_row, first_row + window); 2-D beyond 65,535 workgroups.
+// import: integers
 // import: neighbors
 
 // Whether all neighbours as near as the last one are kept; otherwise the first ones in the order of (target, image).

@@ -1,6 +1,6 @@
 // The walk over a row's neighbours, which the neighbors kernels share: native/src/crystal/exact.h says what is decided, neighbor_tables.h makes the tables.
 // Displacements are 64-bit integers in steps of 2^-40 Å. float32 chooses what is looked at and decides only where its error cannot matter, so it needs no guard;
-// everything that a result shows is exact. A kernel that uses this names its inputs `rows`, `cells` and `atoms`.
+// everything that a result shows is exact. A kernel that uses this imports integers before it, and names its inputs `rows`, `cells` and `atoms`.
 
 // Whether each atom is its own neighbour in the cell where it is.
 override SELF_LOOPS: bool = false;
@@ -10,29 +10,6 @@ const ATOM_WORDS = 9u;
 // Keys below this: two atoms in one place.
 const COINCIDENT = 1024u;
 
-// An int64 is (lower, upper).
-fn add64(a: vec2u, b: vec2u) -> vec2u {
-  let lower = a.x + b.x;
-  return vec2u(lower, a.y + b.y + select(0u, 1u, lower < a.x));
-}
-fn negated64(a: vec2u) -> vec2u {
-  return add64(~a, vec2u(1u, 0u));
-}
-fn magnitude64(a: vec2u) -> vec2u {
-  return select(a, negated64(a), (a.y >> 31u) != 0u);
-}
-fn wide_product(a: u32, b: u32) -> vec2u {
-  let low = (a & 0xffffu) * (b & 0xffffu);
-  let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
-  let other = (a & 0xffffu) * (b >> 16u) + (middle & 0xffffu);
-  return vec2u((other << 16u) | (low & 0xffffu), (a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u));
-}
-// n · a, modulo 2^64.
-fn times64(a: vec2u, n: i32) -> vec2u {
-  let bits = bitcast<u32>(n);
-  let product = wide_product(a.x, bits);
-  return vec2u(product.x, product.y + a.y * bits - select(0u, a.x, n < 0));
-}
 // In Å, within 2^-23 of it and 2^-31.
 fn angstroms(a: vec2u) -> f32 {
   return f32(bitcast<i32>(a.y)) * 0x1p-8 + f32(a.x) * 0x1p-40;

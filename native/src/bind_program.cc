@@ -76,6 +76,9 @@ ResampleDescription read_resample(const Napi::Object& step) {
   }
   return resample;
 }
+AffineDescription read_affine(const Napi::Object& step) {
+  return {to_size(step.Get("axis"), "axis"), to_vector<int64_t>(step.Get("matrix"), napi_bigint64_array, "matrix"), to_bool(step.Get("linear"), "linear"), to_bool(step.Get("clamp"), "clamp")};
+}
 NormalizeDescription read_normalize(const Napi::Object& step) {
   NormalizeDescription normalize = {};
   normalize.groups = to_size(step.Get("groups"), "groups");
@@ -106,6 +109,7 @@ StepDescription read_step(const Napi::Object& step) {
   else if (name == "gather") description.kernel = read_gather(step);
   else if (name == "permute") description.kernel = PermuteDescription{to_sizes(step.Get("order"), "order")};
   else if (name == "resample") description.kernel = read_resample(step);
+  else if (name == "affine") description.kernel = read_affine(step);
   else if (name == "normalize") description.kernel = read_normalize(step);
   else throw InvalidProgram("unknown kernel " + name);
   return description;

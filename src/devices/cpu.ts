@@ -70,6 +70,7 @@ function describeStep(step: KernelStep): StepDescription {
     case 'gather': return { kernel: 'gather', in: step.in, out: step.out, index: [...step.index], fill: step.fill }
     case 'permute': return { kernel: 'permute', in: step.in, out: step.out, order: [...step.order] }
     case 'resample': return { kernel: 'resample', in: step.in, out: step.out, tables: step.tables.map(({ axis, taps, index, weight }) => ({ axis, taps, index, weight })) }
+    case 'affine': return { kernel: 'affine', in: step.in, out: step.out, axis: step.axis, matrix: step.matrix, linear: step.method === 'linear', clamp: step.edges === 'clamp' }
     case 'normalize': {
       const { groups, members, statistics, nonzero, eps, toLow, toHigh, quantileLow, quantileHigh, clip, affine } = step
       return { kernel: 'normalize', in: step.in, out: step.out, groups, members, statistics, nonzero, eps, toLow, toHigh, quantileLow, quantileHigh, clip, affine }

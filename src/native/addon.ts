@@ -296,6 +296,7 @@ export type StepDescription =
   | { kernel: 'gather'; in: number; out: number; index: (Int32Array | null)[]; fill: Uint8Array }
   | { kernel: 'permute'; in: number; out: number; order: number[] }
   | { kernel: 'resample'; in: number; out: number; tables: { axis: number; taps: number; index: Int32Array; weight: Float32Array }[] }
+  | { kernel: 'affine'; in: number; out: number; axis: number; matrix: BigInt64Array; linear: boolean; clamp: boolean }
   | {
     kernel: 'normalize'; in: number; out: number; groups: number; members: number
     statistics: 'none' | 'moments' | 'extrema' | 'quantiles'

@@ -2,7 +2,7 @@ import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
 import type { NonFinite, Tensor } from '../core/tensor.js'
 import type { Finiteness } from './op.js'
-import { readsOf, writesOf, type AxisTable, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
+import { readsOf, writesOf, type AffineStep, type AxisTable, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
 
 interface Current {
   readonly value: number
@@ -99,6 +99,13 @@ export class ProgramBuilder {
     const shape = [...this.field(name).shape]
     for (const { axis, taps, index } of tables) shape[axis] = index.length / taps
     this.#push(name, this.#value('float32', shape), 'finite', { kernel: 'resample', tables })
+  }
+
+  /** `extents` are the three axes' new ones. */
+  affine(name: string, extents: readonly number[], step: Pick<AffineStep, 'axis' | 'matrix' | 'method' | 'edges'>): void {
+    const { dtype, shape, finiteness } = this.field(name)
+    const out = this.#value(step.method === 'linear' ? 'float32' : dtype, shape.map((extent, axis) => extents[axis - step.axis] ?? extent))
+    this.#push(name, out, step.method === 'linear' ? 'finite' : finiteness, { kernel: 'affine', ...step })
   }
 
   normalize(name: string, step: Omit<NormalizeStep, 'kernel' | 'in' | 'out' | 'origin'>): void {

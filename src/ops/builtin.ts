@@ -10,8 +10,9 @@ import { orientOp } from './orient.js'
 import { padOp } from './pad.js'
 import { primitiveOp } from './primitive.js'
 import { resampleOp } from './resample.js'
+import { resliceOp } from './reslice.js'
 import { renameOp, selectOp } from './select.js'
 import { standardScalerOp } from './standard-scaler.js'
 
 /** The ops that recipes in configuration files may name. */
-export const builtinOps: readonly OpDefinition[] = [castOp, cropForegroundOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, orientOp, padOp, primitiveOp, renameOp, resampleOp, selectOp, standardScalerOp]
+export const builtinOps: readonly OpDefinition[] = [castOp, cropForegroundOp, cropOp, crystalGraphOp, latticeParametersOp, niggliOp, normalizeOp, orientOp, padOp, primitiveOp, renameOp, resampleOp, resliceOp, selectOp, standardScalerOp]

@@ -1,10 +1,11 @@
 import { sizeOf } from '../core/dtype.js'
 import { checkOptions, number, show } from '../core/options.js'
-import { axesParam, lastAxes, resolveAxes } from './axes.js'
+import { resolveAxes } from './axes.js'
 import { never } from './cast.js'
 import { chosenFields, fieldOf, fieldsParam, objectParam, withFields } from './fields.js'
 import { affineOf, affineTensor, affineValue, FOREGROUND_BOX, rescaled } from './geometry.js'
-import { callOf, type BatchOp, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
+import { unfitForXyz, xyzParam } from './images.js'
+import { callOf, type BatchOp, type DeviceOp, type Fail, type FieldStates, type OpCall, type OpParams } from './op.js'
 
 export interface CropForegroundOptions {
   /** The field that says what the foreground is. Default: the first that is cropped. */
@@ -69,18 +70,16 @@ export const cropForegroundOp: BatchOp = {
     const options = objectParam(where, given)
     checkOptions(where, options, ['source', 'threshold', 'margin', 'axes', 'fields'])
     if (options.source !== undefined && typeof options.source !== 'string') throw new TypeError(`${where}: source must be the name of a field, not ${show(options.source)}`)
-    const axes = axesParam(where, options.axes)
-    if (axes !== undefined && axes.length !== 3) throw new TypeError(`${where}: axes must be the three of x, y and z, not ${axes.length}`)
     const margins = Array.isArray(options.margin) ? options.margin as unknown[] : Array.from({ length: 3 }, () => options.margin)
     if (margins.length !== 3) throw new TypeError(`${where}: margin must be one number or three, not ${margins.length}`)
     const fields = fieldsParam(where, options.fields)
     const source = options.source ?? fields?.[0]
     if (source === undefined) throw new TypeError(`${where}: say by which field the foreground is told: source, or fields, whose first it is`)
-    return { source, threshold: number(where, 'threshold', options.threshold, {}, 0), margin: margins.map((margin) => number(where, 'margin', margin, { integer: true, min: 0 }, 0)), axes: axes ?? [0, 1, 2], fields }
+    return { source, threshold: number(where, 'threshold', options.threshold, {}, 0), margin: margins.map((margin) => number(where, 'margin', margin, { integer: true, min: 0 }, 0)), axes: xyzParam(where, options.axes), fields }
   },
   infer(fields, params, fail) {
     const source = fieldOf(fields, params.source, fail)
-    const reason = unfit(source, params) ?? (source.dtype.startsWith('complex') ? 'it is complex' : undefined)
+    const reason = unfitForXyz(source, params.axes) ?? (source.dtype.startsWith('complex') ? 'it is complex' : undefined)
     if (reason !== undefined) fail(`field ${params.source} cannot say what the foreground is: ${reason}`)
     return cropOp.infer({ ...fields, [FOREGROUND_BOX]: { dtype: 'int32', shape: [2, 3], finiteness: 'finite' } }, params, fail)
   },
@@ -97,12 +96,12 @@ export const cropForegroundOp: BatchOp = {
 
 function croppedFields(fields: FieldStates, params: OpParams, fail: Fail): string[] {
   const { [FOREGROUND_BOX]: _, ...images } = fields
-  return chosenFields(images, params.fields?.filter((name: string) => name !== FOREGROUND_BOX && unfitNamed(images, name, params)), (field) => unfit(field, params), fail)
+  return chosenFields(images, params.fields?.filter((name: string) => name !== FOREGROUND_BOX && unfitNamed(images, name, params)), (field) => unfitForXyz(field, params.axes), fail)
 }
 
 // What another op has dropped is not there to be cropped.
 function unfitNamed(images: FieldStates, name: string, params: OpParams): boolean {
-  return !Object.hasOwn(images, name) || unfit(images[name]!, params) === undefined
+  return !Object.hasOwn(images, name) || unfitForXyz(images[name]!, params.axes) === undefined
 }
 
 /** Affines of the images, each with one image that it is of. */
@@ -131,10 +130,6 @@ function boxOf(fields: FieldStates, name: string, params: OpParams, fail: Fail):
 
 function axesOf(params: OpParams, rank: number): number[] {
   return resolveAxes(params.axes, rank)!
-}
-
-function unfit(field: FieldState, params: OpParams): string | undefined {
-  return lastAxes(params.axes, 3, field.shape.length) === undefined ? `it has ${field.shape.length} axes, which do not include x, y and z` : undefined
 }
 
 /** Cuts images down to the box that holds all voxels above a threshold, with a margin. */

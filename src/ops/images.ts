@@ -1,9 +1,23 @@
-import { resolveAxes } from './axes.js'
-import { chosenFields } from './fields.js'
+import { axesParam, lastAxes, resolveAxes } from './axes.js'
+import { chosenFields, narrowFields } from './fields.js'
 import { affineOf, byAffine } from './geometry.js'
-import type { Fail, FieldState, FieldStates } from './op.js'
+import type { Fail, FieldState, FieldStates, OpParams } from './op.js'
+
+/** What ops on images that lie in space have in common. */
 
 type Unfit = (field: FieldState) => string | undefined
+
+/** Checks an `axes` parameter: the three of x, y and z. Default: the first three. */
+export function xyzParam(where: string, value: unknown): readonly number[] {
+  const axes = axesParam(where, value)
+  if (axes !== undefined && axes.length !== 3) throw new TypeError(`${where}: axes must be the three of x, y and z, not ${axes.length}`)
+  return axes ?? [0, 1, 2]
+}
+
+/** Why a field is no image with these axes. */
+export function unfitForXyz(field: FieldState, axes: readonly number[]): string | undefined {
+  return lastAxes(axes, 3, field.shape.length) === undefined ? `it has ${field.shape.length} axes, which do not include x, y and z` : undefined
+}
 
 /** Fields that lie in space and that an op can work on: what ops that go by affines choose by default. */
 export function imagesIn(fields: FieldStates, unfit: Unfit): string[] {
@@ -48,4 +62,9 @@ export function needsOfImages(fields: FieldStates, images: readonly string[], wa
     if (wanted.has(affine) && !isWanted) needed.add([...group].sort()[0]!)
   }
   return needed
+}
+
+/** `narrow` of ops that choose images by default. */
+export function narrowImages(fields: FieldStates, params: OpParams, unfit: Unfit): OpParams | undefined {
+  return narrowFields(fields, { ...params, fields: params.fields ?? imagesIn(fields, unfit) }, unfit)
 }

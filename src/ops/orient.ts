@@ -1,10 +1,10 @@
 import { sizeOf } from '../core/dtype.js'
 import { checkOptions, show } from '../core/options.js'
-import { axesParam, lastAxes, resolveAxes } from './axes.js'
+import { resolveAxes } from './axes.js'
 import { never } from './cast.js'
-import { fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
+import { fieldsParam, objectParam, withFields } from './fields.js'
 import { affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
-import { extentsOf, imagesIn, imagesOf, needsOfImages } from './images.js'
+import { extentsOf, imagesOf, narrowImages, needsOfImages, unfitForXyz, xyzParam } from './images.js'
 import { refuseUnknown } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 import { axcodesOf, directionsOf, orientationOf, type AxisDirection } from './orientation.js'
@@ -28,12 +28,10 @@ export const orientOp: DeviceOp = {
     const axcodes = options.axcodes ?? 'RAS'
     const directions = typeof axcodes === 'string' ? directionsOf(axcodes.toUpperCase()) : undefined
     if (directions === undefined) throw new TypeError(`${where}: axcodes must have one of each, L or R, P or A, I or S, such as "RAS", not ${show(axcodes)}`)
-    const axes = axesParam(where, options.axes)
-    if (axes !== undefined && axes.length !== 3) throw new TypeError(`${where}: axes must be the three of x, y and z, not ${axes.length}`)
-    return { axcodes: axcodesOf(directions), axes: axes ?? [0, 1, 2], fields: fieldsParam(where, options.fields) }
+    return { axcodes: axcodesOf(directions), axes: xyzParam(where, options.axes), fields: fieldsParam(where, options.fields) }
   },
   infer(fields, params, fail) {
-    const names = imagesOf(fields, params.fields, (field) => unfit(field, params), fail)
+    const names = imagesOf(fields, params.fields, (field) => unfitForXyz(field, params.axes), fail)
     let states = fields
     for (const [affine, images] of byAffine(fields, names, fail)) {
       const turn = turnOf(fields, affine, images, params, fail)
@@ -43,11 +41,11 @@ export const orientOp: DeviceOp = {
     return states
   },
   // A turned affine depends on the image's extents, and an image's turn on the affine.
-  needs: (fields, params, wanted) => needsOfImages(fields, imagesOf(fields, params.fields, (field) => unfit(field, params), never), wanted, true, never),
-  narrow: (fields, params) => narrowFields(fields, { ...params, fields: params.fields ?? imagesIn(fields, (field) => unfit(field, params)) }, (field) => unfit(field, params)),
+  needs: (fields, params, wanted) => needsOfImages(fields, imagesOf(fields, params.fields, (field) => unfitForXyz(field, params.axes), never), wanted, true, never),
+  narrow: (fields, params) => narrowImages(fields, params, (field) => unfitForXyz(field, params.axes)),
   lower(builder, params) {
     const fields = builder.fields()
-    for (const [affine, images] of byAffine(fields, imagesOf(fields, params.fields, (field) => unfit(field, params), never), never)) {
+    for (const [affine, images] of byAffine(fields, imagesOf(fields, params.fields, (field) => unfitForXyz(field, params.axes), never), never)) {
       const turn = turnOf(fields, affine, images, params, never) ?? refuseUnknown(builder, affine)
       for (const image of images) {
         const { dtype, shape } = builder.field(image)
@@ -94,10 +92,6 @@ function turnOf(fields: FieldStates, affineName: string, images: readonly string
   }
   turned[15] = 1
   return { from, flips, affine: turned }
-}
-
-function unfit(field: FieldState, params: OpParams): string | undefined {
-  return lastAxes(params.axes, 3, field.shape.length) === undefined ? `it has ${field.shape.length} axes, which do not include x, y and z` : undefined
 }
 
 function turnedShape({ shape }: FieldState, params: OpParams, { from }: Turn): (number | null)[] {

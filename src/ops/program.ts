@@ -94,6 +94,28 @@ export interface AxisTable {
 }
 
 /**
+ * Reads three axes that follow one another through a matrix: the element (i, j, k) of the result at c = matrix · (i, j, k, 1) of the input, all other axes being batch. `matrix` is [3, 4] in C order, in steps of
+ * 2^-40 elements; c is an exact integer of such steps, rounded to the next multiple of 2^-24 elements, halves up, and then the whole part p = floor(c) and the fraction f of each coordinate are exact float32.
+ *   edges    An element's cell reaches half an element to each side, its lower end included. `constant` is +0 (zero bytes) where c lies in no cell. Elsewhere, and with `clamp` everywhere, positions below 0
+ *            are 0, those beyond the end the last.
+ *   linear   float32 to float32, flushed on load: mix(a, b, f) = guard(a + guard(guard(b - a)·f)) along the last axis at p and p + 1, then along the second, then along the first. A result that is not
+ *            finite is a fault.
+ *   nearest  Any dtype to itself, bits untouched: the element at floor(c + 1/2).
+ * Every c of the result lies between -2^23 and 2^23; the three axes have 1 to 2^23 elements in the input, fewer than 2^31 in the result.
+ */
+export interface AffineStep extends StepBase {
+  readonly kernel: 'affine'
+  /** The first of the three. */
+  readonly axis: number
+  readonly matrix: BigInt64Array
+  readonly method: AffineMethod
+  readonly edges: AffineEdges
+}
+
+export type AffineMethod = 'linear' | 'nearest'
+export type AffineEdges = 'clamp' | 'constant'
+
+/**
  * float32 (or bool, int8, uint8, int16, uint16) seen as [groups, members] to float32, each group by its own parameters:
  *   y = guard(guard(guard(guard(x - subHigh) - subLow) · mul) + add), then y < clipLow ? clipLow : y > clipHigh ? clipHigh : y when `clip`.
  * x is flushed on load; a result that is not finite is a fault. Parameters come from `affine` (given, flushed on load) or from the group's
@@ -132,7 +154,7 @@ export interface NormalizeStep extends StepBase {
 }
 
 /** One of the kernels of the project: what every device has, and what has one input and one output. */
-export type KernelStep = CastStep | GatherStep | PermuteStep | ResampleStep | NormalizeStep
+export type KernelStep = CastStep | GatherStep | PermuteStep | ResampleStep | AffineStep | NormalizeStep
 
 /** A kernel of the user's (define-op.ts): WGSL text for the GPU, and a twin for the CPU. */
 export interface WgslStep {

@@ -4,7 +4,7 @@ import { native } from '../../src/native/load.js'
 import type { Program } from '../../src/ops/program.js'
 import { interpret } from '../reference/interpret.js'
 import { difference, runNative, type Result } from './compare.js'
-import { castTo, chain, gathered, linearTable, normalized, permuted, resampled } from './programs.js'
+import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled } from './programs.js'
 import { Random, floats } from './values.js'
 
 // A comparison that cannot fail proves nothing. Each kernel is compared once with a result that is wrong in the way that a slip in the kernel
@@ -61,6 +61,34 @@ describe('a wrong kernel is noticed', () => {
     const half = { axis: 0, taps: 2, index: Int32Array.of(0, 1), weight: Float32Array.of(1, -1) }
     const subtract = chain({ dtype: 'float32', shape: [2] }, resampled([2], [half]))
     await expectRefused(subtract, line, result(Float32Array.of(line[0]! - line[1]!)))
+  })
+
+  test('affine: rows and columns swapped, axes mixed in the other order, weights from both ends, a cell short, a step of 2^-24 off', async () => {
+    const extents = [4, 3, 5]
+    const cube = floats(60, random, 'plain')
+    const numbers = [0.8, -0.6, 0.1, 1.1, 0.55, 0.75, -0.2, 0.4, 0.1, 0.2, 0.9, 0.3]
+    const read = (by: readonly number[], method: 'linear' | 'nearest' = 'linear', edges: 'constant' | 'clamp' = 'constant'): Program => chain({ dtype: 'float32', shape: extents }, affined('float32', extents, 0, extents, fixedMatrix(by), method, edges))
+    const transposed = numbers.map((_, i) => (i % 4 === 3 ? numbers[i]! : numbers[4 * (i % 4) + Math.floor(i / 4)]!))
+    for (const method of ['linear', 'nearest'] as const) {
+      await expectRefused(read(numbers, method), cube, await run(read(transposed, method), cube))
+      await expectRefused(read(numbers, method), cube, await run(read(numbers, method, 'clamp'), cube))
+    }
+    await expectRefused(read(numbers), cube, await run(read(numbers.map((value, i) => i === 11 ? value + 2 ** -24 : value)), cube))
+
+    // The first axis first: the axes turned round, and the matrix with them.
+    const flat = (from: readonly number[], order: readonly number[]) => permuted('float32', from, order)
+    const turned = fixedMatrix([2, 1, 0].flatMap((row) => [2, 1, 0, 3].map((k) => numbers[4 * row + k]!)))
+    const other = chain({ dtype: 'float32', shape: extents }, flat(extents, [2, 1, 0]), affined('float32', [5, 3, 4], 0, [5, 3, 4], turned, 'linear'), flat([5, 3, 4], [2, 1, 0]))
+    await expectRefused(read(numbers), cube, await run(other, cube))
+
+    // One axis alone, by a formula that rounds elsewhere.
+    const line = floats(60, random, 'plain')
+    const shifted = chain({ dtype: 'float32', shape: [1, 1, 60] }, affined('float32', [1, 1, 60], 0, [1, 1, 59], fixedMatrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0.3]), 'linear'))
+    const f = Math.fround(Math.round(0.3 * 2 ** 24) / 2 ** 24)
+    await expectRefused(shifted, line, result(Float32Array.from({ length: 59 }, (_, i) => Math.fround(Math.fround(line[i]! * (1 - f)) + Math.fround(line[i + 1]! * f)))))
+    const tiny = Float32Array.of(1.5 * 2 ** -126, 1.75 * 2 ** -126)
+    const half = chain({ dtype: 'float32', shape: [1, 1, 2] }, affined('float32', [1, 1, 2], 0, [1, 1, 1], fixedMatrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0.5]), 'linear'))
+    await expectRefused(half, tiny, result(Float32Array.of(1.625 * 2 ** -126)))
   })
 
   test('normalize: a running sum instead of the tree, one member too few', async () => {

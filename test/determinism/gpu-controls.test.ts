@@ -15,7 +15,7 @@ import { interpret } from '../reference/interpret.js'
 import { ENGINE, engines, withEngine, type TestEngine } from '../support/gpu.js'
 import { plainSums, sumsOnDevice } from './blocks.js'
 import { difference, runGpu } from './compare.js'
-import { castTo, chain, gathered, linearTable, normalized, resampled } from './programs.js'
+import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, resampled } from './programs.js'
 import { Random, floats } from './values.js'
 
 const found = (await engines()).map((one) => [one.name, one] as const)
@@ -51,6 +51,11 @@ async function expectNoticed(one: TestEngine, kernels: Kernels, program: Program
   expect(await differs(one, kernels, program, inputs, workgroupSize), 'the wrong kernel').toMatch(/^output 0, item 0, element \d+: 0x/)
 }
 
+/** The same program, its reading through a matrix by nearest elements. */
+function nearest(program: Program): Program {
+  return { ...program, steps: program.steps.map((step) => step.kernel === 'affine' ? { ...step, method: 'nearest' } : step) }
+}
+
 const random = new Random(173)
 
 describe.each(found)('a wrong kernel is noticed on %s', (_name, one) => {
@@ -80,6 +85,30 @@ describe.each(found)('a wrong kernel is noticed on %s', (_name, one) => {
     if (isLavapipe(one)) expect(without).toEqual(['(x + y) - x'])
     // The weighted sums of resample offer it nothing to simplify; other compilers would fuse them.
     if (isLavapipe(one)) expect(await differs(one, altered('resample', [GUARD, NO_GUARD]), weigh, [ordinary])).toBeUndefined()
+  })
+
+  const turn = fixedMatrix([0.8, -0.6, 0.1, 1.1, 0.55, 0.75, -0.2, 0.4, 0.1, 0.2, 0.9, -0.3])
+  const cube = [9, 10, 11]
+  const turned = chain({ dtype: 'float32', shape: cube }, affined('float32', cube, 0, cube, turn, 'linear'))
+
+  test('affine without guard, on values at the edge of tininess', async () => {
+    await expectNoticed(one, altered('affine', [GUARD, NO_GUARD]), turned, [floats(990, random, 'edges')])
+  })
+
+  test('affine: a carry that is lost, coordinates that are cut off, axes swapped, an edge that is not held, a cell too wide', async () => {
+    const values = floats(990, random, 'plain')
+    const nearby = chain({ dtype: 'float32', shape: cube }, affined('float32', cube, 0, cube, turn, 'nearest'))
+    const held = chain({ dtype: 'float32', shape: cube }, affined('float32', cube, 0, cube, turn, 'linear', 'clamp'))
+    await expectNoticed(one, altered('affine', ['a.y + b.y + select(0u, 1u, lower < a.x)', 'a.y + b.y']), turned, [values])
+    await expectNoticed(one, altered('affine', ['vec2u(0x8000u, 0u)', 'vec2u(0u, 0u)']), turned, [values])
+    await expectNoticed(one, altered('affine', ['b - a) * t', 'a - b) * t']), turned, [values])
+    await expectNoticed(one, altered('affine', ['clamp(position, 0, bitcast<i32>(extent) - 1)', 'abs(position) % bitcast<i32>(extent)']), held, [values])
+    for (const [kernel, program] of [['affine', turned], ['affine-nearest', nearby]] as const) {
+      await expectNoticed(one, altered(kernel, ['position.y)', 'position.z)'], ['position.z)));\n  // Rounded', 'position.y)));\n  // Rounded']), program, [values])
+      await expectNoticed(one, altered(kernel, ['position >= 0 && position <', 'position >= -1 && position <=']), program, [values])
+      await expectNoticed(one, altered(kernel, ['return at.low + bitcast<i32>(at.rest >> 23u)', 'return at.low']), program, [values])
+      await expectNoticed(one, altered(kernel, ['if (unit >= params.elements)', 'if (unit + 1u >= params.elements)'].map((text) => kernel === 'affine' ? text : text.replace('unit', 'begin')) as [string, string]), kernel === 'affine' ? held : nearest(held), [values])
+    }
   })
 
   test('two elements swapped: move, normalize', async () => {

@@ -1,5 +1,5 @@
 import { DTYPES, type DType } from '../../src/core/dtype.js'
-import type { AxisTable, CastStep, KernelStep, NormalizeStep, Program, ProgramPort, ProgramValue, Step } from '../../src/ops/program.js'
+import type { AffineStep, AxisTable, CastStep, KernelStep, NormalizeStep, Program, ProgramPort, ProgramValue, Step } from '../../src/ops/program.js'
 import type { Random } from './values.js'
 
 const origin = { op: 0, opName: 'test', field: 'x' }
@@ -44,6 +44,15 @@ export function resampled(shape: readonly number[], tables: readonly AxisTable[]
   const out = [...shape]
   for (const table of tables) out[table.axis] = table.index.length / table.taps
   return { step: { kernel: 'resample' as const, tables }, value: { dtype: 'float32' as const, shape: out } }
+}
+
+export function affined(dtype: DType, shape: readonly number[], axis: number, lengths: readonly number[], matrix: BigInt64Array, method: AffineStep['method'], edges: AffineStep['edges'] = 'constant') {
+  return { step: { kernel: 'affine' as const, axis, matrix, method, edges }, value: { dtype, shape: shape.map((extent, k) => lengths[k - axis] ?? extent) } }
+}
+
+/** A matrix of an affine step from numbers in elements: three rows of x, y, z and what is added. */
+export function fixedMatrix(numbers: readonly number[]): BigInt64Array {
+  return BigInt64Array.from(numbers, (value) => BigInt(Math.round(value * 2 ** 40)))
 }
 
 export function normalized(shape: readonly number[], options: Partial<NormalizeStep>) {

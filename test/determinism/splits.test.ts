@@ -6,7 +6,7 @@ import type { NormalizeStep, Program } from '../../src/ops/program.js'
 import { interpret } from '../reference/interpret.js'
 import { compilesSlowly, engines, withEngine, type TestEngine } from '../support/gpu.js'
 import { LONG, expectOnGpu, runNative } from './compare.js'
-import { castTo, chain, gathered, linearTable, normalized, permuted, resampled, together, wildTable } from './programs.js'
+import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled, together, wildTable } from './programs.js'
 import { Random, anyBits, floats } from './values.js'
 
 const found = (await engines()).map((one) => [one.name, one] as const)
@@ -22,6 +22,7 @@ function inputsOf(program: Program, count: number, random: Random): TypedArray[]
 }
 
 const GIVEN = Float32Array.of(1.5, 2 ** -25, 0.3, -7, -9, 9, -2, 0, 3.1, 2 ** -130, -4, 5, 0, 1e-3, 7, 0, -1, 1)
+const TURN = fixedMatrix([0.8, -0.6, 0.1, 1.1, 0.55, 0.75, -0.2, 0.4, 0.1, 0.2, 0.9, -0.3])
 const normalizing = (dtype: DType, groups: number, members: number, options: Partial<NormalizeStep>): Program =>
   chain({ dtype, shape: [groups, members] }, normalized([groups, members], { groups, ...options }))
 
@@ -34,6 +35,8 @@ function everyKernel(): Program {
     chain({ dtype: 'complex128', shape: [515] }, castTo('complex64', [515], 'zero')),
     chain({ dtype: 'uint8', shape: [7, 11, 13] }, gathered('uint8', [7, 11, 13], [null, Int32Array.of(10, -1, 3, 3, 0), null], Uint8Array.of(9)), permuted('uint8', [7, 5, 13], [2, 0, 1])),
     chain({ dtype: 'float32', shape: [9, 17, 21] }, resampled([9, 17, 21], [linearTable(0, 9, 6), wildTable(1, 17, 23, 4, random), wildTable(2, 21, 13, 11, random)])),
+    chain({ dtype: 'float32', shape: [9, 17, 21] }, affined('float32', [9, 17, 21], 0, [11, 16, 13], TURN, 'linear')),
+    chain({ dtype: 'uint8', shape: [2, 9, 7, 5, 3] }, affined('uint8', [2, 9, 7, 5, 3], 1, [7, 8, 9], TURN, 'nearest')),
     normalizing('float32', 2, 4999, { nonzero: true }),
     normalizing('uint16', 2, 4999, {}),
     normalizing('int8', 2, 4999, { statistics: 'extrema' }),
@@ -50,6 +53,8 @@ function lengths(n: number): Program {
     chain({ dtype: 'uint8', shape: [n] }, gathered('uint8', [n], [Int32Array.from({ length: n }, (_, i) => n - 1 - i)])),
     chain({ dtype: 'complex64', shape: [n] }, gathered('complex64', [n], [Int32Array.from({ length: n }, (_, i) => n - 1 - i)])),
     chain({ dtype: 'float32', shape: [n, 2] }, resampled([n, 2], [linearTable(1, 2, 1)])),
+    chain({ dtype: 'float32', shape: [2, 2, 2] }, affined('float32', [2, 2, 2], 0, [1, 1, n], TURN, 'linear', 'clamp')),
+    chain({ dtype: 'int8', shape: [2, 2, 2] }, affined('int8', [2, 2, 2], 0, [1, 1, n], TURN, 'nearest', 'clamp')),
     normalizing('float32', 1, n, { statistics: 'none', affine: GIVEN.subarray(0, 6) }),
     normalizing('uint8', n, 1, {}),
   )
@@ -95,6 +100,10 @@ describe.each(found)('on %s, the same bytes', (_name, one) => {
       { name: 'permute and cast', program: chain({ dtype: 'int16', shape: [13, 17, 9] }, permuted('int16', [13, 17, 9], [2, 1, 0]), castTo('float64', [9, 17, 13])) },
       { name: 'resample', program: chain({ dtype: 'float32', shape: [50, 12, 9] }, resampled([50, 12, 9], [wildTable(1, 12, 17, 3, random), wildTable(2, 9, 11, 2, random)])) },
       { name: 'resample with faults in several windows', program: chain({ dtype: 'float32', shape: [160, 13] }, resampled([160, 13], [doubling])), inputs: [overflowing] },
+      { name: 'affine', program: chain({ dtype: 'float32', shape: [30, 6, 7, 8] }, affined('float32', [30, 6, 7, 8], 1, [7, 6, 9], TURN, 'linear')) },
+      { name: 'affine with faults in several windows', program: chain({ dtype: 'float32', shape: [160, 1, 1, 13] }, affined('float32', [160, 1, 1, 13], 1, [1, 1, 13], fixedMatrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0.9, 0.3]), 'linear')), inputs: [overflowing.map((value, i) => i % 2 === 0 ? value : -value)] },
+      { name: 'nearest through a matrix, bytes', program: chain({ dtype: 'uint8', shape: [9, 11, 10] }, affined('uint8', [9, 11, 10], 0, [19, 23, 21], TURN, 'nearest')) },
+      { name: 'nearest through a matrix, words', program: chain({ dtype: 'int32', shape: [5, 6, 7] }, affined('int32', [5, 6, 7], 0, [19, 13, 11], TURN, 'nearest')) },
       { name: 'moments', program: normalizing('float32', 2, 9001, {}) },
       { name: 'moments of what is not zero', program: normalizing('float32', 1, 12_289, { nonzero: true }) },
       { name: 'moments of integers', program: normalizing('int8', 3, 8193, {}) },

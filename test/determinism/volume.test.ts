@@ -4,7 +4,7 @@ import type { NormalizeStep } from '../../src/ops/program.js'
 import { engines } from '../support/gpu.js'
 import { plainSums, sumsOnDevice } from './blocks.js'
 import { LONG, expectExact } from './compare.js'
-import { castTo, chain, gathered, linearTable, normalized, permuted, resampled, wildTable } from './programs.js'
+import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled, wildTable } from './programs.js'
 import { bitsApart, tally } from './tally.js'
 import { Random, anyBits, floats } from './values.js'
 
@@ -24,6 +24,15 @@ describe.runIf(LONG)('a million values', () => {
     const shape = [ROWS, 64]
     for (const table of [linearTable(1, 64, 64), wildTable(1, 64, 64, 5, random)]) {
       await expectExact(`${table.taps} taps`, chain({ dtype: 'float32', shape }, resampled(shape, [table])), 1, [floats(ROWS * 64, random, flavour)])
+    }
+  })
+
+  test.each(FLAVOURS)('affine, %s', async (flavour) => {
+    const random = new Random(187)
+    const shape = [100, 101, 102]
+    const matrix = fixedMatrix([0.8, -0.6, 0.1, 30, 0.55, 0.75, -0.2, -10, 0.1, 0.2, 0.9, -3])
+    for (const method of ['linear', 'nearest'] as const) {
+      await expectExact(method, chain({ dtype: 'float32', shape }, affined('float32', shape, 0, shape, matrix, method, 'clamp')), 1, [floats(100 * 101 * 102, random, flavour)])
     }
   })
 

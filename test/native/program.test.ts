@@ -19,6 +19,8 @@ const cast = { kernel: 'cast', in: 0, out: 1, nonFinite: 0 } as const
 describe('a description is checked once, whole', () => {
   const gather = { kernel: 'gather', in: 0, out: 1, index: [null, null], fill: new Uint8Array(4) } as const
   const resample = { kernel: 'resample', in: 0, out: 1, tables: [table] } as const
+  const affine = { kernel: 'affine', in: 0, out: 1, axis: 0, matrix: BigInt64Array.from([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], (m) => BigInt(m) << 40n), linear: true, clamp: false } as const
+  const CUBES = { values: [{ dtype: FLOAT, shape: [2, 3, 4] }, { dtype: FLOAT, shape: [2, 3, 4] }] }
   test.each<[string, unknown, Partial<ProgramDescription>?]>([
     ['gather beyond the end', { ...gather, index: [null, Int32Array.of(0, 1, 3)] }],
     ['gather below -1', { ...gather, index: [null, Int32Array.of(0, 1, -2)] }],
@@ -38,6 +40,19 @@ describe('a description is checked once, whole', () => {
     ['resample without tables', { ...resample, tables: [] }],
     ['resample to another shape', { ...resample, tables: [{ ...table, index: Int32Array.of(0, 1), weight: Float32Array.of(1, 1) }] }],
     ['resample of integers', resample, { values: [{ dtype: INT16, shape: [2, 3] }, { dtype: INT16, shape: [2, 3] }] }],
+    ['affine from an axis too far in', { ...affine, axis: 1 }, CUBES],
+    ['affine of two axes', affine],
+    ['affine with half a matrix', { ...affine, matrix: affine.matrix.subarray(6) }, CUBES],
+    ['affine with the wrong array', { ...affine, matrix: Float64Array.from(affine.matrix, Number) }, CUBES],
+    ['affine with no method', { ...affine, linear: undefined }, CUBES],
+    ['affine, linear, of integers', affine, { values: CUBES.values.map(({ shape }) => ({ dtype: INT16, shape })) }],
+    ['affine to another dtype', { ...affine, linear: false }, { values: [CUBES.values[0]!, { dtype: INT16, shape: [2, 3, 4] }] }],
+    ['affine that changes a batch axis', affine, { values: [{ dtype: FLOAT, shape: [2, 3, 4, 5] }, { dtype: FLOAT, shape: [2, 3, 4, 6] }] }],
+    ['affine of nothing', affine, { values: [{ dtype: FLOAT, shape: [2, 0, 4] }, { dtype: FLOAT, shape: [2, 3, 4] }] }],
+    ['affine of 2^23 + 1 elements along an axis', affine, { values: [{ dtype: FLOAT, shape: [1, 1, 2 ** 23 + 1] }, { dtype: FLOAT, shape: [1, 1, 1] }] }],
+    ['affine to 2^31 elements along an axis', { ...affine, matrix: new BigInt64Array(12) }, { values: [{ dtype: FLOAT, shape: [1, 1, 1] }, { dtype: FLOAT, shape: [1, 1, 2 ** 31] }] }],
+    ['affine that begins too far out', { ...affine, matrix: BigInt64Array.from(affine.matrix, (m, k) => k === 7 ? 2n ** 63n - 2n ** 16n + 1n : m) }, CUBES],
+    ['affine that ends too far out', { ...affine, matrix: BigInt64Array.from(affine.matrix, (m, k) => k === 10 ? -(2n ** 62n) : m) }, CUBES],
     ['normalize with other groups', { ...NORMALIZE, groups: 2 }],
     ['normalize with absurd groups', { ...NORMALIZE, groups: 2 ** 52, members: 2 ** 52 }],
     ['normalize with too few parameters', { ...NORMALIZE, statistics: 'none', affine: new Float32Array(5) }],

@@ -4,9 +4,9 @@
  */
 import { DTYPES, type DType, type TypedArray } from '../../src/core/dtype.js'
 import type { Fault } from '../../src/devices/device.js'
-import type { CastStep, GatherStep, KernelStep, NormalizeStep, PermuteStep, Program, ResampleStep } from '../../src/ops/program.js'
+import type { AffineStep, CastStep, GatherStep, KernelStep, NormalizeStep, PermuteStep, Program, ResampleStep } from '../../src/ops/program.js'
 import { normalizeGroup } from './normalize.js'
-import { add, bitsAt, decode, encode, guard, isNonFinite, multiply, putBits } from './numbers.js'
+import { add, bitsAt, decode, encode, guard, isNonFinite, multiply, putBits, subtract } from './numbers.js'
 
 /** One tensor as bytes. */
 interface Value { readonly dtype: DType; readonly shape: readonly number[]; readonly view: DataView }
@@ -47,6 +47,7 @@ function run(step: KernelStep, from: Value, to: Value): Found | undefined {
     case 'gather': return gatherStep(step, from, to)
     case 'permute': return permuteStep(step, from, to)
     case 'resample': return resampleStep(step, from, to)
+    case 'affine': return affineStep(step, from, to)
     case 'normalize': return normalizeStep(step, from, to)
   }
 }
@@ -122,6 +123,46 @@ function resampleStep(step: ResampleStep, from: Value, to: Value): Found | undef
     values = made
   }
   return storeFloats(values, to)
+}
+
+function affineStep(step: AffineStep, from: Value, to: Value): Found | undefined {
+  const { size } = DTYPES[from.dtype]
+  const { axis } = step
+  const extents = from.shape.slice(axis, axis + 3).map(BigInt)
+  const made: number[] = []
+  each(to.shape, (position, i) => {
+    // In steps of 2^-24 elements: the nearest one, halves up.
+    const coordinates = [0, 1, 2].map((row) => {
+      const exact = [0, 1, 2].reduce((sum, k) => sum + step.matrix[4 * row + k]! * BigInt(position[axis + k]!), step.matrix[4 * row + 3]!)
+      return floorDivide(2n * exact + 2n ** 16n, 2n ** 17n)
+    })
+    const cells = coordinates.map((c) => floorDivide(2n * c + 2n ** 24n, 2n ** 25n))
+    const outside = step.edges === 'constant' && cells.some((cell, k) => cell < 0n || cell >= extents[k]!)
+    const at = (places: readonly bigint[]): number => {
+      const source = [...position]
+      places.forEach((place, k) => { source[axis + k] = Number(place < 0n ? 0n : place >= extents[k]! ? extents[k]! - 1n : place) })
+      return offset(from.shape, source)
+    }
+    if (step.method === 'nearest') {
+      for (let k = 0; k < size; k++) to.view.setUint8(i * size + k, outside ? 0 : from.view.getUint8(at(cells) * size + k))
+      return
+    }
+    const whole = coordinates.map((c) => floorDivide(c, 2n ** 24n))
+    const fractions = coordinates.map((c, k) => Number(c - whole[k]! * 2n ** 24n) / 2 ** 24)
+    // Of the axes from k on, those before being settled.
+    const mixed = (places: readonly bigint[], k: number): number => {
+      if (k === 3) return guard(from.view.getFloat32(at(places) * 4, true))
+      const [a, b] = [0n, 1n].map((more) => mixed([...places, whole[k]! + more], k + 1)) as [number, number]
+      return add(a, multiply(subtract(b, a), fractions[k]!))
+    }
+    made.push(outside ? 0 : mixed([], 0))
+  })
+  return step.method === 'nearest' ? undefined : storeFloats(made, to)
+}
+
+function floorDivide(a: bigint, b: bigint): bigint {
+  const quotient = a / b
+  return quotient * b > a ? quotient - 1n : quotient
 }
 
 function normalizeStep(step: NormalizeStep, from: Value, to: Value): Found | undefined {

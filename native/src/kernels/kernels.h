@@ -92,6 +92,16 @@ constexpr size_t kExtraRows = 5;
 // Floats that may be read past a row's end.
 constexpr size_t kWindow = 64;
 
+// Three axes read through a matrix (AffineStep of src/ops/program.ts): [batch, X, Y, Z, inner] to [batch, X', Y', Z', inner]. A unit of work is what lies at one x' and y'.
+struct AffinePlan {
+  size_t extent[3];
+  size_t length[3];
+  size_t inner;  // elements
+  size_t size;   // bytes of an element
+  int64_t matrix[12];
+  bool clamp;
+};
+
 // Parameters of one group of normalize.
 struct Affine {
   float sub_high, sub_low, mul, add, clip_low, clip_high;
@@ -124,6 +134,9 @@ struct Kernels {
   void (*permute)(const PermutePlan& plan, const uint8_t* in, uint8_t* out, size_t begin, size_t end);
   // Output rows begin … end of batch · Z' · tiles · Y'. Returns whether a result is not finite; `found` counts those of the cast.
   bool (*resample)(const ResamplePlan& plan, const uint8_t* in, float* out, size_t begin, size_t end, uint8_t* scratch, Found* found);
+  // Returns whether a result is not finite.
+  bool (*affine_linear)(const AffinePlan& plan, const float* in, float* out, size_t begin, size_t end);
+  void (*affine_nearest)(const AffinePlan& plan, const uint8_t* in, uint8_t* out, size_t begin, size_t end);
   // One float per block of 4,096 members, the last block may be short.
   void (*block_sums)(const float* x, size_t n, float* sums);
   void (*block_deviations)(const float* x, size_t n, float high, float low, bool nonzero, float* d, float* dd);

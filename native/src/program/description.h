@@ -45,6 +45,11 @@ struct ResampleDescription {
   };
   std::vector<Table> tables;
 };
+struct AffineDescription {
+  size_t axis;
+  std::vector<int64_t> matrix;  // [3, 4]
+  bool linear, clamp;
+};
 enum class Statistics { kNone, kMoments, kExtrema, kQuantiles };
 struct NormalizeDescription {
   size_t groups, members;
@@ -57,7 +62,7 @@ struct NormalizeDescription {
 
 struct StepDescription {
   size_t in, out;
-  std::variant<CastDescription, GatherDescription, PermuteDescription, ResampleDescription, NormalizeDescription> kernel;
+  std::variant<CastDescription, GatherDescription, PermuteDescription, ResampleDescription, AffineDescription, NormalizeDescription> kernel;
 };
 
 struct ProgramDescription {

@@ -268,4 +268,21 @@ ResampleWork plan_resample(const ResampleDescription& step, const ValueDescripti
   return work;
 }
 
+// --- affine -------------------------------------------------------------------------------------------------------------
+
+AffineWork plan_affine(const AffineDescription& step, const ValueDescription& in, const ValueDescription& out, size_t size) {
+  AffineWork work = {};
+  for (size_t k = 0; k < 3; k++) {
+    work.plan.extent[k] = in.shape[step.axis + k];
+    work.plan.length[k] = out.shape[step.axis + k];
+  }
+  work.plan.inner = product(in.shape, step.axis + 3, in.shape.size());
+  work.plan.size = size;
+  std::copy(step.matrix.begin(), step.matrix.end(), work.plan.matrix);
+  work.plan.clamp = step.clamp;
+  work.units = product(out.shape, 0, out.shape.size()) == 0 ? 0 : product(out.shape, 0, step.axis + 2);
+  work.linear = step.linear;
+  return work;
+}
+
 }  // namespace tc

@@ -55,9 +55,16 @@ struct ResampleWork {
   std::vector<std::unique_ptr<ResamplePass>> passes;
 };
 
+struct AffineWork {
+  AffinePlan plan;
+  size_t units;
+  bool linear;
+};
+
 GatherWork plan_gather(const GatherDescription& step, const ValueDescription& in, const ValueDescription& out, size_t size);
 PermuteWork plan_permute(const PermuteDescription& step, const ValueDescription& in, size_t size);
 ResampleWork plan_resample(const ResampleDescription& step, const ValueDescription& in, const ValueDescription& out);
+AffineWork plan_affine(const AffineDescription& step, const ValueDescription& in, const ValueDescription& out, size_t size);
 
 // A step, or a cast together with the resampling that alone reads it; then the cast's result never exists as a whole.
 struct Unit {
@@ -65,7 +72,7 @@ struct Unit {
   size_t in, out;              // values
   ptrdiff_t cast_step = -1;    // the cast that is done on the fly
   NonFinite cast_non_finite = NonFinite::kKeep;
-  std::variant<CastDescription, GatherWork, PermuteWork, ResampleWork, NormalizeDescription> work = CastDescription{};
+  std::variant<CastDescription, GatherWork, PermuteWork, ResampleWork, AffineWork, NormalizeDescription> work = CastDescription{};
   // Offsets in the scratch memory of what lies between the passes of a resampling.
   size_t between_bytes = 0;
   size_t between[2] = {0, 0};

@@ -73,6 +73,27 @@ static void check(const ResampleDescription& step, const Value& in, const Value&
   require(out.shape == shape, at, "the output's shape is not what the tables give");
 }
 
+static void check(const AffineDescription& step, const Value& in, const Value& out, const std::string& at) {
+  // 2^23 elements in steps of 2^-40, less one that rounding may add.
+  static constexpr __int128 kFarthest = (__int128{1} << 63) - (1 << 16);
+  require(in.dtype == out.dtype && (!step.linear || in.dtype == kFloat32), at, "expected float32, or nearest and no other dtype");
+  require(in.shape.size() >= 3 && step.axis <= in.shape.size() - 3 && out.shape.size() == in.shape.size(), at, "expected three axes from the one that is named");
+  require(step.matrix.size() == 12, at, "matrix is not [3, 4]");
+  for (size_t k = 0; k < in.shape.size(); k++) {
+    if (k < step.axis || k >= step.axis + 3) require(in.shape[k] == out.shape[k], at, "an axis that is not read through the matrix changes its length");
+    else require(in.shape[k] >= 1 && in.shape[k] <= size_t{1} << 23 && out.shape[k] < size_t{1} << 31, at, "an axis is empty or too long");
+  }
+  if (out.elements == 0) return;
+  for (size_t row = 0; row < 3; row++) {
+    __int128 low = step.matrix[4 * row + 3], high = low;
+    for (size_t k = 0; k < 3; k++) {
+      const __int128 reach = __int128{step.matrix[4 * row + k]} * static_cast<__int128>(out.shape[step.axis + k] - 1);
+      (reach < 0 ? low : high) += reach;
+    }
+    require(low >= -kFarthest && high <= kFarthest, at, "coordinates are too far out");
+  }
+}
+
 static void check(const NormalizeDescription& step, const Value& in, const Value& out, const std::string& at) {
   require(out.dtype == kFloat32 && kernels_baseline.normalize[in.dtype].apply != nullptr, at, "expected float32, bool or an integer dtype of up to 16 bits, to float32");
   require(in.shape == out.shape, at, "input and output differ in shape");
@@ -104,7 +125,7 @@ void Program::validate(const ProgramDescription& description) {
   }
   for (size_t k = 0; k < description.steps.size(); k++) {
     const StepDescription& step = description.steps[k];
-    static constexpr const char* kNames[] = {"cast", "gather", "permute", "resample", "normalize"};
+    static constexpr const char* kNames[] = {"cast", "gather", "permute", "resample", "affine", "normalize"};
     const std::string at = where(k, kNames[step.kernel.index()]);
     require(step.in < values_.size() && defined[step.in], at, "its input is not computed before it");
     require(step.out < values_.size() && !defined[step.out], at, "its output is not a value of its own");
@@ -157,6 +178,8 @@ void Program::plan(ProgramDescription& description) {
       unit.work = plan_permute(*permute, described(step.in), kSizes[values_[step.in].dtype]);
     } else if (const auto* resample = std::get_if<ResampleDescription>(&step.kernel)) {
       unit.work = plan_resample(*resample, described(step.in), described(step.out));
+    } else if (const auto* affine = std::get_if<AffineDescription>(&step.kernel)) {
+      unit.work = plan_affine(*affine, described(step.in), described(step.out), kSizes[values_[step.in].dtype]);
     } else {
       auto& normalize = std::get<NormalizeDescription>(step.kernel);
       for (float& parameter : normalize.affine) parameter = flushed(parameter);

@@ -174,6 +174,20 @@ static Found run_resample(const ItemRun& item, const Unit& unit, const ResampleW
   return finds.any() ? item.kernels.non_finite(reinterpret_cast<const float*>(item.data[unit.out]), to.elements) : Found{0, 0};
 }
 
+// --- affine -------------------------------------------------------------------------------------------------------------
+
+static Found run_affine(const ItemRun& item, const Unit& unit, const AffineWork& work) {
+  const Value& out = item.program.values()[unit.out];
+  const uint8_t* in = item.data[unit.in];
+  uint8_t* to = item.data[unit.out];
+  Finds finds;
+  split(item, work.units, out.bytes, [&](size_t begin, size_t end) {
+    if (work.linear) finds.note(item.kernels.affine_linear(work.plan, reinterpret_cast<const float*>(in), reinterpret_cast<float*>(to), begin, end));
+    else item.kernels.affine_nearest(work.plan, in, to, begin, end);
+  });
+  return finds.any() ? item.kernels.non_finite(reinterpret_cast<const float*>(to), out.elements) : Found{0, 0};
+}
+
 // --- normalize ----------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -358,6 +372,8 @@ bool Program::run_item(const ItemRun& item, ProgramFault& fault) const {
       Found cast_found = {0, 0};
       note(unit.step, run_resample(item, unit, *resample, cast_found));
       if (unit.cast_step >= 0) note(size_t(unit.cast_step), cast_found);
+    } else if (const auto* affine = std::get_if<AffineWork>(&unit.work)) {
+      note(unit.step, run_affine(item, unit, *affine));
     } else {
       note(unit.step, run_normalize(item, unit, std::get<NormalizeDescription>(unit.work)));
     }

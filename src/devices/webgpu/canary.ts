@@ -3,7 +3,7 @@ import { DTYPES, type DType } from '../../core/dtype.js'
 import { sha256 } from '../../core/hash.js'
 import { Philox } from '../../core/philox.js'
 import { bytesOf, elementCount } from '../../core/tensor.js'
-import type { NormalizeStep, Program, ProgramValue, Step } from '../../ops/program.js'
+import type { AffineStep, NormalizeStep, Program, ProgramValue, Step } from '../../ops/program.js'
 import type { AdapterFacts } from './dawn.js'
 import type { Edges } from './edges.js'
 import type { Engine } from './engine.js'
@@ -185,6 +185,8 @@ export const MINIATURES: Readonly<Record<string, () => Miniature>> = {
       input: value('float32', [9, 17, 21]), steps: [{ step: { kernel: 'resample', tables: [table(0, 9, 6, 2), table(1, 17, 23, 4), table(2, 21, 13, 11)] }, out: value('float32', [6, 23, 13]) }],
     }])
   },
+  affine: () => miniature('affine', (['clamp', 'constant'] as const).map((edges) => oblique('float32', [9, 17, 21], 'linear', edges))),
+  'affine-nearest': () => miniature('affine-nearest', (['uint8', 'float16', 'int32', 'complex128'] as const).map((dtype, k) => oblique(dtype, [2, 9, 11, 13, 3], 'nearest', k % 2 === 0 ? 'constant' : 'clamp'))),
   'normalize-float': () => miniature('normalize-float', [false, true].map((nonzero) => normalization('float32', 2, 4999, { statistics: 'moments', nonzero }))),
   'normalize-integers': () => miniature('normalize-integers', (['bool', 'int8', 'uint16'] as const).map((dtype) => normalization(dtype, 2, 4999, { statistics: 'moments', nonzero: dtype === 'int8' }))),
   'normalize-extrema': () => miniature('normalize-extrema', [normalization('float32', 1, 9001, { statistics: 'extrema', clip: true })]),
@@ -202,7 +204,7 @@ const RADIUS: NeighborSearch = { cutoff: 5.64, maxNeighbors: 0, selfLoops: false
 
 /** Which miniature stands for a kernel. */
 const GOLDEN_OF: Readonly<Record<string, string>> = {
-  cast: 'cast', move: 'move', resample: 'resample', normalize: 'normalize-given', 'normalize-sums': 'normalize-float', 'normalize-deviations': 'normalize-float',
+  cast: 'cast', move: 'move', resample: 'resample', affine: 'affine', 'affine-nearest': 'affine-nearest', normalize: 'normalize-given', 'normalize-sums': 'normalize-float', 'normalize-deviations': 'normalize-float',
   'normalize-integers': 'normalize-integers', 'normalize-extrema': 'normalize-extrema', 'normalize-histogram': 'normalize-quantiles',
   'normalize-select': 'normalize-quantiles', 'normalize-next-key': 'normalize-quantiles',
   'scan-blocks': 'neighbors-radius', 'scan-add': 'neighbors-radius', 'neighbors-count': 'neighbors-radius', 'neighbors-fill': 'neighbors-radius', 'neighbors-select': 'neighbors-nearest',
@@ -258,6 +260,15 @@ function crystals(name: string): Crystals {
   const offsets = new Float64Array(made.length + 1)
   made.forEach(({ frac }, k) => { offsets[k + 1] = offsets[k]! + frac.length / 3 })
   return { offsets, frac: Float64Array.from(made.flatMap(({ frac }) => frac)), lattice: Float64Array.from(made.flatMap(({ lattice }) => lattice)) }
+}
+
+/** The last three axes but what lies inside them, turned and stretched, partly beyond the edges; whole and half elements are met, and words carry. */
+function oblique(dtype: DType, shape: readonly number[], method: AffineStep['method'], edges: AffineStep['edges']): Line {
+  const axis = shape.length === 3 ? 0 : 1
+  const steps = (value: number): bigint => BigInt(Math.round(value * 2 ** 40))
+  const matrix = BigInt64Array.from([0.75, -0.5, 0.2, 2.5, 0.6000001, 0.8, -0.1, -3.3, 1 / 3, 0.123456789, 1.0000003, -2], steps)
+  const made = shape.map((extent, k) => k < axis || k > axis + 2 ? extent : extent + 2)
+  return { input: value(dtype, shape), steps: [{ step: { kernel: 'affine', axis, matrix, method, edges }, out: value(dtype, made) }] }
 }
 
 function normalization(dtype: DType, groups: number, members: number, options: Partial<NormalizeStep>): Line {

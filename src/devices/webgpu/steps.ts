@@ -1,6 +1,6 @@
 import { DTYPES, isFloating, type DType } from '../../core/dtype.js'
 import { elementCount } from '../../core/tensor.js'
-import type { AxisTable, CastStep, GatherStep, NormalizeStep, PermuteStep, Program, ProgramValue, ResampleStep, Step, WgslStep } from '../../ops/program.js'
+import type { AffineStep, AxisTable, CastStep, GatherStep, NormalizeStep, PermuteStep, Program, ProgramValue, ResampleStep, Step, WgslStep } from '../../ops/program.js'
 import { GpuError } from './errors.js'
 import type { Binding, Frame, FrameWork, Visit } from './frame.js'
 import type { Variant } from './session.js'
@@ -40,7 +40,7 @@ interface Tensor {
 /** Whether a step may find values that are not finite where it does not allow them. */
 export function judges(step: Step, program: Program): boolean {
   if (step.kernel === 'cast') return step.nonFinite === 'error' && (isFloating(program.values[step.in]!.dtype) || isFloating(program.values[step.out]!.dtype))
-  return step.kernel === 'resample' || step.kernel === 'normalize'
+  return step.kernel === 'resample' || step.kernel === 'normalize' || (step.kernel === 'affine' && step.method === 'linear')
 }
 
 /** Everything that the step's kernels have to be compiled with. */
@@ -50,6 +50,7 @@ export function variantsOf(step: Step, program: Program): Variant[] {
     case 'gather':
     case 'permute': return [moveVariant(program.values[step.in]!)]
     case 'resample': return step.tables.map((table, k) => resampleVariant(table, k === step.tables.length - 1))
+    case 'affine': return [affineVariant(step, program.values[step.in]!)]
     case 'normalize': return [...statisticsVariants(step, program.values[step.in]!.dtype), normalizeVariant(step, program.values[step.in]!.dtype)]
     case 'wgsl': return [{ kernel: userKernel(step.code).name, constants: {} }]
   }
@@ -71,6 +72,7 @@ export function * encodeStep(work: Work, at: number): FrameWork {
     case 'gather': return encodeMove(work, step, source, result, gatherLayout(step, source), step.fill)
     case 'permute': return encodeMove(work, step, source, result, permuteLayout(step, source), new Uint8Array(16))
     case 'resample': return encodeResample(work, step, at, source, result)
+    case 'affine': return step.method === 'linear' ? encodeLinear(work, step, at, source, result) : encodeNearest(work, step, source, result)
     case 'normalize': return yield * encodeNormalize(work, step, at, source, result)
   }
 }
@@ -202,26 +204,59 @@ function encodeAxis(work: Work, table: AxisTable, last: boolean, faultOffset: nu
   const inner = elementCount(from.shape.slice(table.axis + 1))!
   const extent = from.shape[table.axis]!
   const length = to.shape[table.axis]!
-  const outer = to.elements / (length * inner)
   const tables = work.frame.resident(table, () => {
     const bytes = new Uint8Array(table.index.byteLength + table.weight.byteLength)
     bytes.set(new Uint8Array(table.index.buffer, table.index.byteOffset, table.index.byteLength))
     bytes.set(new Uint8Array(table.weight.buffer, table.weight.byteOffset, table.weight.byteLength), table.index.byteLength)
     return bytes
   })
-  // Windows of whole outer positions: both sides are then contiguous.
-  const outerBytes = 4 * Math.max(extent, length) * inner
-  const most = Math.floor((work.bindingBytes - 2 * ALIGNMENT) / outerBytes)
-  if (most === 0 && outer > 0) throw tooLarge(from)
-  for (let first = 0; first < outer; first += most) {
-    const stop = Math.min(outer, first + most)
-    const source = part(from, first * extent * inner, stop * extent * inner)
-    const result = part(to, first * length * inner, stop * length * inner)
+  for (const { first, stop, source, result } of outerWindows(work, from, to, extent * inner, length * inner)) {
     const elements = (stop - first) * length * inner
     dispatch(work, resampleVariant(table, last), { source: source.binding, tables: whole(tables), result: result.binding, faults: whole(work.faults) }, {
       elements, first: first * length * inner, source_start: source.start, result_start: result.start,
       length, extent, inner, taps: table.taps, item_elements: to.perItem, fault_offset: faultOffset,
     }, elements)
+  }
+}
+
+// --- axes read through a matrix -----------------------------------------------------------------------------------------------------
+
+function affineVariant({ method, edges }: AffineStep, { dtype }: ProgramValue): Variant {
+  const CLAMP = Number(edges === 'clamp')
+  return method === 'linear' ? { kernel: 'affine', constants: { CLAMP } } : { kernel: 'affine-nearest', constants: { CLAMP, ELEMENT_BYTES: DTYPES[dtype].size } }
+}
+
+/** What both kernels want to know, and how many elements of each side belong to one position of the axes before the three. */
+function affineParams({ axis, matrix }: AffineStep, source: Tensor, result: Tensor): { params: Record<string, number | readonly number[]>; extent: number; length: number } {
+  const params: Record<string, number | readonly number[]> = {}
+  const words = new Uint32Array(matrix.buffer, matrix.byteOffset, 24)
+  const inner = elementCount(source.shape.slice(axis + 3))!
+  ;['x', 'y', 'z'].forEach((name, k) => {
+    const row = words.subarray(8 * k, 8 * k + 8)
+    params[`lower_${name}`] = [0, 2, 4, 6].map((at) => row[at]!)
+    params[`upper_${name}`] = [1, 3, 5, 7].map((at) => row[at]!)
+    params[`extent_${name}`] = source.shape[axis + k]!
+    params[`length_${name}`] = result.shape[axis + k]!
+  })
+  return { params: { ...params, inner }, extent: elementCount(source.shape.slice(axis))!, length: elementCount(result.shape.slice(axis))! }
+}
+
+function encodeLinear(work: Work, step: AffineStep, at: number, from: Tensor, to: Tensor): void {
+  const { params, extent, length } = affineParams(step, from, to)
+  for (const { first, stop, source, result } of outerWindows(work, from, to, extent, length)) {
+    const elements = (stop - first) * length
+    dispatch(work, affineVariant(step, from), { source: source.binding, result: result.binding, faults: whole(work.faults) }, {
+      ...params, elements, first: first * length, source_start: source.start, result_start: result.start, item_elements: to.perItem, fault_offset: work.faultsOf.get(at)!,
+    }, elements)
+  }
+}
+
+function encodeNearest(work: Work, step: AffineStep, source: Tensor, result: Tensor): void {
+  if (source.elements * source.size > work.bindingBytes) throw tooLarge(source)
+  const { params } = affineParams(step, source, result)
+  for (const [first, stop] of windows(work, result.elements, result.size)) {
+    const elements = stop - first
+    dispatch(work, affineVariant(step, source), { source: part(source, 0, source.elements).binding, result: part(result, first, stop).binding }, { ...params, elements, first, source_start: 0 }, invocations(result, elements))
   }
 }
 
@@ -383,8 +418,14 @@ function whole(buffer: GPUBuffer): Binding {
   return { buffer, offset: 0, size: buffer.size }
 }
 
-/** Elements `first … stop` as a binding, which begins at element `start`: at or before the first, where alignment allows. */
-function part({ buffer, size }: Tensor, first: number, stop: number): { binding: Binding; start: number } {
+interface Part {
+  readonly binding: Binding
+  /** The element at which it begins. */
+  readonly start: number
+}
+
+/** Elements `first … stop` as a binding, which begins at or before the first, where alignment allows. */
+function part({ buffer, size }: Tensor, first: number, stop: number): Part {
   const offset = Math.floor(first * size / ALIGNMENT) * ALIGNMENT
   return { binding: { buffer, offset, size: Math.max(4, Math.ceil((stop * size - offset) / 4) * 4) }, start: offset / size }
 }
@@ -395,6 +436,17 @@ function windows(work: Work, elements: number, size: number): [number, number][]
   const ranges: [number, number][] = []
   for (let first = 0; first < elements; first += most) ranges.push([first, Math.min(elements, first + most)])
   return ranges
+}
+
+/** Windows of whole positions of the outer axes, which have `extent` float32 of one side and `length` of the other each: both sides are then contiguous. */
+function * outerWindows(work: Work, from: Tensor, to: Tensor, extent: number, length: number): Generator<{ first: number; stop: number; source: Part; result: Part }> {
+  const outer = to.elements / length
+  const most = Math.floor((work.bindingBytes - 2 * ALIGNMENT) / (4 * Math.max(extent, length)))
+  if (most === 0 && outer > 0) throw tooLarge(from)
+  for (let first = 0; first < outer; first += most) {
+    const stop = Math.min(outer, first + most)
+    yield { first, stop, source: part(from, first * extent, stop * extent), result: part(to, first * length, stop * length) }
+  }
 }
 
 /** One invocation makes a word of the result: several elements where they are small. */

@@ -10,7 +10,7 @@ export interface Kernel {
 
 const FOLDER = new URL('../../../kernels/', import.meta.url)
 const IMPORT = /^\/\/ import: ([a-z-]+)$/gm
-const SHARED = ['exact', 'elements', 'members', 'neighbors']
+const SHARED = ['exact', 'elements', 'integers', 'members', 'affine', 'neighbors']
 const kernels = new Map<string, Kernel>()
 
 /** A kernel of the folder `kernels/`, or one that `userKernel` has made. */
