@@ -221,7 +221,7 @@ export async function openCache(options: CacheOptions = {}): Promise<Cache> {
       // A drive that is not mounted is an empty folder of another one, or none: nothing is to be written there.
       if (!existsSync(dirname(drive.dir))) throw new StoreError(drive.dir, `is to hold namespace ${namespace}, but ${dirname(drive.dir)} is not there`)
       // Nothing was ever kept there, and nothing is going to be.
-      if (readonly && !Store.isAt(drive.dir)) continue
+      if (readonly && Store.stateOf(drive.dir) === 'none') continue
       more.push({ namespace, store: await open(drive) })
     }
     return new Cache(new Stores(main, more), checked, events)

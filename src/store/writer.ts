@@ -20,8 +20,10 @@ export class Writer {
   returned: ArrayBuffer | undefined
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
 
-  constructor(layout: Layout) {
+  /** With `readonly` every transaction is refused: a second, writing handle of LMDB in this process would take the reading one its snapshots. */
+  constructor(layout: Layout, readonly = false) {
     this.#layout = layout
+    if (readonly) this.#failure = new StoreError(layout.dir, 'is opened read-only')
   }
 
   /** True when the thread is there, and a transaction costs what it costs. */

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join, resolve } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { npz, openCache, reindexCache } from '../../src/index.js'
+import { runCli } from '../support/cli.js'
 import { smallCache, steps } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 import { blobsOf, DAMAGE, fill, pathOf, picture } from './support.js'
@@ -19,6 +20,7 @@ beforeEach(() => {
 const LOST: Readonly<Record<string, () => void>> = {
   'a folder that is gone': () => rmSync(index(), { recursive: true }),
   'a file that is gone': () => rmSync(join(index(), 'data.mdb')),
+  'an empty file': () => truncateSync(join(index(), 'data.mdb')),
   'a cut file': () => truncateSync(join(index(), 'data.mdb'), 20_000),
   'a file of two pages': () => truncateSync(join(index(), 'data.mdb'), 8192),
   garbage: () => writeFileSync(join(index(), 'data.mdb'), Buffer.alloc(300_000, 0x5a)),
@@ -115,10 +117,15 @@ describe('reindex', () => {
     await (await openCache({ dir: folder() })).close()
   })
 
-  test('a cache that is lost is said to be', async () => {
+  test.each(['a folder that is gone', 'a file that is gone', 'an empty file'])('a cache that is lost is said to be: %s', async (name) => {
     const { cache } = await fill(dir)
     await cache.close()
-    rmSync(index(), { recursive: true })
+    LOST[name]!()
+    await expect(openCache({ dir: folder(), readonly: true })).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringContaining('tensorcache reindex') })
+    for (const verb of ['ls', 'du', 'verify']) {
+      const { status, stderr } = runCli(dir, [verb, '--cache-dir', folder()])
+      expect([status, stderr]).toEqual([1, expect.stringContaining('tensorcache reindex')])
+    }
     const warn = vi.mocked(process.emitWarning)
     warn.mockClear()
     await (await openCache({ dir: folder() })).close()

@@ -14,7 +14,7 @@ export const reindex: Verb = {
   positionals: [0, 0],
   async run(context) {
     const line = new ProgressLine(process.stderr, !context.quiet)
-    const done = await reindexCache(context.cacheDir(), {
+    const done = await reindexCache(context.writableDir(), {
       force: context.values.yes === true, signal: context.signal, onProgress: (progress) => line.updateBytes('reindex', progress),
     }).finally(() => line.clear())
     if (context.json) {

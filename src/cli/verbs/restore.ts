@@ -17,7 +17,7 @@ export const restore: Verb = {
   async run(context) {
     const line = new ProgressLine(process.stderr, !context.quiet)
     const { yes, link, verify } = context.values
-    const done = await restoreCache(context.positionals[0]!, context.cacheDir(), {
+    const done = await restoreCache(context.positionals[0]!, context.writableDir(), {
       force: yes === true, link: link === true, verify: verify === true, signal: context.signal, onProgress: (progress) => line.updateBytes('restore', progress),
     }).finally(() => line.clear())
     if (context.json) {
