@@ -15,7 +15,18 @@ const NO_ROOT = 2n ** 64n - 1n
  */
 export function assertIndexFile(layout: Layout): void {
   const fault = indexFault(layout)
-  if (fault !== undefined) throw new StoreError(layout.dir, `the index is damaged (${fault}); tensorcache reindex makes it again from the blobs`)
+  if (fault !== undefined) throw damagedIndex(layout.dir, fault)
+}
+
+/** LMDB's words for a page that is not what its parent said, for a file that lost pages, and for what follows from either in a transaction that goes on. */
+export function isDamage(message: string): boolean {
+  return /MDB_(?:CORRUPTED|PAGE_NOTFOUND|PANIC|INVALID|BAD_TXN|CURSOR_FULL)/.test(message)
+}
+
+/** What somebody is told whose index cannot be read; `fault` may be the message of such an error, from another thread or process. */
+export function damagedIndex(dir: string, fault: string, cause?: unknown): StoreError {
+  const said = /the index is damaged \((.*?)\); tensorcache reindex/.exec(fault)?.[1] ?? fault
+  return new StoreError(dir, `the index is damaged (${said}); tensorcache reindex makes it again from the blobs`, cause === undefined ? undefined : { cause })
 }
 
 /** What became of an index: it is there, damaged or not; or nothing was ever kept; or there are blobs without one. */

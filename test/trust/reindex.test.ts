@@ -62,6 +62,43 @@ describe('reindex', () => {
     }
   })
 
+  test('damage deep in the index is an error that names reindex, whoever meets it, and never sound', { timeout: 120_000 }, async () => {
+    const { cache } = await fill(dir)
+    await Promise.all(Array.from({ length: 3000 }, (_, i) => cache.put(`key ${i}`, 'x'.repeat(i % 300), { namespace: 'many' })))
+    await cache.close()
+    const whole = readFileSync(join(index(), 'data.mdb'))
+    const found = new Set<string>()
+    // Six pages are overwritten, one at a time: inner pages, leaves, and free ones, which nobody misses.
+    for (let page = 2; page * 4096 < whole.length; page += Math.ceil(whole.length / 4096 / 6)) {
+      writeFileSync(join(index(), 'data.mdb'), Buffer.from(whole).fill(0x5a, page * 4096, (page + 1) * 4096))
+      // Reading such pages may end a process, so each has its own.
+      const { status, stderr } = runCli(dir, ['verify', '--cache-dir', folder()])
+      expect([0, 1], `page ${page}: ${stderr}`).toContain(status)
+      if (status === 1) expect(stderr, `page ${page}`).toMatch(/tensorcache reindex|damaged/)
+      found.add(status === 1 ? stderr.replaceAll(/.*damaged \(|\);.*\n/g, '') : 'sound')
+    }
+    expect(found.size).toBeGreaterThan(1)
+  })
+
+  test.each([true, false])('pages that the index leads to and has not: every read is an error of a class (read-only %s)', async (readonly) => {
+    const first = await openCache({ dir: folder() })
+    await Promise.all(Array.from({ length: 3000 }, (_, i) => first.put(`key ${i}`, 'x'.repeat(i % 300))))
+    await first.close()
+    const path = join(index(), 'data.mdb')
+    const bytes = readFileSync(path)
+    // An inner page has the flags 1 at 18 and twice the number of its nodes at 20; a node's third and fourth byte are the upper half of a page number.
+    for (let at = 2 * 4096; at + 4096 <= bytes.length; at += 4096) {
+      if (bytes.readUInt16LE(at + 18) !== 1) continue
+      for (let k = 0; k < bytes.readUInt16LE(at + 20) / 2; k++) bytes.writeUInt16LE(0xffff, at + 24 + bytes.readUInt16LE(at + 24 + 2 * k) + 2)
+    }
+    writeFileSync(path, bytes)
+    const cache = await openCache({ dir: folder(), readonly })
+    const keys = async (): Promise<void> => { for await (const _ of cache.keys()) { /* all */ } }
+    const uses = [() => cache.get('key 7'), () => cache.has('key 7'), () => cache.digest('key 7'), () => cache.getOrCompute('key 7', () => 1), keys, () => cache.verify(), ...readonly ? [] : [() => cache.put('key 7', 1), () => cache.clear()]]
+    for (const use of uses) await expect(use()).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringMatching(/cache: the index is damaged \([^()]*(?:\([^()]*\))?[^()]*\); tensorcache reindex makes it again from the blobs$/) as string })
+    await cache.close()
+  })
+
   test('a sound index is not made again unless that is meant', async () => {
     const { cache, key } = await fill(dir)
     await cache.close()
