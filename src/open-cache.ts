@@ -138,7 +138,7 @@ export class Cache extends Shelf {
     return this.datasets.untilClosed(options.signal, (signal) => backupStore(this.stores.of(namespace), { target: resolve(target), link, onProgress, signal }))
   }
 
-  /** What each namespace takes, and when it was last used; from the index, no file is looked at. */
+  /** What each namespace takes that holds something or is a scope, and when it was last used; from the index, no file is looked at. */
   usage(): Usage[] {
     return sumUsage(this.stores.all.map((store) => store.upkeep.usage()))
   }

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { boolean, bytes, checkOptions, choice, duration, number, show } from '../core/options.js'
+import { boolean, bytes, checkOptions, choice, lifetime, number, show } from '../core/options.js'
 import { overlap } from '../core/paths.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { readEnvironment, type Variables } from './environment.js'
@@ -20,7 +20,7 @@ export interface CacheOptions {
   readonly enabled?: boolean
   /** What the memory tier holds of values: bytes (`512MB`), or bytes and items. Default 256 MiB and 100,000 items; 0: none. */
   readonly memory?: number | string | { readonly bytes?: number | string; readonly items?: number }
-  /** When values expire of which `put` says nothing: `24h`, milliseconds. Default: never. */
+  /** When values expire of which `put` says nothing: `24h`, milliseconds, or `never` (default). */
   readonly expiresIn?: string | number
   /** How datasets and values over 32 KiB are written of which nothing else is said: `none` (default; they are mapped), `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`. */
   readonly compression?: CompressionOption
@@ -30,7 +30,7 @@ export interface CacheOptions {
   readonly namespaces?: Readonly<Record<string, DriveOptions>>
   /** Where values are kept behind the disk, for other machines: `folderTier('/mnt/shared')`, or one's own. It is asked for what is not here, and gets what is put, except into scopes. Not used where nothing is written. */
   readonly remote?: RemoteTier
-  /** Never writes: what is not there is an error. Default false. */
+  /** Never writes: a value that is not there is computed and given, not kept (`getOrCompute`); a dataset that is not there, and what would change something, is a StoreError. Default false, or true where `TENSORCACHE_READONLY` is `1`. */
   readonly readonly?: boolean
   /** Free space that is left on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. With less than that, what was used longest ago and can be made again goes. */
   readonly minFree?: number | string
@@ -86,7 +86,7 @@ export function checkCacheOptions(given: CacheOptions, env: Variables = process.
     dir,
     enabled: boolean(where, 'enabled', given.enabled, environment.enabled),
     memory: memory(where, given.memory),
-    expiresIn: given.expiresIn === undefined ? Infinity : duration(where, 'expiresIn', given.expiresIn),
+    expiresIn: lifetime(where, 'expiresIn', given.expiresIn, Infinity),
     compression: checkCompression(where, given.compression),
     remote: checkRemoteTier(where, given.remote),
     readonly: boolean(where, 'readonly', given.readonly, environment.readonly),

@@ -150,7 +150,7 @@ export async function restoreStore({ from: source, dir, force, link, verify, job
   assertIndexFile(from)
   const isOurs = unfinishedWork(to) === 'restore'
   const held = existsSync(to.dir) ? readdirSync(to.dir) : []
-  if (held.length > 0 && !force && !isOurs) throw new StoreError(dir, 'is not empty')
+  if (held.length > 0 && !force && !isOurs) throw new StoreError(dir, 'is not empty; to write over the cache that is there say so with force (--yes)')
   if (held.length > 0 && !isOurs && !existsSync(to.blobs)) throw new StoreError(dir, 'is not empty, and holds no cache')
   if (existsSync(to.dir) && realpathSync(from.dir) === realpathSync(to.dir)) throw new StoreError(dir, 'is the backup itself')
   assertUnused(to, 'restore')

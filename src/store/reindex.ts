@@ -77,7 +77,7 @@ export async function reindexStore(request: ReindexRequest): Promise<Reindexed> 
   // What an interrupted one left behind may be sound, and is done again all the same.
   const sound = force || unfinishedWork(layout) === 'reindex' ? undefined : await probeIndex(layout, signal)
   // A damaged tree may end early without an error.
-  if (sound !== undefined && !('fault' in sound) && sound.blobs === sound.blobIds && sound.blobs === sound.checksums && sound.counters > 0) throw new StoreError(dir, `the index can be read to its end (${sound.blobs} blobs, ${sound.entries} values); to make it again all the same loses the keys of values, and small values whole`)
+  if (sound !== undefined && !('fault' in sound) && sound.blobs === sound.blobIds && sound.blobs === sound.checksums && sound.counters > 0) throw new StoreError(dir, `the index can be read to its end (${sound.blobs} blobs, ${sound.entries} values); to make it again all the same loses the keys of values, and small values whole: say so with force (--yes)`)
   prepareLayout(layout)
   beginWork(layout, 'reindex')
   const fresh = layoutOf(join(layout.tmp, 'reindex'))

@@ -1,5 +1,5 @@
 import { reindexCache } from '../../dataset/reindex.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import type { Verb } from '../verb.js'
 
@@ -21,7 +21,7 @@ export const reindex: Verb = {
       context.print(JSON.stringify(done))
     } else {
       for (const { path, reason } of done.damaged) context.print(`damaged: ${path}: ${reason}; moved to quarantine`)
-      context.print(`${done.blobs} blobs, ${humanBytes(done.bytes)}: ${done.datasets} datasets, ${done.items} items, ${done.values} values without their keys (namespace recovered)`)
+      context.print(`${humanOf(done.blobs, 'blob')}, ${humanBytes(done.bytes)}: ${humanOf(done.datasets, 'dataset')}, ${humanOf(done.items, 'item')}, ${humanOf(done.values, 'value')} without their keys (namespace recovered)`)
       if (done.before !== null) context.note(`the index of before is ${done.before}`)
     }
     return done.damaged.length === 0 ? 0 : 1

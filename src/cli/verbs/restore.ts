@@ -1,5 +1,5 @@
 import { restoreCache } from '../../cache/backup.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import type { Verb } from '../verb.js'
 
@@ -25,7 +25,7 @@ export const restore: Verb = {
     } else {
       for (const digest of done.missing) context.print(`missing: ${digest}: the backup has no such file of its size`)
       for (const { path, reason } of done.damaged) context.print(`damaged: ${path}: ${reason}`)
-      context.print(`${done.blobs} blobs, ${humanBytes(done.bytes)}: ${done.copied} brought, ${done.removed} removed${verify === true ? `; ${done.damaged.length} damaged` : ''}`)
+      context.print(`${humanOf(done.blobs, 'blob')}, ${humanBytes(done.bytes)}: ${done.copied} brought, ${done.removed} removed${verify === true ? `; ${done.damaged.length} damaged` : ''}`)
     }
     return done.missing.length + done.damaged.length === 0 ? 0 : 1
   },
