@@ -140,7 +140,7 @@ export class Cache extends Shelf {
     return this.datasets.untilClosed(options.signal, (signal) => backupStore(this.stores.of(namespace), { target: resolve(target), link, onProgress, signal }))
   }
 
-  /** What each namespace takes, and when it was last used; from the index, no file is looked at. */
+  /** What each namespace takes that holds something or is a scope, and when it was last used; from the index, no file is looked at. */
   usage(): Usage[] {
     return sumUsage((this.room.stores?.all ?? []).map((store) => store.upkeep.usage()))
   }
@@ -225,7 +225,7 @@ export async function openCache(options: CacheOptions = {}): Promise<Cache> {
       // A drive that is not mounted is an empty folder of another one, or none: nothing is to be written there.
       if (!existsSync(dirname(drive.dir))) throw new StoreError(drive.dir, `is to hold namespace ${namespace}, but ${dirname(drive.dir)} is not there`)
       // Nothing was ever kept there, and nothing is going to be.
-      if (readonly && !Store.isAt(drive.dir)) continue
+      if (readonly && Store.stateOf(drive.dir) === 'none') continue
       more.push({ namespace, store: await open(drive) })
     }
     return new Cache(new Stores(main, more), checked, events)

@@ -34,7 +34,7 @@ export class Scope extends Shelf implements AsyncDisposable {
     return dataset
   }
 
-  /** Empties it, or with `keepLast` those that are too old. */
+  /** Empties it, or with `keepLast` those that are too old. Of a cache that is opened read-only nothing goes. */
   dispose(): Promise<void> {
     return this.#disposed ??= this.#end()
   }
@@ -55,7 +55,8 @@ export class Scope extends Shelf implements AsyncDisposable {
 
   protected override prepare(): Promise<void> | undefined {
     if (this.#disposed !== undefined) throw new TypeError(`scope ${this.namespace} has been disposed`)
-    if (this.room.stores === undefined) return undefined
+    // Where nothing may be written there is nothing to empty, and what is put is refused by the store.
+    if (this.room.stores === undefined || this.room.stores.main.readonly) return undefined
     const stores = this.room.stores.below(this.namespace)
     // What stays belongs to nobody.
     return this.#owned ??= Promise.all(stores.map(({ entries }) => entries.own(this.namespace, this.#keepLast === undefined))).then(() => undefined)
@@ -64,6 +65,7 @@ export class Scope extends Shelf implements AsyncDisposable {
   async #end(): Promise<void> {
     await this.#owned
     for (const dataset of this.#opened) await dataset.close()
+    if (this.room.stores?.main.readonly === true) return
     const stores = this.room.stores?.below(this.namespace) ?? []
     for (const namespace of this.#keepLast === undefined ? [this.namespace] : this.#old(this.#keepLast)) {
       for (const store of stores) await store.upkeep.release(namespace)

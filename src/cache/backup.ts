@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { boolean, checkOptions, show } from '../core/options.js'
 import { restoreStore, type Restored } from '../store/backup.js'
 import type { VerifyProgress } from '../store/verify.js'
+import { assertWritable } from './environment.js'
 
 export interface BackupOptions {
   /** A namespace that has a drive of its own: of that drive. Default: of the cache's folder. */
@@ -30,14 +31,13 @@ export function checkBackupOptions(where: string, folder: unknown, options: Back
 }
 
 /**
- * Makes a cache of a backup, which stays as it is: the folder must be empty, or `force`. Rejects with StoreError when it is not, when somebody has it open, or when `from` holds no backup.
+ * Makes a cache of a backup, which stays as it is: the folder must be empty, or `force`. Rejects with StoreError when it is not, when somebody has it open, when `from` holds no backup, and under `TENSORCACHE_READONLY`.
  */
 export async function restoreCache(from: string, dir: string, options: RestoreOptions = {}): Promise<Restored> {
   const where = 'restoreCache'
   const { link, onProgress } = checkBackupOptions(where, from, options, ['force', 'verify'])
   checkBackupOptions(where, dir, {})
-  return restoreStore({
-    from: resolve(from), dir: resolve(dir), link, onProgress, signal: options.signal, jobs: availableParallelism(),
-    force: boolean(where, 'force', options.force, false), verify: boolean(where, 'verify', options.verify, false),
-  })
+  const [force, verify] = [boolean(where, 'force', options.force, false), boolean(where, 'verify', options.verify, false)]
+  assertWritable(resolve(dir), 'restore')
+  return restoreStore({ from: resolve(from), dir: resolve(dir), link, onProgress, signal: options.signal, jobs: availableParallelism(), force, verify })
 }

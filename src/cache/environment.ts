@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { StoreError } from '../core/errors.js'
 import { choice } from '../core/options.js'
 import { LOG_LEVELS, type LogLevel } from './log.js'
 
@@ -33,4 +34,9 @@ export function readEnvironment(env: Variables = process.env): Environment {
     log: choice('environment', 'TENSORCACHE_LOG', env.TENSORCACHE_LOG === '' ? undefined : env.TENSORCACHE_LOG, LOG_LEVELS, 'warn'),
     disableProgress: flag('TENSORCACHE_DISABLE_PROGRESS', false),
   }
+}
+
+/** Throws StoreError where `TENSORCACHE_READONLY` keeps a folder from being written: for what has no option of its own to say otherwise. */
+export function assertWritable(dir: string, work: string, env: Variables = process.env): void {
+  if (readEnvironment(env).readonly) throw new StoreError(dir, `is to be read only (TENSORCACHE_READONLY); ${work} writes to it`)
 }

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DiskFullError, IntegrityError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
-import { boolean, checkOptions, duration, number, show } from '../core/options.js'
+import { boolean, callable, checkOptions, lifetime, number, show } from '../core/options.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { isBelow, TOUCHED_MS } from '../store/entries.js'
 import { entryDigest, type Entry } from '../store/entry.js'
@@ -28,8 +28,9 @@ export interface WhereOptions {
 
 export interface PutOptions extends WhereOptions {
   readonly metadata?: Metadata
-  /** `24h`, `30m`, milliseconds; default: what `openCache` was given, or never. */
+  /** `24h`, `30m`, milliseconds, or `never`; default: what `openCache` was given, or never. */
   readonly expiresIn?: string | number
+  /** A date, or milliseconds since 1970. */
   readonly expiresAt?: Date | number
   /** Pruned only when asked for by name. Default false. */
   readonly keep?: boolean
@@ -129,6 +130,7 @@ export class KeyValue {
   /** What is kept under the key, or undefined: nothing, something that has expired, or that `validate` does not accept. */
   async get<T = Value>(key: string, options: GetOptions = NO_OPTIONS): Promise<Hit<T> | undefined> {
     if (options !== NO_OPTIONS) checkOptions('get', options, GET_OPTIONS)
+    callable('get', 'validate', options.validate, true)
     options.signal?.throwIfAborted()
     const place = this.#place('get', key, options)
     const now = this.#find(place, options.validate)
@@ -139,6 +141,8 @@ export class KeyValue {
   /** The hits among these keys, in their order. */
   async getMany<T = Value>(keys: readonly string[], options: GetOptions = {}): Promise<Map<string, Hit<T>>> {
     checkOptions('getMany', options, GET_OPTIONS)
+    if (!Array.isArray(keys)) throw new TypeError(`getMany: keys must be a list of texts, not ${show(keys)}`)
+    callable('getMany', 'validate', options.validate, true)
     const hits = new Map<string, Hit<T>>()
     options.signal?.throwIfAborted()
     const found = keys.map((key) => this.#find(this.#place('getMany', key, options), options.validate))
@@ -228,6 +232,8 @@ export class KeyValue {
   async getOrCompute<T extends Value>(key: string, compute: (context: { readonly signal: AbortSignal | undefined }) => T | Promise<T>, options: ComputeOptions = {}): Promise<T> {
     const where = 'getOrCompute'
     checkOptions(where, options, COMPUTE_OPTIONS)
+    callable(where, 'compute', compute)
+    callable(where, 'validate', options.validate, true)
     const { signal } = options
     signal?.throwIfAborted()
     const force = boolean(where, 'force', options.force, false)
@@ -494,7 +500,7 @@ export class KeyValue {
     const { expiresAt, dependsOn = INDEPENDENT } = options
     const created = Date.now()
     if (expiresAt !== undefined && options.expiresIn !== undefined) throw new TypeError(`${where}: give expiresIn or expiresAt, not both`)
-    let expires = created + (options.expiresIn === undefined ? this.room.expiresIn : duration(where, 'expiresIn', options.expiresIn))
+    let expires = created + lifetime(where, 'expiresIn', options.expiresIn, this.room.expiresIn)
     if (expiresAt !== undefined) {
       const at = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt
       expires = number(where, 'expiresAt', at)

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
-import { boolean, bytes, checkOptions, choice, duration, number, show } from '../core/options.js'
+import { boolean, bytes, checkOptions, choice, lifetime, number, show } from '../core/options.js'
+import { overlap } from '../core/paths.js'
 import { checkCompression, type Compression, type CompressionOption } from '../store/compression.js'
 import { readEnvironment, type Variables } from './environment.js'
 import { defaultCacheDir } from './location.js'
@@ -19,7 +20,7 @@ export interface CacheOptions {
   readonly enabled?: boolean
   /** What the memory tier holds of values: bytes (`512MB`), or bytes and items. Default 256 MiB and 100,000 items; 0: none. */
   readonly memory?: number | string | { readonly bytes?: number | string; readonly items?: number }
-  /** When values expire of which `put` says nothing: `24h`, milliseconds. Default: never. */
+  /** When values expire of which `put` says nothing: `24h`, milliseconds, or `never` (default). */
   readonly expiresIn?: string | number
   /** How datasets and values over 32 KiB are written of which nothing else is said: `none` (default; they are mapped), `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`. */
   readonly compression?: CompressionOption
@@ -29,7 +30,7 @@ export interface CacheOptions {
   readonly namespaces?: Readonly<Record<string, DriveOptions>>
   /** Where values are kept behind the disk, for other machines: `folderTier('/mnt/shared')`, or one's own. It is asked for what is not here, and gets what is put, except into scopes. Not used where nothing is written. */
   readonly remote?: RemoteTier
-  /** Never writes: what is not there is an error. Default false. */
+  /** Never writes: a value that is not there is computed and given, not kept (`getOrCompute`); a dataset that is not there, and what would change something, is a StoreError. Default false, or true where `TENSORCACHE_READONLY` is `1`. */
   readonly readonly?: boolean
   /** Free space that is left on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. With less than that, what was used longest ago and can be made again goes. */
   readonly minFree?: number | string
@@ -78,13 +79,14 @@ export function checkCacheOptions(given: CacheOptions, env: Variables = process.
   const environment = readEnvironment(env)
   if (given.dir !== undefined && given.dir !== null && (typeof given.dir !== 'string' || given.dir === '')) throw new TypeError(`${where}: dir must be a path, not ${show(given.dir)}`)
   const minFree = bytes(where, 'minFree', given.minFree, 256 * 2 ** 20)
+  const dir = given.dir === null ? null : given.dir === undefined ? defaultCacheDir(env) : resolve(given.dir)
   return {
-    drives: drives(where, given.namespaces, minFree),
+    drives: drives(where, dir, given.namespaces, minFree),
     maxSize: bytes(where, 'maxSize', given.maxSize, Infinity),
-    dir: given.dir === null ? null : given.dir === undefined ? defaultCacheDir(env) : resolve(given.dir),
+    dir,
     enabled: boolean(where, 'enabled', given.enabled, environment.enabled),
     memory: memory(where, given.memory),
-    expiresIn: given.expiresIn === undefined ? Infinity : duration(where, 'expiresIn', given.expiresIn),
+    expiresIn: lifetime(where, 'expiresIn', given.expiresIn, Infinity),
     compression: checkCompression(where, given.compression),
     remote: checkRemoteTier(where, given.remote),
     readonly: boolean(where, 'readonly', given.readonly, environment.readonly),
@@ -96,10 +98,11 @@ export function checkCacheOptions(given: CacheOptions, env: Variables = process.
   }
 }
 
-function drives(where: string, given: CacheOptions['namespaces'], minFree: number): CheckedCacheOptions['drives'] {
+/** A store in the folder of another one would take the other's files for its own. */
+function drives(where: string, cacheDir: string | null, given: CacheOptions['namespaces'], minFree: number): CheckedCacheOptions['drives'] {
   if (given === undefined) return []
   if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new TypeError(`${where}: namespaces must be an object of { dir }, not ${show(given)}`)
-  return Object.entries(given).map(([name, drive]) => {
+  const found = Object.entries(given).map(([name, drive]) => {
     const at = `${where}: namespaces.${name}`
     const namespace = checkNamespace(where, name)
     if (typeof drive !== 'object' || drive === null) throw new TypeError(`${at} must be { dir }, not ${show(drive)}`)
@@ -107,6 +110,11 @@ function drives(where: string, given: CacheOptions['namespaces'], minFree: numbe
     if (typeof drive.dir !== 'string' || drive.dir === '') throw new TypeError(`${at}.dir must be a path, not ${show(drive.dir)}`)
     return { namespace, dir: resolve(drive.dir), maxSize: bytes(at, 'maxSize', drive.maxSize, Infinity), minFree: bytes(at, 'minFree', drive.minFree, minFree) }
   })
+  for (const [k, { namespace, dir }] of found.entries()) {
+    const others = [...cacheDir === null ? [] : [{ what: "the cache's own folder", dir: cacheDir }], ...found.slice(0, k).map((other) => ({ what: `the folder of namespaces.${other.namespace}`, dir: other.dir }))]
+    for (const { what, dir: other } of others) if (overlap(dir, other)) throw new TypeError(`${where}: namespaces.${namespace}.dir must be a folder of its own, not ${show(dir)}: that is, or lies in, or holds ${what}, ${other}`)
+  }
+  return found
 }
 
 function memory(where: string, given: CacheOptions['memory']): CheckedCacheOptions['memory'] {

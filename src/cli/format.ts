@@ -1,4 +1,4 @@
-export { humanAgo, humanBytes, humanCount, humanSeconds } from '../core/human.js'
+export { humanAgo, humanBytes, humanCount, humanOf, humanSeconds } from '../core/human.js'
 
 /** Aligned columns; numbers (by `right`) to the right. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string[] {

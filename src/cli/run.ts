@@ -1,12 +1,13 @@
-import { existsSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { readEnvironment } from '../cache/environment.js'
+import type { CacheOptions } from '../cache/options.js'
 import { defaultCacheDir } from '../cache/location.js'
-import { TensorCacheError } from '../core/errors.js'
+import { StoreError, TensorCacheError } from '../core/errors.js'
 import { nearest } from '../core/options.js'
 import { packageVersion } from '../core/version.js'
 import { openCache, type Cache } from '../open-cache.js'
+import { Store } from '../store/store.js'
 import { completionOf, FILES } from './complete.js'
 import { findConfig, loadConfig } from './config/load.js'
 import type { Config } from './config/schema.js'
@@ -145,14 +146,25 @@ function contextOf(values: Context['values'], positionals: readonly string[], si
     if (typeof values['cache-dir'] === 'string') return resolve(values['cache-dir'])
     return readEnvironment().dir ?? (path === undefined ? undefined : config().cache().dir) ?? defaultCacheDir()
   }
+  const cacheOptions = (): CacheOptions => path === undefined ? {} : config().cache()
+  const assertWritable = (dir: string): void => {
+    if (cacheOptions().readonly ?? readEnvironment().readonly) throw new UsageError(`the cache at ${dir} is to be read only: cache.readonly of the configuration file, or TENSORCACHE_READONLY`)
+  }
+  const writableDir = (): string => {
+    const dir = cacheDir()
+    assertWritable(dir)
+    return dir
+  }
   return {
-    values, positionals, quiet, signal, json: values.format === 'json', config, cacheDir,
+    values, positionals, quiet, signal, json: values.format === 'json', config, cacheDir, writableDir,
     async openCache({ readonly = false, existing = false, passing = false } = {}) {
       const dir = cacheDir()
       // An empty folder is no cache either, and LMDB would leave its own in it.
-      if ((existing || readonly) && !existsSync(join(dir, 'index/data.mdb'))) throw new UsageError(`there is no cache at ${dir}`)
-      const options = path === undefined ? {} : config().cache()
-      if (existing && !readonly && (options.readonly ?? readEnvironment().readonly)) throw new UsageError(`the cache at ${dir} is to be read only: cache.readonly of the configuration file, or TENSORCACHE_READONLY`)
+      const state = existing || readonly ? Store.stateOf(dir) : 'there'
+      if (state === 'none') throw new UsageError(`there is no cache at ${dir}`)
+      if (state === 'lost') throw new StoreError(dir, 'has blobs and no index; tensorcache reindex makes the index from the blobs')
+      const options = cacheOptions()
+      if (existing && !readonly) assertWritable(dir)
       // A verb that is about a cache means the one that is there.
       const cache = await openCache({ ...options, dir, ...(readonly && { readonly }), ...(passing ? { enabled: false } : (readonly || existing) && { enabled: true }) })
       opened.push(cache)

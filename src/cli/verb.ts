@@ -18,6 +18,8 @@ export interface Context {
   readonly signal: AbortSignal
   /** Folder of the cache, by option, environment, configuration file, or the default. */
   cacheDir(): string
+  /** The same, for verbs that write to it without opening it; an error where it is to be read only. */
+  writableDir(): string
   /** The configuration file; an error when there is none. Its sections are checked when they are asked for. */
   config(): Config
   /** Opens the cache; closed by the caller of the verb. `existing` refuses to make a new one, `passing` opens one that keeps nothing. */

@@ -35,3 +35,8 @@ export function humanAgo(milliseconds: number): string {
   }
   return seconds < 5 ? 'now' : `${seconds} s ago`
 }
+
+/** `1 item`, `1,234 items` */
+export function humanOf(count: number, name: string): string {
+  return `${humanCount(count)} ${name}${count === 1 ? '' : 's'}`
+}

@@ -1,7 +1,10 @@
 /** Checks of what callers pass in. All of them throw a `TypeError` before any work begins. */
 
-/** Refuses names that are not known and suggests the nearest one that is. */
-export function checkOptions(where: string, given: object, known: readonly string[]): void {
+/** Refuses what is no object of options, and names that are not known, and suggests the nearest one that is. A `signal` must be one. */
+export function checkOptions(where: string, given: unknown, known: readonly string[]): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw new TypeError(`${where}: options must be an object of ${known.join(', ')}, not ${show(given)}`)
+  const { signal } = given as { signal?: unknown }
+  if (signal !== undefined && known.includes('signal') && !isSignal(signal)) throw new TypeError(`${where}: signal must be an AbortSignal, not ${show(signal)}`)
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue
     const near = nearest(name, known)
@@ -9,6 +12,17 @@ export function checkOptions(where: string, given: object, known: readonly strin
       ? `${where}: unknown option "${name}"; known are ${known.join(', ')}`
       : `${where}: misspelled option "${name}" should be "${near}"`)
   }
+}
+
+/** Also those of other realms and libraries. */
+function isSignal(value: unknown): boolean {
+  const { aborted, addEventListener, throwIfAborted } = (value ?? {}) as Partial<AbortSignal>
+  return typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof throwIfAborted === 'function'
+}
+
+/** `value` when it is a function, or undefined where that is allowed. */
+export function callable(where: string, name: string, value: unknown, optional = false): void {
+  if (typeof value !== 'function' && !(optional && value === undefined)) throw new TypeError(`${where}: ${name} must be a function, not ${show(value)}`)
 }
 
 /** The known name within a third of the length in edits, or one that differs in case and separators only. */
@@ -86,6 +100,11 @@ export function duration(where: string, name: string, value: unknown, fallback?:
   const ms = typeof value === 'number' ? Math.round(value) : match === null ? NaN : Math.round(Number(match[1]) * MILLISECONDS[match[2]!]!)
   if (!Number.isSafeInteger(ms) || ms < 0 || (value as number) < 0) throw new TypeError(`${where}: ${name} must be milliseconds or a duration such as 500ms, 90s, 30m, 24h or 7d, not ${show(value)}`)
   return ms === 0 ? 0 : ms
+}
+
+/** Milliseconds as `duration` has them, or Infinity for `never`. */
+export function lifetime(where: string, name: string, value: unknown, fallback?: number): number {
+  return value === 'never' ? Infinity : duration(where, name, value, fallback)
 }
 
 export function show(value: unknown): string {

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { resolve } from 'node:path'
+import { assertWritable } from '../cache/environment.js'
 import { boolean, checkOptions, number, show } from '../core/options.js'
 import { fromHex } from '../core/hash.js'
 import { requestKey } from '../core/keys.js'
@@ -19,16 +20,16 @@ export interface ReindexOptions {
 
 /**
  * Makes a lost or damaged index of a cache directory again from its blobs. Datasets come back whole; values in files come back in the namespace `recovered` under their digests, without
- * their keys; small values lay in the index alone and are gone. Nobody may have the cache open. Rejects with StoreError when somebody has, or when the index is sound.
+ * their keys; small values lay in the index alone and are gone. Nobody may have the cache open. Rejects with StoreError when somebody has, when the index is sound, and under `TENSORCACHE_READONLY`.
  */
 export async function reindexCache(dir: string, options: ReindexOptions = {}): Promise<Reindexed> {
   const where = 'reindexCache'
   checkOptions(where, options, ['force', 'jobs', 'signal', 'onProgress'])
   if (typeof dir !== 'string' || dir === '') throw new TypeError(`${where}: dir must be a path, not ${show(dir)}`)
-  return reindexStore({
-    dir: resolve(dir), readManifest, force: boolean(where, 'force', options.force, false), signal: options.signal, onProgress: options.onProgress,
-    jobs: number(where, 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism()),
-  })
+  const force = boolean(where, 'force', options.force, false)
+  const jobs = number(where, 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
+  assertWritable(resolve(dir), 'reindex')
+  return reindexStore({ dir: resolve(dir), readManifest, force, jobs, signal: options.signal, onProgress: options.onProgress })
 }
 
 async function readManifest(blob: OpenBlob): Promise<ManifestReading> {

@@ -110,8 +110,7 @@ export async function verify({ store, options, checked, deviceOf, jobs, memoryBy
   if (fix && !dryRun && store.readonly) throw new StoreError(store.layout.dir, 'is opened read-only, and cannot be mended')
   const began = performance.now()
   const checkSmall = (small: Uint8Array): string | undefined => smallFault(small, store.layout.index)
-  const blobs = [...store.blobs()].length
-  const count = sample === undefined ? undefined : 'count' in sample ? sample.count : Math.max(1, Math.ceil(sample.share * blobs))
+  const count = sample === undefined ? undefined : (of: number): number => 'count' in sample ? sample.count : Math.max(1, Math.ceil(sample.share * of))
   const found = await verifyStore(store, { jobs, sample: count, seed, checkSmall, signal, onProgress: options.onProgress })
   const deviceFor = (kind: string | undefined): DeviceSource => deviceOf(options.device ?? (kind === undefined || kind === 'cpu' ? 'auto' : 'cpu'))
   const recomputed = checked.recompute === 0 ? null : await recompute({ store, items: checked.recompute, seed, deviceFor, signal })
@@ -124,7 +123,7 @@ export async function verify({ store, options, checked, deviceOf, jobs, memoryBy
   const repairs = !fix ? null : isClean ? [] : await mend({ store, damaged, checkSmall, device, jobs, memoryBytes, fingerprint, dryRun, signal, onProgress: options.onRebuild })
   return {
     sound: isClean || (repairs !== null && !dryRun && repairs.every(({ outcome }) => outcome !== 'lost')),
-    blobs: found.blobs, of: found.of, bytes: found.bytes, seconds: (performance.now() - began) / 1000, seed: count === undefined || count >= found.of ? null : String(seed),
+    blobs: found.blobs, of: found.of, bytes: found.bytes, seconds: (performance.now() - began) / 1000, seed: found.blobs === found.of ? null : String(seed),
     records: found.records, damaged, broken: found.broken, recomputed, repairs, dryRun,
   }
 }

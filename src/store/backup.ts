@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { join, sep } from 'node:path'
+import { join } from 'node:path'
 import { StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
+import { overlap } from '../core/paths.js'
 import { assertIndexFile, assertUnused } from './index-file.js'
 import { layoutOf, prepareLayout, STORE_FORMAT, type Layout } from './layout.js'
 import { Store } from './store.js'
@@ -125,9 +126,8 @@ async function hold(store: Store): Promise<() => Promise<void>> {
 }
 
 function assertTarget(from: Layout, to: Layout): void {
+  if (overlap(from.dir, to.dir)) throw new StoreError(to.dir, 'lies in the cache, or the cache in it; a backup needs a folder of its own')
   if (!existsSync(to.dir)) return
-  const [source, target] = [realpathSync(from.dir), realpathSync(to.dir)]
-  if (source === target || target.startsWith(source + sep) || source.startsWith(target + sep)) throw new StoreError(to.dir, 'lies in the cache, or the cache in it; a backup needs a folder of its own')
   if (readdirSync(to.dir).length > 0 && !existsSync(join(to.dir, NOTE))) throw new StoreError(to.dir, 'is not empty, and holds no backup')
   assertUnused(to, 'backup')
   const work = unfinishedWork(to)
@@ -150,7 +150,7 @@ export async function restoreStore({ from: source, dir, force, link, verify, job
   assertIndexFile(from)
   const isOurs = unfinishedWork(to) === 'restore'
   const held = existsSync(to.dir) ? readdirSync(to.dir) : []
-  if (held.length > 0 && !force && !isOurs) throw new StoreError(dir, 'is not empty')
+  if (held.length > 0 && !force && !isOurs) throw new StoreError(dir, 'is not empty; to write over the cache that is there say so with force (--yes)')
   if (held.length > 0 && !isOurs && !existsSync(to.blobs)) throw new StoreError(dir, 'is not empty, and holds no cache')
   if (existsSync(to.dir) && realpathSync(from.dir) === realpathSync(to.dir)) throw new StoreError(dir, 'is the backup itself')
   assertUnused(to, 'restore')

@@ -248,6 +248,7 @@ export class Entries {
 
   /** True when there was one. */
   async remove(namespace: string, key: string): Promise<boolean> {
+    this.#expectWritable()
     const id = this.#idOf(namespace)
     if (id === undefined) return false
     const removed = await this.#change((changes) => changes.remove(entryKey(id, key)), undefined) === OUTCOME.present
@@ -391,7 +392,7 @@ export class Entries {
   }
 
   async #idFor(namespace: string): Promise<number> {
-    if (this.#host.readonly) throw new StoreError(this.#host.layout.dir, 'is opened read-only')
+    this.#expectWritable()
     const known = this.#idOf(namespace)
     if (known !== undefined) return known
     const making = this.#making.get(namespace) ?? this.#host.writer.run('namespace', { name: namespace, owner: undefined })
@@ -403,6 +404,10 @@ export class Entries {
     } finally {
       this.#making.delete(namespace)
     }
+  }
+
+  #expectWritable(): void {
+    if (this.#host.readonly) throw new StoreError(this.#host.layout.dir, 'is opened read-only')
   }
 
   // --- changes ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readFileSync, readSync, realpathSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { StoreError } from '../core/errors.js'
 import type { Layout } from './layout.js'
@@ -15,15 +15,34 @@ const NO_ROOT = 2n ** 64n - 1n
  */
 export function assertIndexFile(layout: Layout): void {
   const fault = indexFault(layout)
-  if (fault !== undefined) throw new StoreError(layout.dir, `the index is damaged (${fault}); tensorcache reindex makes it again from the blobs`)
+  if (fault !== undefined) throw damagedIndex(layout.dir, fault)
 }
 
-/** What is wrong with it; undefined when nothing is seen. A file that is not there is no damage. */
+/** LMDB's words for a page that is not what its parent said, for a file that lost pages, and for what follows from either in a transaction that goes on. */
+export function isDamage(message: string): boolean {
+  return /MDB_(?:CORRUPTED|PAGE_NOTFOUND|PANIC|INVALID|BAD_TXN|CURSOR_FULL)/.test(message)
+}
+
+/** What somebody is told whose index cannot be read; `fault` may be the message of such an error, from another thread or process. */
+export function damagedIndex(dir: string, fault: string, cause?: unknown): StoreError {
+  const said = /the index is damaged \((.*?)\); tensorcache reindex/.exec(fault)?.[1] ?? fault
+  return new StoreError(dir, `the index is damaged (${said}); tensorcache reindex makes it again from the blobs`, cause === undefined ? undefined : { cause })
+}
+
+/** What became of an index: it is there, damaged or not; or nothing was ever kept; or there are blobs without one. */
+export function indexState({ index, blobs }: Layout): 'there' | 'none' | 'lost' {
+  // Whoever was about to make an empty one was killed, or its bytes were lost.
+  if ((statSync(join(index, 'data.mdb'), { throwIfNoEntry: false })?.size ?? 0) > 0) return 'there'
+  const hasBlobs = existsSync(blobs) && readdirSync(blobs).some((folder) => /^[0-9a-f]{2}$/.test(folder) && readdirSync(join(blobs, folder)).some((name) => /^[0-9a-f]{64}$/.test(name)))
+  return hasBlobs ? 'lost' : 'none'
+}
+
+/** What is wrong with it; undefined when nothing is seen. A file that is not there is no damage; an empty one is, for lmdb maps that, too, when it may not write. */
 export function indexFault(layout: Layout): string | undefined {
   const path = join(layout.index, 'data.mdb')
   const size = statSync(path, { throwIfNoEntry: false })?.size
-  // Whoever was about to make it was killed; lmdb takes it for a new one.
-  if (size === undefined || size === 0) return undefined
+  if (size === undefined) return undefined
+  if (size === 0) return 'data.mdb is empty'
   const fd = openSync(path, 'r')
   try {
     const first = metaAt(fd, 0)
@@ -49,8 +68,7 @@ function metaAt(fd: number, at: number): { pageBytes: number; roots: bigint[]; t
 
 /** A cache that is opened for the first time has no blobs. */
 export function warnOfLostIndex(layout: Layout): void {
-  const lost = readdirSync(layout.blobs).some((folder) => /^[0-9a-f]{2}$/.test(folder) && readdirSync(join(layout.blobs, folder)).some((name) => /^[0-9a-f]{64}$/.test(name)))
-  if (lost) process.emitWarning(`tensorcache: ${layout.dir} has blobs and no index; a new one is begun, and what is there is computed again. tensorcache reindex makes the index from the blobs`, { code: 'TENSORCACHE_INDEX_LOST' })
+  if (indexState(layout) === 'lost') process.emitWarning(`tensorcache: ${layout.dir} has blobs and no index; a new one is begun, and what is there is computed again. tensorcache reindex makes the index from the blobs`, { code: 'TENSORCACHE_INDEX_LOST' })
 }
 
 /**

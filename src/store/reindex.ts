@@ -1,19 +1,17 @@
-import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { IntegrityError, StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
 import { native } from '../native/load.js'
 import type { Codec } from './compression.js'
 import { ChangeBatch } from './entry-batch.js'
 import { entryKey } from './entry.js'
-import { assertUnused, indexFault } from './index-file.js'
+import { assertUnused } from './index-file.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import type { OpenBlob } from './open-blob.js'
 import { isAlive, ownerName, thisProcess } from './owner.js'
+import { probeIndex } from './probe.js'
 import type { DatasetRecord } from './tables.js'
 import { abandonWork, beginWork, endWork, unfinishedWork } from './unfinished.js'
 import { openUnindexed } from './unindexed.js'
@@ -78,7 +76,8 @@ export async function reindexStore(request: ReindexRequest): Promise<Reindexed> 
   assertNoWriter(layout)
   // What an interrupted one left behind may be sound, and is done again all the same.
   const sound = force || unfinishedWork(layout) === 'reindex' ? undefined : await probeIndex(layout, signal)
-  if (sound !== undefined) throw new StoreError(dir, `the index can be read to its end (${sound.blobs} blobs, ${sound.entries} values); to make it again all the same loses the keys of values, and small values whole`)
+  // A damaged tree may end early without an error.
+  if (sound !== undefined && !('fault' in sound) && sound.blobs === sound.blobIds && sound.blobs === sound.checksums && sound.counters > 0) throw new StoreError(dir, `the index can be read to its end (${sound.blobs} blobs, ${sound.entries} values); to make it again all the same loses the keys of values, and small values whole: say so with force (--yes)`)
   prepareLayout(layout)
   beginWork(layout, 'reindex')
   const fresh = layoutOf(join(layout.tmp, 'reindex'))
@@ -257,22 +256,4 @@ function assertNoWriter(layout: Layout): void {
     const age = Date.now() - (statSync(join(layout.tmp, name), { throwIfNoEntry: false })?.mtimeMs ?? 0)
     if (alive === true || (alive === undefined && age < STRANGER_MS)) throw new StoreError(layout.dir, `reindex needs the cache for itself; ${owner} is writing to it`)
   }
-}
-
-/** Counts of the index's tables when all of it can be read; undefined when it cannot, or is not there. In a process of its own, which damage may end. */
-async function probeIndex(layout: Layout, signal: AbortSignal | undefined): Promise<{ blobs: number; entries: number } | undefined> {
-  if (!existsSync(join(layout.index, 'data.mdb')) || indexFault(layout) !== undefined) return undefined
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, [probeFile(), layout.dir], { signal, maxBuffer: 2 ** 20 })
-    return JSON.parse(stdout) as { blobs: number; entries: number }
-  } catch {
-    signal?.throwIfAborted()
-    return undefined
-  }
-}
-
-// Node runs JavaScript only, so when this module is run from its TypeScript source (tests), the built program is used.
-function probeFile(): string {
-  const beside = fileURLToPath(new URL('./index-probe.js', import.meta.url))
-  return existsSync(beside) ? beside : fileURLToPath(new URL('../../dist/store/index-probe.js', import.meta.url))
 }

@@ -11,7 +11,7 @@ import { Admission } from './admission.js'
 import { Audit } from './audit.js'
 import { Entries, type EntryHost } from './entries.js'
 import { TALLY_PARTS } from './entry-transactions.js'
-import { assertIndexFile, warnOfLostIndex } from './index-file.js'
+import { assertIndexFile, indexState, warnOfLostIndex } from './index-file.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
 import { FRAME_BYTES, type Compression } from './compression.js'
 import { FrameCache } from './frame-cache.js'
@@ -102,18 +102,19 @@ export class Store {
     this.audit = new Audit(host)
   }
 
-  /** True when there is a store in this folder. */
-  static isAt(dir: string): boolean {
-    return exists(join(layoutOf(dir).index, 'data.mdb'))
+  /** What is in this folder: a store, nothing, or the blobs of one whose index is lost. */
+  static stateOf(dir: string): 'there' | 'none' | 'lost' {
+    return indexState(layoutOf(dir))
   }
 
   static async open(options: StoreOptions): Promise<Store> {
     const layout = layoutOf(options.dir)
     assertFinished(layout)
     if (!options.readonly) prepareLayout(layout)
-    const writer = new Writer(layout)
-    if (!Store.isAt(options.dir)) {
-      if (options.readonly) throw new StoreError(options.dir, 'holds no cache, and is opened read-only')
+    const writer = new Writer(layout, options.readonly)
+    const state = indexState(layout)
+    if (state !== 'there') {
+      if (options.readonly) throw new StoreError(options.dir, state === 'none' ? 'holds no cache, and is opened read-only' : 'has blobs and no index, and is opened read-only; tensorcache reindex makes the index from the blobs')
       warnOfLostIndex(layout)
       await writer.run('initialise', undefined)
     }
@@ -493,8 +494,4 @@ export class Store {
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined
 }

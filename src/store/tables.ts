@@ -1,5 +1,6 @@
 import { open, type Database, type RootDatabase } from 'lmdb'
 import { StoreError } from '../core/errors.js'
+import { damagedIndex, isDamage } from './index-file.js'
 import { native } from '../native/load.js'
 import type { Codec } from './compression.js'
 import { STORE_FORMAT, type Layout } from './layout.js'
@@ -133,7 +134,10 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
   }
   const binary = { encoding: 'binary', keyEncoding: 'binary' } as const
   // A read-only cache that was made by an earlier version may lack some.
-  const table = <V, K extends Buffer | string | number>(name: string, encodings: object): Database<V, K> => (root.openDB({ name, cache: false, ...encodings } as never) as Database<V, K> | undefined) ?? (NONE as never)
+  const table = <V, K extends Buffer | string | number>(name: string, encodings: object): Database<V, K> => {
+    const db = told(layout.dir, () => root.openDB({ name, cache: false, ...encodings } as never)) as Database<V, K> | undefined
+    return db === undefined ? NONE as never : guarded(layout.dir, db)
+  }
   const tables: Tables = {
     root,
     counters: table('counters', { encoding: 'json' }),
@@ -163,4 +167,33 @@ export function openTables(layout: Layout, options: { readOnly: boolean }): Tabl
     throw new StoreError(layout.dir, `has format ${format}, this version reads ${STORE_FORMAT}; use another folder, or delete this one to start anew`)
   }
   return tables
+}
+
+/** What `read` gives; where LMDB says that the index is damaged, the StoreError that tells what to do. */
+function told<T>(dir: string, read: () => T): T {
+  try {
+    return read()
+  } catch (cause) {
+    if (cause instanceof StoreError || !isDamage((cause as Error).message)) throw cause
+    throw damagedIndex(dir, (cause as Error).message, cause)
+  }
+}
+
+/** The table itself, whose reads fail with StoreError where the index is damaged. Its own methods call each other, and so come here, too. */
+function guarded<V, K extends Buffer | string | number>(dir: string, db: Database<V, K>): Database<V, K> {
+  const reads = db as unknown as Record<'get' | 'getBinaryFast' | 'getRange' | 'getKeys', (...given: unknown[]) => unknown>
+  for (const name of ['get', 'getBinaryFast'] as const) {
+    const read = reads[name].bind(db)
+    reads[name] = (key, options) => told(dir, () => read(key, options))
+  }
+  for (const name of ['getRange', 'getKeys'] as const) {
+    const range = reads[name].bind(db) as (options: unknown) => Iterable<unknown>
+    reads[name] = (options) => ({
+      [Symbol.iterator]() {
+        const steps = told(dir, () => range(options)[Symbol.iterator]())
+        return { next: () => told(dir, () => steps.next()), return: (value?: unknown) => steps.return?.(value) ?? { done: true, value }, [Symbol.iterator]() { return this } }
+      },
+    })
+  }
+  return db
 }

@@ -82,7 +82,7 @@ export class Upkeep {
     return lastUse(this.#host.tables, Buffer.from(key), created)
   }
 
-  /** By namespace, from what is counted in the index: no file is looked at. */
+  /** By namespace, from what is counted in the index: no file is looked at. Namespaces that hold nothing are left out, but for scopes of somebody. */
   usage(): Usage[] {
     this.#host.fresh()
     const { tables } = this.#host
@@ -93,6 +93,8 @@ export class Upkeep {
       return found
     }
     for (const { value } of tables.namespaces.getRange()) {
+      // Emptied, and nobody's: its number is kept for whoever puts there again.
+      if (value.entries === 0 && value.owner === undefined) continue
       const usage = of(value.name)
       usage.entries += value.entries
       usage.entryBytes += value.bytes

@@ -3,6 +3,8 @@ import { shuffledIndex } from '../core/shuffle.js'
 import { native } from '../native/load.js'
 import type { BrokenRecord, CheckSmall } from './audit.js'
 import { blobPath, type Layout } from './layout.js'
+import { damagedIndex } from './index-file.js'
+import { probeIndex } from './probe.js'
 import type { Store } from './store.js'
 import type { BlobRecord } from './tables.js'
 
@@ -35,8 +37,8 @@ export interface VerifyProgress {
 export interface VerifyOptions {
   /** Blobs that are hashed at the same time. Default 2. */
   readonly jobs?: number
-  /** So many blobs, chosen by `seed`, instead of all. */
-  readonly sample?: number | undefined
+  /** So many of all blobs, chosen by `seed`, instead of all. */
+  readonly sample?: ((of: number) => number) | undefined
   readonly seed?: bigint | undefined
   /** What is wrong with a small value; by default nothing. */
   readonly checkSmall?: CheckSmall | undefined
@@ -49,12 +51,15 @@ const PIECE_BYTES = 64 * 2 ** 20
 
 /**
  * Reads blobs of the index again and compares their SHA-256 with their names, and follows every dataset and value of the index to its blobs. Changes nothing. Damage is
- * reported, not thrown. Others may write meanwhile: what they removed is no damage.
+ * reported, not thrown, but for that of the index itself, which leaves nothing to be told by: StoreError. Others may write meanwhile: what they removed is no damage.
  */
 export async function verifyStore(store: Store, options: VerifyOptions = {}): Promise<VerifyReport> {
   const { jobs = 2, sample, seed = 0n, signal, onProgress, checkSmall = () => undefined } = options
+  const index = await probeIndex(store.layout, signal)
+  if (index !== undefined && 'fault' in index) throw damagedIndex(store.layout.dir, index.fault)
   const all = [...store.blobs()]
-  const chosen = sample === undefined || sample >= all.length ? all : Array.from({ length: sample }, (_, k) => all[shuffledIndex(all.length, seed, 0, k)]!)
+  const count = sample?.(all.length) ?? all.length
+  const chosen = count >= all.length ? all : Array.from({ length: count }, (_, k) => all[shuffledIndex(all.length, seed, 0, k)]!)
   const bytesTotal = chosen.reduce((sum, { record }) => sum + record.bytes, 0)
   const damaged: DamagedBlob[] = []
   let blobs = 0

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { DiskFullError, StoreError } from '../core/errors.js'
+import { damagedIndex, isDamage } from './index-file.js'
 import type { Layout } from './layout.js'
 import type { Argument, Result, TransactionName } from './transactions.js'
 import type { WriterReply, WriterRequest } from './writer-thread.js'
@@ -20,8 +21,10 @@ export class Writer {
   returned: ArrayBuffer | undefined
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
 
-  constructor(layout: Layout) {
+  /** With `readonly` every transaction is refused: a second, writing handle of LMDB in this process would take the reading one its snapshots. */
+  constructor(layout: Layout, readonly = false) {
     this.#layout = layout
+    if (readonly) this.#failure = new StoreError(layout.dir, 'is opened read-only')
   }
 
   /** True when the thread is there, and a transaction costs what it costs. */
@@ -79,7 +82,7 @@ export class Writer {
       waiting?.reject(new DiskFullError({ dir: this.#layout.dir, bytesFree: reply.error.bytesFree, bytesNeeded: reply.error.bytesNeeded }))
     } else {
       this.isBroken = true
-      waiting?.reject(new StoreError(this.#layout.dir, `the index could not be written: ${reply.error.message}`))
+      waiting?.reject(isDamage(reply.error.message) ? damagedIndex(this.#layout.dir, reply.error.message) : new StoreError(this.#layout.dir, `the index could not be written: ${reply.error.message}`))
     }
   }
 

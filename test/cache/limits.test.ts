@@ -121,6 +121,15 @@ describe('a namespace on another drive', () => {
     await cache.close()
   })
 
+  test('a drive whose folder is not its own is refused before anything is opened', async () => {
+    const dir = fresh()
+    const other = join(tempDir(), 'scratch')
+    for (const [drives, named] of [[{ a: { dir } }, 'namespaces.a'], [{ a: { dir: join(dir, 'not/there') } }, 'namespaces.a'], [{ a: { dir: join(dir, '..') } }, 'namespaces.a'], [{ a: { dir: other }, b: { dir: `${other}/` } }, 'namespaces.b']] as const) {
+      await expect(open(dir, { namespaces: drives })).rejects.toThrow(new RegExp(`${named}.*a folder of its own`))
+    }
+    expect([existsSync(join(dir, 'index')), existsSync(other)]).toEqual([false, false])
+  })
+
   test('a drive that is not mounted is an error, and nothing is written in its place', async () => {
     const [dir, away] = [fresh(), join(tempDir(), 'mnt/scratch')]
     await expect(open(dir, { namespaces: { generated: { dir: away } } })).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringMatching(/is to hold namespace generated, but .* is not there/) as string })

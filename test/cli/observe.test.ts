@@ -42,7 +42,7 @@ describe('the environment', () => {
     const readonly = { TENSORCACHE_READONLY: '1' }
     expect(runCli(dir, ['build'], readonly)).toMatchObject({ status: 0, stdout: expect.stringContaining('60 hits') })
     for (const args of [['prune', '--max-size', '0'], ['clear', '--yes']]) expect(runCli(dir, args, readonly)).toMatchObject({ status: 2, stderr: expect.stringContaining('is to be read only') })
-    expect(runCli(dir, ['prune', '--max-size', '0', '--dry-run'], readonly).stdout).toContain('would remove 1 datasets')
+    expect(runCli(dir, ['prune', '--max-size', '0', '--dry-run'], readonly).stdout).toContain('would remove 1 dataset')
     // What looks at a cache looks at the one that is there.
     expect(runCli(dir, ['ls'], { TENSORCACHE_ENABLED: '0' }).stdout).toContain('train')
   })
@@ -91,6 +91,29 @@ describe('looking', () => {
     expect(json('ls', 'tokens/low', '--values')).toMatchObject({ namespace: 'tokens/low', key: 'a\nb', keep: false, expires: expect.stringMatching(/Z$/) as string })
     expect(run('ls', 'none', '--values')).toMatchObject({ status: 0, stdout: '', stderr: 'no values\n' })
     expect(run('du').stdout).toMatch(/^namespace +datasets +values +bytes +last used\n/)
+  })
+
+  test('long keys are cut, empty ones said; namespaces that hold nothing are not there; counts of one are singular', async () => {
+    const cache = await smallCache(join(dir, 'cache'))
+    const long = 'k'.repeat(1900)
+    await cache.put(long, 1, { namespace: 'a' })
+    await cache.put('', 2, { namespace: 'a' })
+    await cache.put('x', 3, { namespace: 'gone/soon' })
+    await cache.clear({ namespace: 'gone' })
+    expect(cache.usage().map(({ namespace }) => namespace)).toEqual(['a'])
+    await cache.close()
+    const lines = run('ls', '--values').stdout.trimEnd().split('\n')
+    expect(lines.map((line) => line.length < 160)).toEqual([true, true, true])
+    expect(lines[1]).toMatch(/^a +"" +/)
+    expect(lines[2]).toMatch(/^a +k{63}… +/)
+    expect(run('ls', '--values', '--format', 'json').stdout).toContain(`"${long}"`)
+    expect(run('du').stdout).not.toContain('gone')
+    expect(run('du', 'nope')).toMatchObject({ status: 2, stderr: expect.stringContaining('no namespace "nope"') as string })
+    expect(run('clear', '--namespace', '/x', '--yes')).toMatchObject({ status: 2, stderr: expect.stringContaining('names between slashes') as string })
+    expect(run('verify', '--recompute=-1')).toMatchObject({ status: 2, stderr: expect.stringContaining('--recompute must be a number of items from 0') as string })
+    expect(run('reindex')).toMatchObject({ status: 1, stderr: expect.stringContaining('--yes') as string })
+    await (await smallCache(join(dir, 'cache'))).close()
+    expect(run('clear', '--namespace', 'a', '--yes').stdout).toBe('removed 0 datasets and 2 values\n')
   })
 
   test('info says who has a dataset open since when, and what it took to make', async () => {

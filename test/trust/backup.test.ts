@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { npz, openCache, restoreCache, type Cache } from '../../src/index.js'
@@ -131,6 +131,10 @@ describe('backup', () => {
     const { cache } = await fill(dir)
     const refused = { code: 'E_STORE' }
     await expect(cache.backup(folder())).rejects.toMatchObject(refused)
+    await expect(cache.backup(join(folder(), 'not/there/yet'))).rejects.toMatchObject(refused)
+    symlinkSync(folder(), join(dir, 'link'))
+    await expect(cache.backup(join(dir, 'link/not/there/yet'))).rejects.toMatchObject(refused)
+    expect(existsSync(join(folder(), 'not'))).toBe(false)
     mkdirSync(join(folder(), 'inner'))
     await expect(cache.backup(join(folder(), 'inner'))).rejects.toMatchObject(refused)
     mkdirSync(join(dir, 'mine'))

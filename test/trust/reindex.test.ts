@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join, resolve } from 'node:path'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { npz, openCache, reindexCache } from '../../src/index.js'
+import { runCli } from '../support/cli.js'
 import { smallCache, steps } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 import { blobsOf, DAMAGE, fill, pathOf, picture } from './support.js'
@@ -19,6 +20,7 @@ beforeEach(() => {
 const LOST: Readonly<Record<string, () => void>> = {
   'a folder that is gone': () => rmSync(index(), { recursive: true }),
   'a file that is gone': () => rmSync(join(index(), 'data.mdb')),
+  'an empty file': () => truncateSync(join(index(), 'data.mdb')),
   'a cut file': () => truncateSync(join(index(), 'data.mdb'), 20_000),
   'a file of two pages': () => truncateSync(join(index(), 'data.mdb'), 8192),
   garbage: () => writeFileSync(join(index(), 'data.mdb'), Buffer.alloc(300_000, 0x5a)),
@@ -58,6 +60,43 @@ describe('reindex', () => {
       lose()
       await expect(openCache({ dir: folder() })).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringContaining('tensorcache reindex') })
     }
+  })
+
+  test('damage deep in the index is an error that names reindex, whoever meets it, and never sound', { timeout: 120_000 }, async () => {
+    const { cache } = await fill(dir)
+    await Promise.all(Array.from({ length: 3000 }, (_, i) => cache.put(`key ${i}`, 'x'.repeat(i % 300), { namespace: 'many' })))
+    await cache.close()
+    const whole = readFileSync(join(index(), 'data.mdb'))
+    const found = new Set<string>()
+    // Six pages are overwritten, one at a time: inner pages, leaves, and free ones, which nobody misses.
+    for (let page = 2; page * 4096 < whole.length; page += Math.ceil(whole.length / 4096 / 6)) {
+      writeFileSync(join(index(), 'data.mdb'), Buffer.from(whole).fill(0x5a, page * 4096, (page + 1) * 4096))
+      // Reading such pages may end a process, so each has its own.
+      const { status, stderr } = runCli(dir, ['verify', '--cache-dir', folder()])
+      expect([0, 1], `page ${page}: ${stderr}`).toContain(status)
+      if (status === 1) expect(stderr, `page ${page}`).toMatch(/tensorcache reindex|damaged/)
+      found.add(status === 1 ? stderr.replaceAll(/.*damaged \(|\);.*\n/g, '') : 'sound')
+    }
+    expect(found.size).toBeGreaterThan(1)
+  })
+
+  test.each([true, false])('pages that the index leads to and has not: every read is an error of a class (read-only %s)', async (readonly) => {
+    const first = await openCache({ dir: folder() })
+    await Promise.all(Array.from({ length: 3000 }, (_, i) => first.put(`key ${i}`, 'x'.repeat(i % 300))))
+    await first.close()
+    const path = join(index(), 'data.mdb')
+    const bytes = readFileSync(path)
+    // An inner page has the flags 1 at 18 and twice the number of its nodes at 20; a node's third and fourth byte are the upper half of a page number.
+    for (let at = 2 * 4096; at + 4096 <= bytes.length; at += 4096) {
+      if (bytes.readUInt16LE(at + 18) !== 1) continue
+      for (let k = 0; k < bytes.readUInt16LE(at + 20) / 2; k++) bytes.writeUInt16LE(0xffff, at + 24 + bytes.readUInt16LE(at + 24 + 2 * k) + 2)
+    }
+    writeFileSync(path, bytes)
+    const cache = await openCache({ dir: folder(), readonly })
+    const keys = async (): Promise<void> => { for await (const _ of cache.keys()) { /* all */ } }
+    const uses = [() => cache.get('key 7'), () => cache.has('key 7'), () => cache.digest('key 7'), () => cache.getOrCompute('key 7', () => 1), keys, () => cache.verify(), ...readonly ? [] : [() => cache.put('key 7', 1), () => cache.clear()]]
+    for (const use of uses) await expect(use()).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringMatching(/cache: the index is damaged \([^()]*(?:\([^()]*\))?[^()]*\); tensorcache reindex makes it again from the blobs$/) as string })
+    await cache.close()
   })
 
   test('a sound index is not made again unless that is meant', async () => {
@@ -115,10 +154,15 @@ describe('reindex', () => {
     await (await openCache({ dir: folder() })).close()
   })
 
-  test('a cache that is lost is said to be', async () => {
+  test.each(['a folder that is gone', 'a file that is gone', 'an empty file'])('a cache that is lost is said to be: %s', async (name) => {
     const { cache } = await fill(dir)
     await cache.close()
-    rmSync(index(), { recursive: true })
+    LOST[name]!()
+    await expect(openCache({ dir: folder(), readonly: true })).rejects.toMatchObject({ code: 'E_STORE', message: expect.stringContaining('tensorcache reindex') })
+    for (const verb of ['ls', 'du', 'verify']) {
+      const { status, stderr } = runCli(dir, [verb, '--cache-dir', folder()])
+      expect([status, stderr]).toEqual([1, expect.stringContaining('tensorcache reindex')])
+    }
     const warn = vi.mocked(process.emitWarning)
     warn.mockClear()
     await (await openCache({ dir: folder() })).close()

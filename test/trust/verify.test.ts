@@ -39,7 +39,7 @@ describe('verify', () => {
     const { cache } = await fill(dir)
     const all = [...cache.store.blobs()].length
     expect(all).toBeGreaterThan(3)
-    const seen = async (seed: bigint): Promise<number> => (await verifyStore(cache.store, { sample: 1, seed })).bytes
+    const seen = async (seed: bigint): Promise<number> => (await verifyStore(cache.store, { sample: () => 1, seed })).bytes
     const bytes = await Promise.all(range(0, 16).map((seed) => seen(BigInt(seed))))
     expect(new Set(bytes).size).toBeGreaterThan(1)
     expect(await Promise.all(range(0, 16).map((seed) => seen(BigInt(seed))))).toEqual(bytes)

@@ -1,4 +1,4 @@
-import { humanBytes } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import type { Verb } from '../verb.js'
 
@@ -21,7 +21,7 @@ export const backup: Verb = {
       context.print(JSON.stringify(done))
     } else {
       for (const digest of done.missing) context.print(`missing: ${digest}: its file is not there; verify --fix says more`)
-      context.print(`${done.blobs} blobs, ${humanBytes(done.bytes)}: ${done.copied} brought${done.linked === 0 ? '' : ` (${done.linked} linked)`}, ${humanBytes(done.copiedBytes)}; ${done.removed} of an older backup removed`)
+      context.print(`${humanOf(done.blobs, 'blob')}, ${humanBytes(done.bytes)}: ${done.copied} brought${done.linked === 0 ? '' : ` (${done.linked} linked)`}, ${humanBytes(done.copiedBytes)}; ${done.removed} of an older backup removed`)
     }
     return done.missing.length === 0 ? 0 : 1
   },

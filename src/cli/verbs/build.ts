@@ -9,7 +9,7 @@ import { checkDeviceChoice, deviceSource, type DeviceChoice } from '../../device
 import type { Cache } from '../../open-cache.js'
 import type { Source } from '../../sources/source.js'
 import type { DatasetConfig } from '../config/schema.js'
-import { humanBytes, humanSeconds } from '../format.js'
+import { humanBytes, humanOf, humanSeconds } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import { UsageError, type Context, type Verb } from '../verb.js'
 
@@ -76,7 +76,7 @@ async function fill(context: Context, configs: readonly DatasetConfig[], deviceO
       const matches = before === undefined ? null : before.digest === dataset.digest
       if (matches === false) code = 1
       if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, secondsSaved, bytes: passing ? 0 : bytes, device: made?.kind ?? null, adapter: made?.name ?? null, ...(passing && { matches }) }))
-      else context.print(`${config.name}: ${items} items, ${hits} hits, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}${secondsSaved > 0 ? ` (${humanSeconds(secondsSaved)} saved)` : ''}, ${passing ? 'nothing' : humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}${passing ? COMPARED[String(matches) as keyof typeof COMPARED] : ''}`)
+      else context.print(`${config.name}: ${humanOf(items, 'item')}, ${humanOf(hits, 'hit')}, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}${secondsSaved > 0 ? ` (${humanSeconds(secondsSaved)} saved)` : ''}, ${passing ? 'nothing' : humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}${passing ? COMPARED[String(matches) as keyof typeof COMPARED] : ''}`)
       for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count} of ${from} items`)
       for (const { id, reason } of source.skipped ?? []) context.note(`skipped ${id}: ${reason}`)
       if (wanted.has(config.name)) needed.set(config.name, dataset)
@@ -122,7 +122,7 @@ async function dryRun(context: Context, configs: readonly DatasetConfig[], devic
           context.print(JSON.stringify({ name, dryRun: true, items, hits, missing, bytes: bytes ?? null, secondsEstimate: secondsEstimate ?? null, waitsFor: null }))
         } else {
           const cost = missing === 0 ? '' : `: about ${bytes === undefined ? 'an unknown number of bytes' : humanBytes(bytes)} and ${humanSeconds(secondsEstimate ?? NaN)} of computing`
-          context.print(`${name}: ${items} items, ${hits} hits, ${missing} to compute${cost}`)
+          context.print(`${name}: ${humanOf(items, 'item')}, ${humanOf(hits, 'hit')}, ${missing} to compute${cost}`)
         }
         // A read-only cache gives what is whole, its list of items too.
         if (missing === 0 && wanted.has(name)) await cache?.dataset(source, config.recipe, { device: deviceOf(config) }).then((dataset) => complete.set(name, dataset), ifMissing)

@@ -1,6 +1,7 @@
+import { checkNamespace } from '../../cache/namespace.js'
 import { isBelow } from '../../store/entries.js'
 import type { Usage } from '../../store/upkeep.js'
-import { humanBytes, humanCount } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { UsageError, type Verb } from '../verb.js'
 
 export const clear: Verb = {
@@ -16,6 +17,7 @@ export const clear: Verb = {
   positionals: [0, 0],
   async run(context) {
     const { namespace, yes, 'dry-run': dryRun } = context.values as { namespace?: string; yes?: boolean; 'dry-run'?: boolean }
+    if (namespace !== undefined) checkNamespace('clear', namespace)
     if (yes !== true && dryRun !== true) throw new UsageError(`this removes ${namespace === undefined ? 'everything in the cache' : `all of ${namespace}`}; say --yes, or --dry-run to see what would go`)
     const cache = await context.openCache({ existing: true, readonly: dryRun === true })
     if (dryRun === true) {
@@ -23,7 +25,7 @@ export const clear: Verb = {
       const sum = (count: (usage: Usage) => number): number => usage.reduce((all, one) => all + count(one), 0)
       const [datasets, entries, bytes] = [sum((one) => one.datasets), sum((one) => one.entries), sum((one) => one.datasetBytes + one.entryBytes)]
       if (context.json) context.print(JSON.stringify({ datasets, entries, bytes, dryRun: true }))
-      else context.print(`would remove ${humanCount(datasets)} datasets and ${humanCount(entries)} values, about ${humanBytes(bytes)}`)
+      else context.print(`would remove ${humanOf(datasets, 'dataset')} and ${humanOf(entries, 'value')}, about ${humanBytes(bytes)}`)
       return 0
     }
     let [datasets, values, pinned] = [0, 0, 0]
@@ -34,8 +36,8 @@ export const clear: Verb = {
       pinned += cleared.pinned
     }
     if (context.json) context.print(JSON.stringify({ datasets, entries: values, pinned }))
-    else context.print(`removed ${humanCount(datasets)} datasets and ${humanCount(values)} values`)
-    if (pinned > 0 && !context.json) context.note(`${pinned} datasets are open somewhere and stay`)
+    else context.print(`removed ${humanOf(datasets, 'dataset')} and ${humanOf(values, 'value')}`)
+    if (pinned > 0 && !context.json) context.note(`${humanOf(pinned, 'dataset')} ${pinned === 1 ? 'is' : 'are'} open somewhere and stay${pinned === 1 ? 's' : ''}`)
     return 0
   },
 }

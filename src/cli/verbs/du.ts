@@ -1,6 +1,6 @@
 import { isBelow } from '../../store/entries.js'
 import { humanAgo, humanBytes, humanCount, table } from '../format.js'
-import type { Verb } from '../verb.js'
+import { UsageError, type Verb } from '../verb.js'
 
 const BAR = 20
 
@@ -15,6 +15,7 @@ export const du: Verb = {
     const cache = await context.openCache({ readonly: true })
     const [within = ''] = context.positionals
     const usage = cache.usage().filter(({ namespace }) => isBelow(namespace, within))
+    if (within !== '' && usage.length === 0) throw new UsageError(`the cache has no namespace ${JSON.stringify(within)} that holds anything; tensorcache du lists them`)
     if (context.json) {
       for (const { lastUse, ...rest } of usage) context.print(JSON.stringify({ ...rest, lastUse: lastUse === undefined ? null : new Date(lastUse).toISOString() }))
       return 0

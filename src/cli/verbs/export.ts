@@ -5,7 +5,7 @@ import { writeNpz } from '../export/npz.js'
 import { writeWhole } from '../export/output.js'
 import { writeSafetensors } from '../export/safetensors.js'
 import { findDataset } from '../find.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { UsageError, type Verb } from '../verb.js'
 
 export const exportVerb: Verb = {
@@ -37,7 +37,7 @@ export const exportVerb: Verb = {
     }
     const { size } = statSync(output)
     if (context.json) context.print(JSON.stringify({ output: resolve(output), key, digest: dataset.digest, items: dataset.length, bytes: size }))
-    else context.print(`${output}: ${dataset.length} items, ${humanBytes(size)}`)
+    else context.print(`${output}: ${humanOf(dataset.length, 'item')}, ${humanBytes(size)}`)
     return 0
   },
 }

@@ -6,6 +6,9 @@ import { allDatasets } from '../find.js'
 import { humanAgo, humanBytes, humanCount, table } from '../format.js'
 import type { Context, Verb } from '../verb.js'
 
+/** So much of a key is shown; JSON has it whole. */
+const KEY_LETTERS = 64
+
 export const ls: Verb = {
   name: 'ls',
   summary: 'Lists the datasets of the cache by namespace, or its values.',
@@ -44,7 +47,7 @@ function listValues(cache: Cache, context: Context, within: string): void {
     for (const { key, entry: { bytes, created, expires, keep } } of store.entries.keys(namespace, now)) {
       const lastUse = store.upkeep.lastUse(entryKey(id, key), created)
       if (context.json) context.print(JSON.stringify({ namespace, key, bytes, created: time(created), expires: expires === Infinity ? null : time(expires), keep, lastUse: time(lastUse) }))
-      else rows.push([namespace || '-', /\p{Cc}/u.test(key) ? JSON.stringify(key) : key, humanBytes(bytes), humanAgo(now - created), humanAgo(now - lastUse), expires === Infinity ? 'never' : new Date(expires).toISOString().slice(0, 16).replace('T', ' '), keep ? 'keep' : ''])
+      else rows.push([namespace || '-', keyText(key), humanBytes(bytes), humanAgo(now - created), humanAgo(now - lastUse), expires === Infinity ? 'never' : new Date(expires).toISOString().slice(0, 16).replace('T', ' '), keep ? 'keep' : ''])
     }
   }
   if (!context.json) show(context, ['namespace', 'key', 'bytes', 'made', 'last used', 'expires (UTC)', ''], rows, 'no values')
@@ -57,4 +60,11 @@ function show(context: Context, header: readonly string[], rows: readonly (reado
 
 function time(ms: number): string {
   return new Date(ms).toISOString()
+}
+
+/** Keys may be long, and must not widen every line. */
+function keyText(key: string): string {
+  const text = key === '' || /\p{Cc}/u.test(key) ? JSON.stringify(key) : key
+  const letters = Array.from(text.slice(0, 2 * KEY_LETTERS))
+  return letters.length <= KEY_LETTERS ? text : `${letters.slice(0, KEY_LETTERS - 1).join('')}…`
 }

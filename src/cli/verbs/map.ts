@@ -1,3 +1,4 @@
+import { humanOf } from '../format.js'
 import { toHex } from '../../core/hash.js'
 import { HASH_BYTES } from '../../core/keys.js'
 import { Manifest } from '../../dataset/manifest.js'
@@ -32,7 +33,7 @@ export const map: Verb = {
     }
     if (output !== undefined) {
       await writeWhole(output, context.values.force === true, (file) => file.append(Buffer.from(`${JSON.stringify({ datasets }, null, 1)}\n`)))
-      context.note(`${datasets.reduce((sum, { items }) => sum + items.length, 0)} items of ${datasets.length} datasets written to ${output}`)
+      context.note(`${humanOf(datasets.reduce((sum, { items }) => sum + items.length, 0), 'item')} of ${humanOf(datasets.length, 'dataset')} written to ${output}`)
     }
     return 0
   },

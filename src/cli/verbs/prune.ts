@@ -1,5 +1,5 @@
 import { bytes, duration } from '../../core/options.js'
-import { humanBytes, humanCount } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { UsageError, type Verb } from '../verb.js'
 
 export const prune: Verb = {
@@ -23,8 +23,8 @@ export const prune: Verb = {
       ...(namespace !== undefined && { namespace }), dryRun: dryRun === true,
     })
     if (context.json) context.print(JSON.stringify({ ...done, dryRun: dryRun === true }))
-    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${humanCount(done.datasets)} datasets and ${humanCount(done.entries)} values, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
-    if (done.pinned > 0 && !context.json) context.note(`${done.pinned} datasets are open somewhere and stay`)
+    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${humanOf(done.datasets, 'dataset')} and ${humanOf(done.entries, 'value')}, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
+    if (done.pinned > 0 && !context.json) context.note(`${humanOf(done.pinned, 'dataset')} ${done.pinned === 1 ? 'is' : 'are'} open somewhere and stay${done.pinned === 1 ? 's' : ''}`)
     return 0
   },
 }

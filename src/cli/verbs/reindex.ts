@@ -1,5 +1,5 @@
 import { reindexCache } from '../../dataset/reindex.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import type { Verb } from '../verb.js'
 
@@ -14,14 +14,14 @@ export const reindex: Verb = {
   positionals: [0, 0],
   async run(context) {
     const line = new ProgressLine(process.stderr, !context.quiet)
-    const done = await reindexCache(context.cacheDir(), {
+    const done = await reindexCache(context.writableDir(), {
       force: context.values.yes === true, signal: context.signal, onProgress: (progress) => line.updateBytes('reindex', progress),
     }).finally(() => line.clear())
     if (context.json) {
       context.print(JSON.stringify(done))
     } else {
       for (const { path, reason } of done.damaged) context.print(`damaged: ${path}: ${reason}; moved to quarantine`)
-      context.print(`${done.blobs} blobs, ${humanBytes(done.bytes)}: ${done.datasets} datasets, ${done.items} items, ${done.values} values without their keys (namespace recovered)`)
+      context.print(`${humanOf(done.blobs, 'blob')}, ${humanBytes(done.bytes)}: ${humanOf(done.datasets, 'dataset')}, ${humanOf(done.items, 'item')}, ${humanOf(done.values, 'value')} without their keys (namespace recovered)`)
       if (done.before !== null) context.note(`the index of before is ${done.before}`)
     }
     return done.damaged.length === 0 ? 0 : 1

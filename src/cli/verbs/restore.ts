@@ -1,5 +1,5 @@
 import { restoreCache } from '../../cache/backup.js'
-import { humanBytes } from '../format.js'
+import { humanBytes, humanOf } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import type { Verb } from '../verb.js'
 
@@ -17,7 +17,7 @@ export const restore: Verb = {
   async run(context) {
     const line = new ProgressLine(process.stderr, !context.quiet)
     const { yes, link, verify } = context.values
-    const done = await restoreCache(context.positionals[0]!, context.cacheDir(), {
+    const done = await restoreCache(context.positionals[0]!, context.writableDir(), {
       force: yes === true, link: link === true, verify: verify === true, signal: context.signal, onProgress: (progress) => line.updateBytes('restore', progress),
     }).finally(() => line.clear())
     if (context.json) {
@@ -25,7 +25,7 @@ export const restore: Verb = {
     } else {
       for (const digest of done.missing) context.print(`missing: ${digest}: the backup has no such file of its size`)
       for (const { path, reason } of done.damaged) context.print(`damaged: ${path}: ${reason}`)
-      context.print(`${done.blobs} blobs, ${humanBytes(done.bytes)}: ${done.copied} brought, ${done.removed} removed${verify === true ? `; ${done.damaged.length} damaged` : ''}`)
+      context.print(`${humanOf(done.blobs, 'blob')}, ${humanBytes(done.bytes)}: ${done.copied} brought, ${done.removed} removed${verify === true ? `; ${done.damaged.length} damaged` : ''}`)
     }
     return done.missing.length + done.damaged.length === 0 ? 0 : 1
   },

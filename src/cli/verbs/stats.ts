@@ -1,5 +1,5 @@
 import type { TierStats } from '../../cache/tally.js'
-import { humanBytes, humanCount, humanSeconds, table } from '../format.js'
+import { humanBytes, humanCount, humanOf, humanSeconds, table } from '../format.js'
 import type { Verb } from '../verb.js'
 
 export const stats: Verb = {
@@ -22,8 +22,8 @@ export const stats: Verb = {
     const tiers = [['values', 'hits', 'misses', 'stale', 'read', 'written', 'evicted', 'saved'], tier('memory', all.memory), tier('disk', all.disk)]
     const lines = [
       ['hit rate', `${(100 * all.hitRate).toFixed(1)} %`],
-      ['computed', `${humanCount(all.computed)} values in ${humanSeconds(all.secondsComputed)}`],
-      ['stored', `${humanCount(all.stored.entries)} values, ${humanBytes(all.stored.bytes)}`],
+      ['computed', `${humanOf(all.computed, 'value')} in ${humanSeconds(all.secondsComputed)}`],
+      ['stored', `${humanOf(all.stored.entries, 'value')}, ${humanBytes(all.stored.bytes)}`],
       [''],
       ['datasets', `${humanCount(datasets.reused)} reused, ${humanCount(datasets.built)} built, ${humanCount(datasets.healed)} healed, ${humanCount(datasets.evictions)} evicted`],
       ['items', `${humanCount(datasets.itemsReused)} reused, ${humanSeconds(datasets.secondsSaved)} saved; ${humanCount(datasets.itemsComputed)} computed in ${humanSeconds(datasets.secondsComputed)}, ${humanBytes(datasets.bytesWritten)} written`],

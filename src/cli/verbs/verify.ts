@@ -1,6 +1,6 @@
 import { checkDeviceChoice } from '../../devices/select.js'
 import type { Verification } from '../../dataset/verify.js'
-import { humanBytes, humanSeconds } from '../format.js'
+import { humanBytes, humanOf, humanSeconds } from '../format.js'
 import { ProgressLine } from '../progress.js'
 import { UsageError, type Context, type Verb } from '../verb.js'
 
@@ -22,6 +22,7 @@ export const verify: Verb = {
     const { sample, recompute, seed, fix, 'dry-run': dryRun, device } = context.values as { sample?: string; recompute?: string; seed?: string; fix?: boolean; 'dry-run'?: boolean; device?: string }
     if (dryRun === true && fix !== true) throw new UsageError('--dry-run says what --fix would do, and goes with it')
     if (seed !== undefined && !/^\d+$/.test(seed)) throw new UsageError(`--seed must be an integer from 0, not ${seed}`)
+    if (recompute !== undefined && !/^\d{1,9}$/.test(recompute)) throw new UsageError(`--recompute must be a number of items from 0, not ${recompute}`)
     const cache = await context.openCache({ existing: true, readonly: fix !== true || dryRun === true })
     const line = new ProgressLine(process.stderr, !context.quiet)
     const found = await cache.verify({
@@ -45,13 +46,13 @@ function tell(context: Context, { sound, blobs, of, bytes, seconds, seed, record
   for (const { path, reason } of damaged) context.print(`damaged: ${path}: ${reason}`)
   for (const { what, key, name, namespace, reason } of broken) context.print(`broken: ${what} ${[namespace, name === '' ? key : name].filter((part) => part !== '').join('/')}: ${reason}`)
   for (const { dataset, item, field, reason } of recomputed?.differences ?? []) context.print(`differs: ${dataset}, item ${item}, field ${field}: ${reason}`)
-  for (const { dataset, items, reason } of recomputed?.skipped ?? []) context.note(`not computed again: ${items} items of ${dataset}: ${reason}`)
+  for (const { dataset, items, reason } of recomputed?.skipped ?? []) context.note(`not computed again: ${humanOf(items, 'item')} of ${dataset}: ${reason}`)
   for (const { what, name, outcome, reason, advice } of repairs ?? []) {
     const verb = outcome === 'lost' ? dryRun ? 'would be lost' : 'lost' : `${dryRun ? 'would be ' : ''}${outcome}`
     context.print(`${verb}: ${what} ${name}: ${reason}${advice === '' ? '' : `; ${advice}`}`)
   }
-  const read = seed === null ? `${blobs} blobs` : `${blobs} of ${of} blobs, chosen by seed ${seed}`
-  const again = recomputed === null ? '' : `, ${recomputed.items} items computed again${recomputed.devices.length === 0 ? '' : ` on ${recomputed.devices.join(', ')}`} (seed ${recomputed.seed})`
+  const read = seed === null ? humanOf(blobs, 'blob') : `${blobs} of ${of} blobs, chosen by seed ${seed}`
+  const again = recomputed === null ? '' : `, ${humanOf(recomputed.items, 'item')} computed again${recomputed.devices.length === 0 ? '' : ` on ${recomputed.devices.join(', ')}`} (seed ${recomputed.seed})`
   const count = damaged.length + broken.length
   const verdict = count === 0 ? 'all as written' : `${count} damaged${repairs === null ? '; --fix mends what can be mended' : sound ? ', mended' : dryRun ? '' : '; what is lost is listed above'}`
   context.print(`${read}, ${records} datasets and values${again}, ${humanBytes(bytes)} in ${humanSeconds(seconds)}: ${verdict}`)
