@@ -6,13 +6,13 @@ import { cast, http, nifti, recipe, staged, stagedList, type Cache, type Dataset
 import { range, smallCache } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 import { sourceContract } from '../contracts/source.js'
-import { niftiFile } from './nifti-write.js'
+import { niftiBytes } from './nifti-write.js'
 import { cutAt, digestOf, first, serve, status, type Remote } from './remote.js'
 import { pattern } from './write.js'
 
 const SHAPE = [12, 11, 10]
 const steps = recipe([cast({ dtype: 'float32', fields: ['image'] })])
-const volume = (k: number): Buffer => niftiFile(pattern('int16', SHAPE, k + 1))
+const volume = (k: number): Buffer => niftiBytes(pattern('int16', SHAPE, k + 1))
 const BYTES = volume(0).length
 const fetch = http({ retries: 2, backoff: 1, timeout: 500 })
 const fields = { image: { dtype: 'int16', shape: [null, null, null] }, affine: { dtype: 'float64', shape: [4, 4] } } as const
@@ -160,14 +160,15 @@ describe('what goes wrong', () => {
     ['not there', { headFault: status(404) }, /item v2: http.*v2\.nii: .*404/],
     ['another version between asking and fetching', { fault: (request: never, response: never, file: { etag: string }) => { file.etag = '"new"'; return undefined } }, /item v2: http.*v2\.nii: changed while it was read \(its ETag was "2", now it is "new"\)/],
     ['no volume', { bytes: Buffer.alloc(1000) }, /item v2: http.*v2\.nii: .*sizeof_hdr/],
-    ['another dtype', { bytes: niftiFile(pattern('uint8', SHAPE)) }, /item v2: http.*v2\.nii: field image: expected int16 \[any, any, any\], found uint8/],
+    ['another dtype', { bytes: niftiBytes(pattern('uint8', SHAPE)) }, /item v2: http.*v2\.nii: field image: expected int16 \[any, any, any\], found uint8/],
   ])('%s: an error naming item and URL; what was published stays', async (_, served, message) => {
     const good = { ...remote.files.get('v2.nii')! }
     Object.assign(remote.files.get('v2.nii')!, served)
     await expect(built(await open(range(0, 5), { concurrency: 1, ahead: 0 }))).rejects.toMatchObject({ code: 'E_ITEM', message: expect.stringMatching(message) as string })
     remote.files.set('v2.nii', { ...good, fault: undefined, headFault: undefined })
     expect((await built(await open(range(0, 5)))).length).toBe(5)
-    expect(rawFiles().filter((name) => !name.includes('nobody'))).toEqual([])
+    // A version that nobody asks for any more stays until there is no room, or for a day.
+    expect(rawFiles()).toHaveLength('bytes' in served ? 1 : 0)
   })
 
   test('a wrong checksum is fetched once more, then an error', async () => {
@@ -200,21 +201,20 @@ describe('what goes wrong', () => {
 
 describe('the staging folder', () => {
   test('what others left is taken over when it is sound, and nothing strange is touched', async () => {
-    // A build that fails at its last item leaves what it fetched ahead.
-    remote.files.get('v0.nii')!.fault = (_, response) => { setTimeout(() => response.writeHead(500).end(), 300); return 'handled' }
-    await expect(built(await open(range(0, 4), { fetch: http({ retries: 0 }) }))).rejects.toThrow(/500/)
+    const earlier = await open(range(0, 4))
+    earlier.expect!([0, 1, 2, 3])
+    while (readdirSync(join(dir, 'ready')).length < 4) await new Promise((done) => { setTimeout(done, 10) })
+    earlier.close()
     const ready = readdirSync(join(dir, 'ready'))
-    expect(ready).toHaveLength(3)
     const damaged = join(dir, 'ready', ready[0]!, readdirSync(join(dir, 'ready', ready[0]!)).find((name) => name.endsWith('.nii'))!)
     const bytes = readFileSync(damaged)
     bytes[700]! ^= 1
     writeFileSync(damaged, bytes)
     writeFileSync(join(dir, 'mine.txt'), 'mine')
     mkdirSync(join(dir, 'ready', 'mine'))
-    remote.files.get('v0.nii')!.fault = undefined
     remote.log.length = 0
     const dataset = await built(await open(range(0, 4)))
-    expect(remote.gets()).toHaveLength(2)
+    expect(remote.gets()).toHaveLength(1)
     expect([(await dataset.get(3)).image.shape, rawFiles(), existsSync(join(dir, 'mine.txt'))]).toEqual([SHAPE, ['mine'], true])
   })
 
