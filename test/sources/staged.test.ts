@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { cast, http, nifti, recipe, staged, stagedList, type Cache, type Dataset, type Source, type StagedOptions } from '../../src/index.js'
+import { cast, http, nifti, recipe, staged, stagedList, type Cache, type Dataset, type Source, type StagedOptions, type Tensor } from '../../src/index.js'
 import { range, smallCache } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 import { sourceContract } from '../contracts/source.js'
@@ -64,7 +64,7 @@ sourceContract('staged', async () => {
   const local = await nifti(paths)
   const contents = []
   for await (const run of local.read(0, 5, { fields: ['image', 'affine'] })) {
-    contents.push({ id: `v${run.start}`, fields: Object.fromEntries(Object.entries(run.fields).map(([name, tensor]) => [name, { ...tensor, shape: (tensor as { shape: number[] }).shape.slice(1) }])) as never })
+    contents.push({ id: `v${run.start}`, fields: Object.fromEntries(Object.entries(run.fields).map(([name, tensor]) => [name, { ...tensor, shape: (tensor as Tensor).shape.slice(1) }])) as never })
   }
   return { items: contents, open: () => staged({ items: range(0, 5).map((k) => ({ id: `v${k}`, files: [{ url: `${there.url}/v${k}.nii` }] })), open: { type: 'nifti' }, dir: join(folder, 'staging'), fetch }) }
 })
@@ -128,7 +128,7 @@ describe('a build', () => {
   test('keeps to its disk budget', async () => {
     let most = 0
     const watch = setInterval(() => { most = Math.max(most, rawBytes()) }, 1)
-    for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = (request, response, file, nth) => { most = Math.max(most, rawBytes()); void request; void response; void file; void nth; return undefined }
+    for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = () => { most = Math.max(most, rawBytes()); return undefined }
     // Fixed extents: many items would fill one shard.
     const dataset = await built(await open(range(0, 12), { diskBudget: 3 * BYTES, concurrency: 4, fields: { ...fields, image: { dtype: 'int16', shape: SHAPE } } }))
     clearInterval(watch)
@@ -141,7 +141,7 @@ describe('a build', () => {
 
   test('files whose size nobody tells are fetched alone, within the budget', async () => {
     for (const k of range(0, 4)) {
-      const chunked = (request: unknown, response: import('node:http').ServerResponse): 'handled' => {
+      const chunked = (_: unknown, response: import('node:http').ServerResponse): 'handled' => {
         response.writeHead(200, { etag: `"${k}"` })
         response.write(volume(k))
         response.end()
@@ -158,7 +158,7 @@ describe('what goes wrong', () => {
   test.each([
     ['500 for ever', { fault: status(500) }, /item v2: http.*v2\.nii: cannot be fetched: the server answered 500.*3 attempts/],
     ['not there', { headFault: status(404) }, /item v2: http.*v2\.nii: .*404/],
-    ['another version between asking and fetching', { fault: (request: never, response: never, file: { etag: string }) => { file.etag = '"new"'; return undefined } }, /item v2: http.*v2\.nii: changed while it was read \(its ETag was "2", now it is "new"\)/],
+    ['another version between asking and fetching', { fault: (_r: never, _s: never, file: { etag: string }) => { file.etag = '"new"'; return undefined } }, /item v2: http.*v2\.nii: changed while it was read \(its ETag was "2", now it is "new"\)/],
     ['no volume', { bytes: Buffer.alloc(1000) }, /item v2: http.*v2\.nii: .*sizeof_hdr/],
     ['another dtype', { bytes: niftiBytes(pattern('uint8', SHAPE)) }, /item v2: http.*v2\.nii: field image: expected int16 \[any, any, any\], found uint8/],
   ])('%s: an error naming item and URL; what was published stays', async (_, served, message) => {
@@ -208,14 +208,14 @@ describe('the staging folder', () => {
     const ready = readdirSync(join(dir, 'ready'))
     const damaged = join(dir, 'ready', ready[0]!, readdirSync(join(dir, 'ready', ready[0]!)).find((name) => name.endsWith('.nii'))!)
     const bytes = readFileSync(damaged)
-    bytes[700]! ^= 1
+    bytes[700] = bytes[700]! ^ 1
     writeFileSync(damaged, bytes)
     writeFileSync(join(dir, 'mine.txt'), 'mine')
     mkdirSync(join(dir, 'ready', 'mine'))
     remote.log.length = 0
     const dataset = await built(await open(range(0, 4)))
     expect(remote.gets()).toHaveLength(1)
-    expect([(await dataset.get(3)).image.shape, rawFiles(), existsSync(join(dir, 'mine.txt'))]).toEqual([SHAPE, ['mine'], true])
+    expect([((await dataset.get(3)).image as Tensor).shape, rawFiles(), existsSync(join(dir, 'mine.txt'))]).toEqual([SHAPE, ['mine'], true])
   })
 
   test('two builds at once share what is fetched', async () => {
