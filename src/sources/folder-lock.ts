@@ -1,11 +1,11 @@
-import { link, readdir, readFile, unlink, writeFile } from 'node:fs/promises'
+import { link, readdir, readFile, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { isAlive } from '../core/owner.js'
 
 /**
  * Only one at a time, of all processes that use a folder. A lock is a file `lock-<n>` with its holder's name; the one with the largest n counts, and is never removed, so that nobody takes an old number for a
- * new one. It is free when `lock-<n>.free` lies beside it or when its holder is dead. Node has no flock.
+ * new one; the folder is small, so one system call lists it as it is. It is free when `lock-<n>.free` lies beside it or when its holder is dead. Node has no flock.
  */
 export class FolderLock {
   readonly #dir: string
@@ -34,7 +34,7 @@ export class FolderLock {
   }
 
   async #take(): Promise<number> {
-    const name = join(this.#dir, `taking-${this.#owner}`)
+    const name = join(this.#dir, `${TAKING}${this.#owner}`)
     await writeFile(name, this.#owner)
     try {
       for (let wait = 1; ; wait = Math.min(WAIT_MS_MAX, 2 * wait)) {
@@ -59,13 +59,18 @@ export class FolderLock {
   async #isFree(number: number): Promise<boolean> {
     if (await readFile(this.#path(number, '.free')).then(() => true, () => false)) return true
     const holder = await readFile(this.#path(number), 'utf8').catch(() => undefined)
-    return holder !== undefined && isAlive(holder.replace(/\+.*$/, '')) === false
+    if (holder === undefined) return false
+    // Of another container, whose processes cannot be looked at: nobody works so long.
+    return !(isAlive(holder.replace(/\+.*$/, '')) ?? Date.now() - (await stat(this.#path(number))).mtimeMs < HELD_MS_MAX)
   }
 
   async #numbers(): Promise<{ last: number; older: string[] }> {
-    const files = (await readdir(this.#dir)).map((file) => ({ file, number: Number(/^lock-(\d+)(?:\.free)?$/.exec(file)?.[1] ?? 0) })).filter(({ number }) => number > 0)
+    const names = await readdir(this.#dir)
+    const files = names.map((file) => ({ file, number: Number(/^lock-(\d+)(?:\.free)?$/.exec(file)?.[1] ?? 0) })).filter(({ number }) => number > 0)
     const last = files.reduce((max, { number }) => Math.max(max, number), 0)
-    return { last, older: files.filter(({ number }) => number < last).map(({ file }) => file) }
+    // Names of dead processes that were killed while they waited.
+    const left = names.filter((name) => name.startsWith(TAKING) && isAlive(name.slice(TAKING.length).replace(/\+.*$/, '')) === false)
+    return { last, older: [...left, ...files.filter(({ number }) => number < last).map(({ file }) => file)] }
   }
 
   #path(number: number, suffix = ''): string {
@@ -74,3 +79,5 @@ export class FolderLock {
 }
 
 const WAIT_MS_MAX = 50
+const HELD_MS_MAX = 60_000
+const TAKING = 'taking-'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DiskFullError, FileError, ItemError, TensorCacheError } from '../core/errors.js'
+import { DiskFullError, FileError, ItemError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { shownUrl, type Fetcher, type RemoteFile, type RemoteIdentity } from './fetcher.js'
 import type { StagedItem } from './staged-items.js'
@@ -22,7 +22,7 @@ export class RemoteItems {
 
   /** What the item's content is known by, as plain data. Rejects with ItemError. */
   async identity(index: number, signal: AbortSignal): Promise<unknown[]> {
-    return await this.#each(index, async (file) => [file.name, nameOf(file, file.sha256 === undefined ? await this.#answer(file, signal) : { sha256: file.sha256 })])
+    return await this.#each(index, signal, async (file) => [file.name, nameOf(file, file.sha256 === undefined ? await this.#answer(file, signal) : { sha256: file.sha256 })])
   }
 
   /** Its name among staged items. */
@@ -34,7 +34,7 @@ export class RemoteItems {
   async bytes(index: number, budget: number, dir: string, signal: AbortSignal): Promise<number> {
     let sum = 0
     let isKnown = true
-    await this.#each(index, async (file) => {
+    await this.#each(index, signal, async (file) => {
       const size = file.size ?? (await this.#answer(file, signal)).size
       sum += size ?? 0
       isKnown &&= size !== undefined
@@ -46,7 +46,7 @@ export class RemoteItems {
   /** Fetches its files into `folder` and makes it whole. Rejects with ItemError that names id and URL. */
   async fetch(index: number, folder: string, staging: Staging, room: number, signal: AbortSignal): Promise<void> {
     const staged: StagedFile[] = []
-    await this.#each(index, async (file) => {
+    await this.#each(index, signal, async (file) => {
       const taken = staged.reduce((sum, { size }) => sum + size, 0)
       staged.push(await this.#file(file, folder, room - taken, signal))
     })
@@ -84,14 +84,15 @@ export class RemoteItems {
     return answer
   }
 
-  async #each<T>(index: number, work: (file: RemoteFile) => Promise<T>): Promise<T[]> {
+  async #each<T>(index: number, signal: AbortSignal, work: (file: RemoteFile) => Promise<T>): Promise<T[]> {
     const { id, files } = this.#items[index]!
     const results: T[] = []
     for (const file of files) {
       try {
         results.push(await work(file))
       } catch (error) {
-        if (!(error instanceof TensorCacheError) && (error as Error)?.name === 'AbortError') throw error
+        // An abort is the caller's own.
+        signal.throwIfAborted()
         throw itemError(id, file.url, error)
       }
     }

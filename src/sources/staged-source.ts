@@ -84,7 +84,8 @@ export class StagedSource implements Source {
         const inner = await this.#open(at, paths)
         try {
           const read = await this.#run(at, inner, fields, either)
-          const isFull = next < stop && !await fetches.secure(next++, either)
+          // What is wrong with the next item is said when it is its turn: this one can be published before.
+          const isFull = next < stop && !await fetches.secure(next++, either).catch(() => true)
           yield { start: at, count: 1, fields: read, ...(isFull && { isFull }) }
           // Whoever does not publish does not need them, either.
           if (isFull) await this.#unpin(start, at + 1)

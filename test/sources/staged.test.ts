@@ -182,6 +182,29 @@ describe('what goes wrong', () => {
     expect((await built(await open(range(0, 4)))).report.computed).toBe(4)
   })
 
+  test('an abort is the caller\'s own, and ends fetching', async () => {
+    for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = () => 'handled'
+    const stop = new AbortController()
+    const source = await open(range(0, 12))
+    const reason = new Error('enough')
+    const building = cache.dataset(source, steps, { signal: stop.signal })
+    while (remote.gets().length === 0) await new Promise((done) => { setTimeout(done, 5) })
+    stop.abort(reason)
+    await expect(building).rejects.toBe(reason)
+    for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = undefined
+    expect((await built(source)).report.computed).toBe(12)
+    expect(rawFiles()).toEqual([])
+  })
+
+  test('a server that says nothing of a file: it is fetched by every build, and computed once', async () => {
+    remote.files.get('v0.nii')!.etag = undefined
+    await built(await open([0, 1]))
+    remote.log.length = 0
+    const again = await built(await open([0, 1]))
+    expect([again.report.computed, remote.gets()]).toEqual([0, ['v0.nii']])
+    expect(rawFiles()).toEqual([])
+  })
+
   test('onBadItem: skip leaves out what is not there', async () => {
     remote.files.get('v1.nii')!.headFault = status(404)
     const source = await open(range(0, 3), { onBadItem: 'skip' })
