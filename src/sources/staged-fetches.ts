@@ -37,6 +37,8 @@ export class StagedFetches {
   readonly #downloads = new Map<number, Download>()
   /** Of items fetched ahead in vain: told to whoever asks for them. */
   readonly #failures = new Map<number, unknown>()
+  /** Items that something may lie here of. */
+  readonly #taken = new Set<number>()
   /** Expected, in order, and not begun. */
   #order: number[] = []
   /** Begun or whole, and not asked for yet. */
@@ -104,10 +106,12 @@ export class StagedFetches {
     this.#changed()
   }
 
-  /** They are not needed any more. */
-  async drop(indices: readonly number[]): Promise<void> {
-    const dropped = new Set(indices)
-    this.#order = this.#order.filter((index) => !dropped.has(index))
+  /** They are not needed any more. Looks for what others left of them, too, with `thorough`: that takes the lock. */
+  async drop(given: readonly number[], { thorough }: { thorough: boolean }): Promise<void> {
+    const indices = thorough ? given : given.filter((index) => this.#taken.has(index))
+    const dropped = new Set(given)
+    for (const index of given) this.#taken.delete(index)
+    if (this.#order.some((index) => dropped.has(index))) this.#order = this.#order.filter((index) => !dropped.has(index))
     for (const index of indices) {
       this.#ahead.delete(index)
       const download = this.#downloads.get(index)
@@ -150,6 +154,7 @@ export class StagedFetches {
   async #take(index: number, pin: boolean, signal: AbortSignal): Promise<'ready' | 'part' | 'elsewhere' | 'full'> {
     this.#closed.signal.throwIfAborted()
     const key = await this.#jobs.key(index, signal)
+    this.#taken.add(index)
     const taken = await this.#staging.take(key, await this.#jobs.bytes(index, signal), { pin })
     if (taken.state === 'ready') this.#folders.set(index, taken.folder)
     if (taken.state === 'part') this.#begin(index, taken.folder, pin)

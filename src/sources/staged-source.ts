@@ -128,8 +128,10 @@ export class StagedSource implements Source {
       this.#held.delete(index)
       await this.#parts.release?.(this.#parts.items[index]!, paths)
     }
-    await this.#parts.fetches.drop(indices)
-    if (start === 0 && stop === this.length) await this.#parts.staging.sweep()
+    // Said of all at the end of a build: what killed processes left goes then.
+    const thorough = start === 0 && stop === this.length
+    await this.#parts.fetches.drop(indices, { thorough })
+    if (thorough) await this.#parts.staging.sweep()
   }
 
   release(start: number, stop: number): void {
