@@ -94,6 +94,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const asked = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
+  if (known !== undefined) await source.published?.(0, source.length)
   if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: store.datasetRecord(dataset!)?.seconds ?? 0 } }
   store.expectWrites()
   const arranged = await arrange(source, recipe, device, signal)
@@ -117,6 +118,8 @@ class Build {
   readonly #executor: Executor
   readonly #owner: string
 
+  /** Of all items, where they are recalled before the first is read. */
+  #witnesses: Uint8Array | undefined
   readonly #identities: Uint8Array
   /** By item: 1 when its identity and its key are known. */
   readonly #identified: Uint8Array
@@ -172,8 +175,11 @@ class Build {
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
     try {
       if (this.#isIdentified(0, this.#source.length)) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
+      const { source } = this.#request
+      if (source === this.#source && source.expect !== undefined) source.expect(await this.#expected())
       await this.#allRanges()
       const manifest = await this.#finish()
+      await source.published?.(0, source.length)
       return { manifest, report: this.#report() }
     } finally {
       await Promise.allSettled(this.#holds)
@@ -206,25 +212,40 @@ class Build {
     }
   }
 
+  /** Items that will be read, as far as their identities are remembered. */
+  async #expected(): Promise<number[]> {
+    const { length } = this.#source
+    this.#witnesses = await this.#recall(0, length)
+    const expected: number[] = []
+    for (let from = 0; from < length; from += STEP_ROWS) {
+      if (from > 0) await setImmediate()
+      const to = Math.min(length, from + STEP_ROWS)
+      const missing = new Set(this.#missing(from, to))
+      for (let item = from; item < to; item++) if (this.#identified[item] === 0 || missing.has(item)) expected.push(item)
+    }
+    return expected
+  }
+
   /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
   async #range(start: number): Promise<boolean> {
     const { store } = this.#request
     const source = this.#source
     const stop = Math.min(source.length, start + this.#rangeRows)
     this.#signal.throwIfAborted()
-    const witnesses = this.#isIdentified(start, stop) ? undefined : await this.#recall(start, stop)
+    const recalled = this.#witnesses?.subarray(start * HASH_BYTES, stop * HASH_BYTES)
+    const witnesses = this.#isIdentified(start, stop) ? undefined : recalled ?? await this.#recall(start, stop)
     const identified = this.#isIdentified(start, stop)
     if (identified && await this.#adopt(start, stop)) return true
-    const work: RangeWork = { start, stop, witnesses, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
+    const work: RangeWork = { start, stop, witnesses, unknown: this.#unidentified(start, stop), settled: start, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
     try {
       if (identified && !await this.#claim(work)) return false
       const finished = await this.#readRange(work)
-      source.release(start, stop)
       return finished && await this.#adopt(start, stop)
     } catch (error) {
       if (error instanceof LeaseLostError) return false
       throw error
     } finally {
+      source.release(start, stop)
       if (work.lease !== undefined) await store.release(work.lease, work.pending)
     }
   }
@@ -254,7 +275,6 @@ class Build {
   /** False when items are missing that another process is computing; they are identified all the same. */
   async #readRange(work: RangeWork): Promise<boolean> {
     const source = this.#source
-    const unknown = this.#unidentified(work.start, work.stop)
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
       for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal })) {
@@ -269,11 +289,30 @@ class Build {
           // Asked again under the lease: its last holder may have published since.
           if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
         }
+        if (run.isFull !== true || takenByOther) continue
+        await this.#flush(work, false)
+        await this.#settle(work, run.start + run.count)
       }
     }
-    if (work.witnesses !== undefined) await this.#request.store.rememberIdentities(rowsAt(work.witnesses, unknown, work.start), rowsAt(this.#identities, unknown, 0))
+    await this.#remember(work, work.stop)
     await this.#flush(work, true)
     return !takenByOther
+  }
+
+  /** Remembers identities by witnesses: of items before `stop` that were read. */
+  async #remember(work: RangeWork, stop: number): Promise<void> {
+    const { witnesses, unknown, start } = work
+    const count = unknown.findIndex((item) => item >= stop)
+    const read = unknown.splice(0, count < 0 ? unknown.length : count)
+    if (witnesses !== undefined) await this.#request.store.rememberIdentities(rowsAt(witnesses, read, start), rowsAt(this.#identities, read, 0))
+  }
+
+  /** Tells the source of items before `stop` that are published. What they were is remembered first: without it they would be fetched once more to know that. */
+  async #settle(work: RangeWork, stop: number): Promise<void> {
+    if (this.#source.published === undefined || stop <= work.settled) return
+    await this.#remember(work, stop)
+    await this.#source.published(work.settled, stop)
+    work.settled = stop
   }
 
   #unidentified(start: number, stop: number): number[] {
@@ -291,7 +330,8 @@ class Build {
       const missing = new Set(this.#missing(from, to))
       for (let item = from; item < to; item++) if (this.#identified[item] === 0 || missing.has(item)) items.push(item)
     }
-    const gap = Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, bytesPerItem(this.#source.fields))))
+    // What has to be brought here first is never read in vain.
+    const gap = this.#source.expect !== undefined ? 0 : Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, bytesPerItem(this.#source.fields))))
     const runs: [number, number][] = []
     for (const [from, to] of contiguous(items)) {
       const last = runs.at(-1)
@@ -342,7 +382,9 @@ class Build {
         if (work.shard.rows === 0) work.began = performance.now()
         work.shard.add(done, keys, await digestsOf(done, this.#threads), ids.slice(at - from, at - from + done.count))
         at += done.count
-        if (work.shard.bytes >= this.#shardBytes || performance.now() - work.began > SHARD_MS) await this.#flush(work, false)
+        if (work.shard.bytes < this.#shardBytes && performance.now() - work.began <= SHARD_MS) continue
+        await this.#flush(work, false)
+        await this.#settle(work, at)
       }
     }
   }
@@ -410,6 +452,7 @@ class Build {
       }
     }
     this.#hold(this.#blobs.slice(known))
+    await this.#source.published?.(start, stop)
     this.#done += stop - start
     this.#tell()
     return true
@@ -506,6 +549,10 @@ interface RangeWork {
   readonly stop: number
   /** Of its items, where the source has them and not all identities were known. */
   readonly witnesses: Uint8Array | undefined
+  /** Items whose identities were not known, and are not remembered yet. */
+  readonly unknown: number[]
+  /** The source was told of the items before this one. */
+  settled: number
   lease: Lease | undefined
   /** Name in tmp/ of the next shard, from when it is recorded until it is used. */
   pending: string | undefined

@@ -130,6 +130,7 @@ async function compare(store: Store, manifest: Manifest, { source: given, recipe
         if (reason !== undefined) differences.push({ item: source.id(item), field: name, shard, reason })
       }
     }
+    source.release(item, item + 1)
   }
   const { used } = executor
   return { compared: items.length - changed, changed, device: used === undefined ? undefined : `${used.kind} (${used.name})`, differences }

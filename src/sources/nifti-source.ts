@@ -31,10 +31,12 @@ export function affineName(image: string): string {
   return image === 'image' ? 'affine' : `${image}_affine`
 }
 
+/** A change of version makes every item made from such files a miss. */
+export const NIFTI_READER = { name: 'nifti', version: 1 } as const
+
 /** Volumes as items, one run each: their shapes may all differ. */
 export class NiftiSource implements Source {
-  // A change of version makes every item made from such files a miss.
-  readonly reader = { name: 'nifti', version: 1 }
+  readonly reader = NIFTI_READER
   readonly length: number
   readonly fields: FieldSpecs
   readonly constants = {}

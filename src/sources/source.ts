@@ -37,7 +37,11 @@ export interface Source {
    * that would cost as much as reading.
    */
   witnesses?(start: number, stop: number, options: ReadOptions): Promise<Uint8Array>
-  /** Tells that the items up to `stop` are not needed again soon: resident pages may go. */
+  /** Tells which items will be read, in about this order, so that what is far away can be brought here ahead. */
+  expect?(items: readonly number[]): void
+  /** Tells that what was asked for of these items is in the cache: what was brought here for them may go. Said of items that were not read, too; resolves when it is gone. */
+  published?(start: number, stop: number): Promise<void>
+  /** Tells that these items are not needed again soon: resident pages may go. Promises nothing about what became of them. */
   release(start: number, stop: number): void
   /** Throws SourceChangedError when a file is no longer the one that was opened. */
   assertUnchanged(): void
@@ -63,6 +67,8 @@ export interface ItemRun {
   readonly start: number
   readonly count: number
   readonly fields: Readonly<Record<string, Rows>>
+  /** There is no room for what comes next until what was made of the items up to here is published. Who does not publish goes on all the same, and may find them brought here again. */
+  readonly isFull?: boolean
 }
 
 export interface SourceFile {

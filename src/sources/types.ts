@@ -1,4 +1,5 @@
 import type { Source } from './source.js'
+import type { StagedListOptions } from './staged.js'
 
 /** How sources of one `type` are opened from plain data: of a configuration file, or of the description in a manifest. A new format adds an entry; its reader is loaded when it is used. */
 export interface SourceType {
@@ -23,6 +24,14 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
     options: ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze'],
     paths: ['root'],
     open: async (paths, options) => (await import('./nifti.js')).nifti(paths, options),
+  },
+  staged: {
+    options: ['open', 'dir', 'urlColumn', 'idColumn', 'sha256Column', 'fields', 'diskBudget', 'concurrency', 'ahead', 'onBadItem'],
+    paths: ['dir'],
+    open: async (paths, options) => {
+      if (paths.length !== 1) throw new TypeError(`staged: path must be one list, not ${paths.length}`)
+      return (await import('./staged.js')).stagedList(paths[0]!, options as unknown as StagedListOptions)
+    },
   },
 }
 

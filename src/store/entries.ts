@@ -8,7 +8,7 @@ import { decodeEntry, entryKey, lookupKey, namespaceRange, type Entry } from './
 import { codecOfMagic } from './frame-scan.js'
 import type { Layout } from './layout.js'
 import type { OpenBlob } from './open-blob.js'
-import { isAlive, ownerName, thisProcess } from './owner.js'
+import { isAlive, ownerName, thisProcess } from '../core/owner.js'
 import { Seen } from './seen.js'
 import type { NamespaceRecord, Tables } from './tables.js'
 import type { EncodedBlob } from './shard-format.js'

@@ -4,7 +4,7 @@ import { HASH_BYTES } from '../core/keys.js'
 import type { Codec } from './compression.js'
 import { entryTransactions } from './entry-transactions.js'
 import { layoutOf, STORE_FORMAT } from './layout.js'
-import { isAlive } from './owner.js'
+import { isAlive } from '../core/owner.js'
 import type { BlobRecord, DatasetRecord, Tables } from './tables.js'
 
 /**

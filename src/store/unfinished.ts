@@ -2,7 +2,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StoreError } from '../core/errors.js'
 import type { Layout } from './layout.js'
-import { isAlive, ownerName, thisProcess } from './owner.js'
+import { isAlive, ownerName, thisProcess } from '../core/owner.js'
 
 /**
  * A file `unfinished` in a cache's folder says that its index and its blobs do not belong together yet, and who is at it: somebody who opened the cache then would take good

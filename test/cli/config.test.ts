@@ -6,6 +6,9 @@ import { parseYaml } from '../../src/cli/config/read.js'
 import { References } from '../../src/cli/config/references.js'
 import type { Config } from '../../src/cli/config/schema.js'
 import { plain } from '../../src/cli/config/tree.js'
+import { niftiBytes } from '../sources/nifti-write.js'
+import { serve } from '../sources/remote.js'
+import { pattern } from '../sources/write.js'
 import { npzBytes } from '../support/npy.js'
 import { tempDir } from '../support/temp.js'
 
@@ -148,4 +151,14 @@ describe('what is wrong is named with file, line and keys', () => {
     expect(() => check('cache: {}', ['dir'])).toThrow(/needs KEY=VALUE/)
     expect(() => check('cache: { dir: x }', ['cache.dir.a=1'])).toThrow(/not keys/)
   })
+})
+
+test('a staged source: its folder is relative to the file, and its reader has options of its own', async () => {
+  const remote = await serve({ 'a.nii': { bytes: niftiBytes(pattern('int16', [4, 3, 2])), etag: '"a"' } })
+  const text = 'datasets: { v: { source: { type: staged, path: l.csv, idColumn: id, open: { type: nifti, dtype: float32 }, dir: raw, diskBudget: 1GB, concurrency: 2 }, recipe: [] } }'
+  const { dir, config: loaded } = config({ 'main.yaml': text, 'l.csv': `id,url\na,${remote.url}/a.nii\n` })
+  const source = await loaded.dataset('v').open()
+  expect([source.length, source.id(0), source.fields.image, source.description.dir]).toEqual([1, 'a', { dtype: 'float32', shape: [null, null, null] }, join(dir, 'raw')])
+  source.close()
+  await expect(config({ 'main.yaml': text.replace('dtype', 'dtyp'), 'l.csv': `id,url\na,${remote.url}/a.nii\n` }).config.dataset('v').open()).rejects.toThrow(/misspelled option "dtyp"/)
 })

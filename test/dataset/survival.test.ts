@@ -4,6 +4,7 @@ import { flipBits } from '../stress/flips.js'
 import { canMount, fillDisks } from '../stress/full.js'
 import { killBuilds } from '../stress/kill.js'
 import { buildTogether } from '../stress/many.js'
+import { killStaged, stageTogether } from '../stress/staged.js'
 import { canTrace } from '../stress/support.js'
 import { tempDir } from '../support/temp.js'
 
@@ -20,6 +21,15 @@ describe('survival', () => {
 
   test('three processes build one dataset and compute each item once', { timeout: 60_000 }, async () => {
     await buildTogether(tempDir(), 3, 96)
+  })
+
+  test.skipIf(!canTrace())('a build of staged items killed while fetching, publishing and cleaning up is completed by the next one', { timeout: 120_000 }, async () => {
+    const { killed } = await killStaged(tempDir(), [['rename', 4], ['rename', 12], ['mkdir', 9], ['fsync', 3], ['rmdir', 2], ['unlink', 12]])
+    expect(killed).toBeGreaterThan(3)
+  })
+
+  test('three processes build one dataset of staged items', { timeout: 60_000 }, async () => {
+    await stageTogether(tempDir(), 3)
   })
 
   test.skipIf(!canMount(tempDir()))('a full disk is an error, not a crash', { timeout: 60_000 }, async () => {

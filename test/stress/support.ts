@@ -26,8 +26,8 @@ export function writeInput(path: string, items: number, width: number, salt = 1)
 }
 
 /** Runs the child under `prefix` (a strace command line, say) and waits for it. */
-export function runChild(options: object, prefix: readonly string[] = [], timeoutMs = 60_000): Promise<ChildResult> {
-  const command = [...prefix, process.execPath, child, JSON.stringify(options)]
+export function runChild(options: object, prefix: readonly string[] = [], timeoutMs = 60_000, script = child): Promise<ChildResult> {
+  const command = [...prefix, process.execPath, script, JSON.stringify(options)]
   return new Promise((done) => {
     const spawned = spawn(command[0]!, command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] })
     let stdout = ''

@@ -1,6 +1,6 @@
 import { fromHex } from '../../core/hash.js'
 import { Manifest } from '../../dataset/manifest.js'
-import { isAlive, parseOwner } from '../../store/owner.js'
+import { isAlive, parseOwner } from '../../core/owner.js'
 import { findDataset } from '../find.js'
 import { humanAgo, humanBytes, humanCount, humanSeconds, shapeText, table } from '../format.js'
 import type { Verb } from '../verb.js'

@@ -1,0 +1,200 @@
+import { FormatError, ItemError, TensorCacheError } from '../core/errors.js'
+import { sha256 } from '../core/hash.js'
+import { show } from '../core/options.js'
+import { shapeOf } from '../core/rows.js'
+import type { FieldSpecs } from '../core/tensor.js'
+import { shownUrl } from './fetcher.js'
+import { checkFields, checkRange } from './names.js'
+import type { ItemRun, ReadOptions, SkippedItem, Source } from './source.js'
+import type { StagedFetches } from './staged-fetches.js'
+import type { StagedItem } from './staged-items.js'
+import type { Opener } from './staged-open.js'
+import type { RemoteItems } from './staged-remote.js'
+import type { Staging } from './staging.js'
+
+export interface StagedParts {
+  readonly items: readonly StagedItem[]
+  readonly remote: RemoteItems
+  readonly staging: Staging
+  readonly fetches: StagedFetches
+  readonly opener: Opener
+  readonly release: ((item: StagedItem, paths: readonly string[]) => unknown) | undefined
+}
+
+const HASH_BYTES = 32
+/** Servers that are asked at the same time what they have. */
+const QUESTIONS_AT_ONCE = 16
+
+/** Items whose files are fetched when they are needed, read by another source, and removed when they are published. */
+export class StagedSource implements Source {
+  readonly reader: Source['reader']
+  readonly length: number
+  readonly fields: FieldSpecs
+  readonly constants = {}
+  readonly description: Source['description']
+  readonly skipped: readonly SkippedItem[]
+  readonly selection: unknown
+  readonly files = []
+  readonly digest: string | undefined
+  readonly #parts: StagedParts
+  /** Items that were read and are not published yet: their files are pinned. */
+  readonly #held = new Map<number, readonly string[]>()
+  #closed = false
+
+  constructor(parts: StagedParts, { fields, description, skipped }: Pick<Source, 'fields' | 'description'> & { readonly skipped: readonly SkippedItem[] }) {
+    const { items, opener } = parts
+    this.fields = fields
+    this.description = description
+    this.skipped = skipped
+    this.#parts = parts
+    this.reader = opener.reader
+    this.length = items.length
+    // Known beforehand where the list says all digests: then the whole dataset is found in one look-up.
+    const isDeclared = opener.description !== undefined && items.every(({ files }) => files.every((file) => file.sha256 !== undefined))
+    this.selection = isDeclared ? { open: opener.description } : undefined
+    this.digest = isDeclared ? sha256(JSON.stringify(items.map(({ id, files }) => [id, files.map(({ name, sha256: digest }) => [name, digest])]))).toString('hex') : undefined
+  }
+
+  id(index: number): string {
+    const item = this.#parts.items[index]
+    if (item === undefined) throw new TypeError(`id: index must be from 0 to ${this.length - 1}, not ${show(index)}`)
+    return item.id
+  }
+
+  expect(items: readonly number[]): void {
+    if (!this.#closed) this.#parts.fetches.expect(items)
+  }
+
+  async *read(start: number, stop: number, { fields, signal }: ReadOptions): AsyncGenerator<ItemRun> {
+    checkRange(start, stop, this.length)
+    checkFields(fields, this.fields)
+    signal?.throwIfAborted()
+    if (this.#closed) throw new TypeError('read: the source has been closed')
+    const { fetches } = this.#parts
+    const ended = new AbortController()
+    const either = signal === undefined ? ended.signal : AbortSignal.any([signal, ended.signal])
+    let next = start
+    let isWhole = false
+    try {
+      for (let at = start; at < stop; at++) {
+        either.throwIfAborted()
+        next = at + 1
+        const paths = await fetches.acquire(at, either)
+        this.#held.set(at, paths)
+        const inner = await this.#open(at, paths)
+        try {
+          const read = await this.#run(at, inner, fields, either)
+          // What is wrong with the next item is said when it is its turn: this one can be published before.
+          const isFull = next < stop && !await fetches.secure(next++, either).catch(() => true)
+          yield { start: at, count: 1, fields: read, ...(isFull && { isFull }) }
+          // Whoever does not publish does not need them, either.
+          if (isFull) await this.#unpin(start, at + 1)
+        } finally {
+          inner.close()
+        }
+      }
+      isWhole = true
+    } finally {
+      if (!isWhole) {
+        ended.abort()
+        fetches.abandon()
+        await this.#unpin(start, Math.min(stop, next))
+      }
+    }
+  }
+
+  /** From what the files are known by, so that what was seen is not fetched again. */
+  async witnesses(start: number, stop: number, { fields, signal = new AbortController().signal }: ReadOptions): Promise<Uint8Array> {
+    checkRange(start, stop, this.length)
+    checkFields(fields, this.fields)
+    const all = new Uint8Array((stop - start) * HASH_BYTES)
+    const { name, version } = this.reader
+    const { description = null } = this.#parts.opener
+    const names = [...fields].sort()
+    const queue = Array.from({ length: stop - start }, (_, k) => start + k).values()
+    const lane = async (): Promise<void> => {
+      for (const index of queue) all.set(sha256(JSON.stringify(['staged', name, version, description, names, await this.#parts.remote.identity(index, signal)])), (index - start) * HASH_BYTES)
+    }
+    await Promise.all(Array.from({ length: QUESTIONS_AT_ONCE }, lane))
+    return all
+  }
+
+  async published(start: number, stop: number): Promise<void> {
+    if (this.#closed) return
+    const indices = Array.from({ length: stop - start }, (_, k) => start + k)
+    for (const index of indices) {
+      const paths = this.#held.get(index)
+      if (paths === undefined) continue
+      this.#held.delete(index)
+      await this.#parts.release?.(this.#parts.items[index]!, paths)
+    }
+    // Said of all at the end of a build: what killed processes left goes then.
+    const thorough = start === 0 && stop === this.length
+    await this.#parts.fetches.drop(indices, { thorough })
+    if (thorough) await this.#parts.staging.sweep()
+  }
+
+  release(start: number, stop: number): void {
+    // Told again by the next call on the folder, if this fails.
+    if (!this.#closed) this.#unpin(start, stop).catch(() => {})
+  }
+
+  assertUnchanged(): void {}
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#held.clear()
+    this.#parts.fetches.close()
+    this.#parts.staging.close()
+  }
+
+  async #unpin(start: number, stop: number): Promise<void> {
+    const indices = Array.from({ length: stop - start }, (_, k) => start + k)
+    for (const index of indices) this.#held.delete(index)
+    await this.#parts.fetches.unpin(indices)
+  }
+
+  async #open(index: number, paths: readonly string[]): Promise<Source> {
+    try {
+      return await openOne(this.#parts.opener, paths, this.id(index))
+    } catch (error) {
+      throw this.#fault(index, error)
+    }
+  }
+
+  async #run(index: number, inner: Source, fields: readonly string[], signal: AbortSignal): Promise<ItemRun['fields']> {
+    try {
+      for await (const run of inner.read(0, 1, { fields, signal })) {
+        for (const name of fields) {
+          const { dtype, shape } = this.fields[name]!
+          const found = { dtype: run.fields[name]!.dtype, shape: shapeOf(run.fields[name]!, 0) }
+          if (found.dtype === dtype && found.shape.length === shape.length && shape.every((extent, axis) => extent === null || extent === found.shape[axis])) continue
+          const text = (of: { dtype: string; shape: readonly (number | null)[] }): string => `${of.dtype} [${of.shape.map((extent) => extent ?? 'any').join(', ')}]`
+          throw new FormatError({ file: shownUrl(this.#parts.items[index]!.files[0]!.url), place: `field ${name}`, expected: text({ dtype, shape }), found: text(found) })
+        }
+        return run.fields
+      }
+      throw new TypeError('its reader gave nothing')
+    } catch (error) {
+      signal.throwIfAborted()
+      throw this.#fault(index, error)
+    }
+  }
+
+  /** Raw files lie under names that say nothing: the item and its URLs do. */
+  #fault(index: number, error: unknown): unknown {
+    if (!(error instanceof TensorCacheError || error instanceof TypeError)) return error
+    const { id, files } = this.#parts.items[index]!
+    const urls = files.map(({ url }) => shownUrl(url)).join(', ')
+    return new ItemError(id, error.message.includes(urls) ? error.message : `${urls}: ${error.message}`, { cause: error })
+  }
+}
+
+/** Rejects with TypeError when it is not a source of one item. */
+export async function openOne({ open }: Opener, paths: readonly string[], id: string): Promise<Source> {
+  const inner = await open(paths, id)
+  if (inner?.length === 1) return inner
+  inner?.close?.()
+  throw new TypeError(`staged: open must give a source of one item for ${show(id)}, not ${inner?.length === undefined ? show(inner) : `of ${inner.length}`}`)
+}
