@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
-import { items, openCache, orient, parseRecipe, recipe, reslice, type ResliceOptions, type Tensor } from '../../src/index.js'
+import { items, openCache, orient, parseRecipe, recipe, reslice, select, type ResliceOptions, type Tensor } from '../../src/index.js'
 import { builtinOps } from '../../src/ops/builtin.js'
 import { checkRecipe, inputFields } from '../../src/ops/compile.js'
 
@@ -218,6 +218,16 @@ describe('reslice', () => {
     expect(checkRecipe(recipe([reslice({ to: rows([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]).data, shape: [7, 8, 9], method: 'nearest' })]), { image, affine })).toEqual({ image: { dtype: 'int16', shape: [7, 8, 9, 6] }, affine })
     const both = recipe([reslice({ to: 'world', spacing: 1, method: { label: 'nearest' } })])
     expect(inputFields(both, { image, label: image, other: { dtype: 'int16', shape: [3] }, affine })).toEqual(['image', 'label', 'other', 'affine'])
+  })
+
+  test('what a later select drops is not read, and changes nothing', async () => {
+    const lies = rows([0.8, -0.6, 0, 1, 0.6, 0.8, 0, 2, 0, 0, 1.5, 3])
+    const fields = { image: float32([4, 5, 6], (x, y, z) => x * y + z), label: float32([4, 5, 6], (x) => x), affine: lies }
+    const step = reslice({ to: 'world', spacing: 1, method: { label: 'nearest' } })
+    const all = await run(fields, [step])
+    for (const kept of [['image'], ['label'], ['affine'], ['label', 'affine']]) {
+      expect(await run(fields, [step, select({ fields: kept })])).toEqual(Object.fromEntries(kept.map((name) => [name, all[name]])))
+    }
   })
 
   test('in a configuration file, and the same key', () => {
