@@ -208,6 +208,34 @@ describe('spacing', () => {
     await expect(run(fields, [resample(options)])).rejects.toThrow(message)
   })
 
+  test('a method by field: an image and its mask share an affine, and a mask stays whole numbers', async () => {
+    const image: Tensor = { dtype: 'float32', shape: [7, 6, 5], data: Float32Array.from({ length: 210 }, (_, i) => (i * 37) % 101) }
+    const mask: Tensor = { dtype: 'uint8', shape: [7, 6, 5], data: Uint8Array.from({ length: 210 }, (_, i) => Math.floor(i / 70)) }
+    const affine = upright(1.5, 2, 0.8)
+    for (const options of [{ spacing: 1.1 }, { shape: [9, 5, 8] }, { spacing: 1.3, geometry: 'monai' as const }]) {
+      const both = await run({ image, mask, affine }, [resample({ ...options, method: { mask: 'nearest' } })])
+      const [one, other] = await Promise.all([run({ image, affine }, [resample(options)]), run({ mask, affine }, [resample({ ...options, method: 'nearest' })])])
+      expect(both).toEqual({ image: one.image, mask: other.mask, affine: one.affine })
+      expect(both.mask!.dtype).toBe('uint8')
+      // What a select drops is not missed.
+      expect(await run({ image, mask, affine }, [resample({ ...options, method: { mask: 'nearest' } }), select({ fields: ['image'] })])).toEqual({ image: one.image })
+    }
+  })
+
+  test.each<[object, RegExp]>([
+    [{ shape: [2], method: { image: 'nearst' } }, /resample: method\.image/],
+    [{ shape: [2], alignCorners: true, method: { image: 'area' } }, /alignCorners has no meaning/],
+    [{ spacing: 1, geometry: 'monai', method: { image: 'area' } }, /area covers cells/],
+    [{ spacing: 1, method: ['nearest'] }, /resample: method/],
+  ])('a method by field: %j is refused', (options, message) => {
+    expect(() => resample(options as never)).toThrow(message)
+  })
+
+  test('a method for a field that is not there is refused', () => {
+    const image = { dtype: 'float32' as const, shape: [4, 4] }
+    expect(() => checkRecipe(recipe([resample({ shape: [2], method: { lable: 'nearest' } })]), { image })).toThrow(/method names lable, which is none of the fields it works on: image/)
+  })
+
   test('extents are unknown before anything is read, and images are made by their affines', () => {
     const fields = { image: { dtype: 'int16' as const, shape: [3, 4, 5] }, affine: { dtype: 'float64' as const, shape: [4, 4] }, other: { dtype: 'int16' as const, shape: [2] } }
     expect(checkRecipe(recipe([resample({ spacing: 1 })]), fields)).toEqual({ ...fields, image: { dtype: 'float32', shape: [null, null, null] } })
