@@ -83,8 +83,7 @@ export class Executor {
 
   async #runDevice(segment: DeviceSegment, piece: EqualPiece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
     const specs = specsOf(piece)
-    // Parts of one op have one place.
-    const signature = JSON.stringify([this.#segments.indexOf(segment), Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort()])
+    const signature = JSON.stringify([segment.first, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort()])
     let preparing = this.#prepared.get(signature)
     if (preparing === undefined) {
       preparing = this.#prepare(segment, specs, finite, ids[0] ?? '')
