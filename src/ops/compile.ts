@@ -6,7 +6,7 @@ import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostO
 import type { Program } from './program.js'
 import type { Recipe } from './recipe.js'
 
-/** Consecutive device ops run as one program; all others stand alone. `first` is the place of the first op in the recipe. */
+/** Consecutive device ops run as one program, as far as none has to know what one before it found; all others stand alone. `first` is the place of the first op in the recipe. */
 export type Segment =
   | { readonly kind: 'device'; readonly first: number; readonly ops: readonly OpCall[] }
   | { readonly kind: 'batch'; readonly first: number; readonly op: OpCall & { readonly definition: BatchOp } }
@@ -43,26 +43,32 @@ export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
 export function segments(recipe: Recipe): Segment[] {
   const found: Segment[] = []
   let run: OpCall[] = []
-  const close = (end: number): void => {
-    // The second part of an op has the place of the first.
-    if (run.length > 0) found.push({ kind: 'device', first: end - run.length, ops: run })
+  let first = 0
+  const add = (place: number, op: OpCall): void => {
+    if (run.length === 0) first = place
+    run.push(op)
+  }
+  const close = (): void => {
+    if (run.length > 0) found.push({ kind: 'device', first, ops: run })
     run = []
   }
   recipe.ops.forEach((op, i) => {
     const { definition } = op
-    if (definition.kind === 'device') {
-      run.push(op)
+    if (definition.kind === 'device') return add(i, op)
+    if (definition.kind === 'series') {
+      // The second part of an op has the place of the first.
+      definition.parts.forEach((part, k) => {
+        if (k > 0) close()
+        add(i, { ...op, definition: part })
+      })
       return
     }
-    close(i)
-    if (definition.kind === 'batch') {
-      found.push({ kind: 'batch', first: i, op: { ...op, definition } })
-      if (definition.followedBy !== undefined) run.push({ ...op, definition: definition.followedBy })
-    }
+    close()
+    if (definition.kind === 'batch') found.push({ kind: 'batch', first: i, op: { ...op, definition } })
     else if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
     else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })
   })
-  close(recipe.ops.length)
+  close()
   return found
 }
 
