@@ -168,7 +168,7 @@ function specsOf(items: readonly NiftiItem[], forms: Readonly<Record<string, Vol
   for (const [image, form] of Object.entries(forms)) {
     specs[image] = items.length === 0 ? { dtype: form.dtype ?? 'float32', shape: [null, null, null] } : commonSpec(items.map(({ volumes }) => volumes[image]!), form, (volume, found, first, expected) => new FormatError({
       file: volume.path, place: `field ${image}`, expected: `${text(expected)}, as ${first.path} has`,
-      found: `${text(found)} (${found.dtype === expected.dtype ? '`squeeze` leaves out axes of 1 at the end' : '`dtype` makes them one'})`,
+      found: `${text(found)} (${found.dtype === expected.dtype ? '`squeeze` leaves out axes of 1 at the end' : "`dtype: 'float32'` makes them one"})`,
     }))
     specs[affineName(image)] = { dtype: 'float64', shape: [4, 4] }
   }

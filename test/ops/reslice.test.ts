@@ -233,7 +233,7 @@ describe('reslice', () => {
     ['no affine', { image: cube }, { to: 'world', spacing: 1 }, /there is no image with an affine/],
     ['a flat affine', { image: cube, affine: rows([1, 2, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0]) }, { to: 'world', spacing: 1 }, /field affine is flat/],
     ['numbers that are none', { image: cube, affine: rows([1, 0, 0, 0, 0, Infinity, 0, 0, 0, 0, 1, 0]) }, { to: 'world', spacing: 1 }, /is no affine/],
-    ['an image left behind', { image: cube, label: cube, affine: straight }, { to: 'world', spacing: 1, fields: ['image'] }, /field label lies where image does, by affine, and would be left behind/],
+    ['an image left behind', { image: cube, label: cube, affine: straight }, { to: 'world', spacing: 1, fields: ['image'] }, /field label lies by affine, too, which changes with image: name both, or give it a field label_affine/],
     ['a method for no image', { image: cube, affine: straight }, { to: 'world', spacing: 1, method: { lable: 'nearest' } }, /method names lable, which is none of the images: image/],
     ['complex numbers, linear', { image: { dtype: 'complex64', shape: [1, 1, 1], data: Float32Array.of(1, 2) }, affine: straight }, { to: 'world', spacing: 1 }, /cannot interpolate field image .*it is complex; method "nearest" can/],
     ['no voxels', { image: float32([2, 0, 2], () => 0), affine: straight }, { to: 'world', spacing: 1 }, /expected 1 to 8388608 voxels along each axis of field image, found 0/],
