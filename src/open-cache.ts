@@ -190,11 +190,11 @@ export class Cache extends Shelf {
   }
 
   /**
-   * A dataset that is in the cache already, by its key; `undefined` when it is not. Without its source it can be read but damage
-   * cannot heal itself.
+   * A dataset that is in the cache already, by its key, its name or `namespace/name` (of several made under one name the newest); `undefined` when it is not. Without its source it can be
+   * read but damage cannot heal itself. Rejects with TypeError when datasets of several namespaces have the name.
    */
-  openDataset(key: string): Promise<Dataset | undefined> {
-    return this.datasets.open(key)
+  openDataset(keyOrName: string): Promise<Dataset | undefined> {
+    return this.datasets.open(keyOrName)
   }
 
   /** Ends builds that are under way (what they finished is kept), closes the datasets and the index. Views that were handed out stay valid. */
