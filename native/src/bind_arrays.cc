@@ -184,6 +184,9 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
       InstanceAccessor<&Inflate::crc>("crc32"),
       InstanceAccessor<&Inflate::used>("compressedBytes"),
       InstanceAccessor<&Inflate::points>("points"),
+      InstanceAccessor<&Inflate::passed>("passed"),
+      InstanceAccessor<&Inflate::work>("work"),
+      InstanceMethod<&Inflate::index>("index"),
     }));
   }
 
@@ -192,16 +195,75 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
     const uint64_t inflated = integer_argument(info, 1, "inflatedBytes");
     const uint64_t every = integer_argument(info, 2, "pointEveryBytes");
     const bool gzip = info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value();
-    state_ = std::make_shared<State>(std::move(source), inflated, every, gzip ? inflate::Framing::Gzip : inflate::Framing::Raw);
+    const uint64_t check = info[4].IsUndefined() ? 0 : integer_argument(info, 4, "blockBytes", static_cast<double>(inflate::HISTORY), static_cast<double>(1u << 30));
+    if (check > 0 && !gzip) throw_range(info.Env(), "blocks are compared of gzip files only");
+    if (info[5].IsObject()) state_ = std::make_shared<State>(std::move(source), inflated, every, index_of(info.Env(), info[5].As<Napi::Object>(), check));
+    else state_ = std::make_shared<State>(std::move(source), inflated, every, gzip ? inflate::Framing::Gzip : inflate::Framing::Raw, check);
   }
 
  private:
   struct State {
-    State(Stretch&& given, uint64_t inflated, uint64_t every, inflate::Framing framing) : source(std::move(given)), inflated(inflated), stream(source.data, source.size, inflated, every, framing) {}
+    State(Stretch&& given, uint64_t inflated, uint64_t every, inflate::Framing framing, uint64_t check) : source(std::move(given)), inflated(inflated), stream(source.data, source.size, inflated, every, framing, check) {}
+    State(Stretch&& given, uint64_t inflated, uint64_t every, inflate::Index&& index) : source(std::move(given)), inflated(inflated), stream(source.data, source.size, inflated, every, std::move(index)) {}
     Stretch source;
     uint64_t inflated;
     inflate::Stream stream;
   };
+
+  // Numbers of an index that are its own, and of each point: see InflateIndex in src/native/addon.ts.
+  static constexpr size_t kOwnNumbers = 5, kPointNumbers = 10;
+
+  // Any numbers will do: none is used as an address. Windows have at most HISTORY bytes.
+  static inflate::Index index_of(Napi::Env env, const Napi::Object& given, uint64_t block) {
+    const auto typed = [&](const char* name, napi_typedarray_type type) {
+      const Napi::Value value = given.Get(name);
+      if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) throw_type(env, std::string("index: ") + name + " is an array of another type");
+      const auto array = value.As<Napi::TypedArray>();
+      return std::pair(static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength());
+    };
+    const auto [own, own_bytes] = typed("numbers", napi_float64_array);
+    const auto [checks, checks_bytes] = typed("checks", napi_uint32_array);
+    const auto [windows, windows_bytes] = typed("windows", napi_uint8_array);
+    std::vector<double> numbers(own_bytes / sizeof(double));
+    if (!numbers.empty()) std::memcpy(numbers.data(), own, own_bytes);
+    if (block == 0 || numbers.size() < kOwnNumbers || (numbers.size() - kOwnNumbers) % kPointNumbers != 0) throw_range(env, "index: another number of numbers");
+    for (const double number : numbers) {
+      if (!(number >= 0 && number <= kMaxSafeInteger)) throw_range(env, "index: numbers must be safe integers");
+    }
+    const auto at = [&](size_t k) { return static_cast<uint64_t>(numbers[k]); };
+    inflate::Index index{block, at(0), at(1), static_cast<uint32_t>(at(2)), at(3), at(4) != 0, {}, std::vector<uint32_t>(checks_bytes / sizeof(uint32_t))};
+    if (checks_bytes > 0) std::memcpy(index.checks.data(), checks, checks_bytes);
+    size_t from = 0;
+    for (size_t k = kOwnNumbers; k < numbers.size(); k += kPointNumbers) {
+      if (at(k + 1) > 2 || at(k + 8) > inflate::HISTORY || at(k + 9) > windows_bytes - from) throw_range(env, "index: a point that cannot be");
+      const auto bytes = static_cast<size_t>(at(k + 9));
+      const uint8_t* window = windows + from;
+      index.points.push_back({at(k), {static_cast<inflate::Place::Kind>(at(k + 1)), at(k + 2), at(k + 3), static_cast<uint32_t>(at(k + 4))}, {at(k + 5), static_cast<uint32_t>(at(k + 6)), static_cast<uint32_t>(at(k + 7))}, static_cast<uint32_t>(at(k + 8)), std::vector<uint8_t>(window, window + bytes)});
+      from += bytes;
+    }
+    return index;
+  }
+
+  Napi::Value index(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const inflate::Index index = state_->stream.index(static_cast<size_t>(integer_argument(info, 0, "from")));
+    std::vector<double> numbers = {static_cast<double>(index.passed), static_cast<double>(index.member_from), static_cast<double>(index.member_crc), static_cast<double>(index.members_checked), index.complete ? 1.0 : 0.0};
+    std::vector<uint8_t> windows;
+    for (const inflate::Point& point : index.points) {
+      const auto& [kind, block, next, left] = point.place;
+      for (const uint64_t number : {point.at, static_cast<uint64_t>(kind), block, next, uint64_t{left}, point.run.from, uint64_t{point.run.crc}, uint64_t{point.run.before}, uint64_t{point.window_size}, uint64_t{point.window.size()}}) numbers.push_back(static_cast<double>(number));
+      windows.insert(windows.end(), point.window.begin(), point.window.end());
+    }
+    const auto fill = [](auto array, const void* from, size_t bytes) {
+      if (bytes > 0) std::memcpy(array.Data(), from, bytes);
+      return array;
+    };
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("numbers", fill(Napi::Float64Array::New(env, numbers.size()), numbers.data(), numbers.size() * sizeof(double)));
+    result.Set("checks", fill(Napi::Uint32Array::New(env, index.checks.size()), index.checks.data(), index.checks.size() * sizeof(uint32_t)));
+    result.Set("windows", fill(Napi::Uint8Array::New(env, windows.size()), windows.data(), windows.size()));
+    return result;
+  }
 
   // A task holds the state and with it the source, so a read outlives the object it was asked of.
   static Napi::Value run(Napi::Env env, std::shared_ptr<State> state, std::function<void(inflate::Stream&)> work) {
@@ -247,6 +309,9 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
     return used ? Napi::Number::New(info.Env(), static_cast<double>(*used)) : info.Env().Undefined();
   }
   Napi::Value points(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(state_->stream.points())); }
+
+  Napi::Value passed(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(state_->stream.passed())); }
+  Napi::Value work(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(state_->stream.work())); }
 
   std::shared_ptr<State> state_;
 };

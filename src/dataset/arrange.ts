@@ -7,7 +7,7 @@ import type { DeviceSource } from '../devices/device.js'
 import { inputFields, segments, type Segment } from '../ops/compile.js'
 import type { FieldStates, ItemSequence, OpCall } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
-import type { Source } from '../sources/source.js'
+import type { Notes, Source } from '../sources/source.js'
 import { Executor, slicePiece } from './execute.js'
 import { identitiesOf } from './identify.js'
 
@@ -29,11 +29,11 @@ const STEP_BYTES = 8 * 2 ** 20
  * went in: H( frame({ dataset_op: place, fields: those it was given }) ‖ H(identities of all source items) ‖ its index as u64 ), since any source item may have decided
  * what it is, and an op may do one thing with a field of one shape and another with one whose extents may differ, even where they do not.
  */
-export async function arrange(source: Source, recipe: Recipe, device: DeviceSource, signal: AbortSignal | undefined): Promise<Arranged> {
+export async function arrange(source: Source, recipe: Recipe, device: DeviceSource, signal: AbortSignal | undefined, notes: Notes | undefined): Promise<Arranged> {
   const all = segments(recipe)
   const last = all.findLastIndex((segment) => segment.kind === 'dataset')
   if (last < 0) return { source, segments: all, identities: undefined }
-  let sequence = sequenceOf(source)
+  let sequence = sequenceOf(source, notes)
   let pending: Segment[] = []
   for (const segment of all.slice(0, last + 1)) {
     if (segment.kind !== 'dataset') {
@@ -45,7 +45,7 @@ export async function arrange(source: Source, recipe: Recipe, device: DeviceSour
     sequence = await segment.op.definition.arrange(sequence, segment.op.params, { seed: recipe.seed ?? 0n, signal })
   }
   const inputs = inputFields(recipe, source.fields)
-  const base = await identifyAll(source, inputs, signal)
+  const base = await identifyAll(source, inputs, signal, notes)
   const prefix = frame({ dataset_op: all[last]!.first, fields: Object.fromEntries(inputs.map((name) => [name, source.fields[name]!])) })
   const identities = new Uint8Array(sequence.length * HASH_BYTES)
   const index = Buffer.alloc(8)
@@ -56,11 +56,11 @@ export async function arrange(source: Source, recipe: Recipe, device: DeviceSour
   return { source: sourceOf(sequence, source), segments: all.slice(last + 1), identities }
 }
 
-async function identifyAll(source: Source, fields: readonly string[], signal: AbortSignal | undefined): Promise<Buffer> {
+async function identifyAll(source: Source, fields: readonly string[], signal: AbortSignal | undefined, notes: Notes | undefined): Promise<Buffer> {
   const identities = new Uint8Array(source.length * HASH_BYTES)
   for (let start = 0; start < source.length; start += STEP_ITEMS) {
     const stop = Math.min(source.length, start + STEP_ITEMS)
-    for await (const run of source.read(start, stop, { fields, signal })) identities.set(await identitiesOf(run, fields, source.reader, 1), run.start * HASH_BYTES)
+    for await (const run of source.read(start, stop, { fields, signal, notes })) identities.set(await identitiesOf(run, fields, source.reader, 1), run.start * HASH_BYTES)
     source.release(start, stop)
   }
   return sha256(identities)
@@ -70,19 +70,19 @@ function statesOf(fields: FieldSpecs): FieldStates {
   return Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]) => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' as const : 'finite' as const }]))
 }
 
-function sequenceOf(source: Source): ItemSequence {
+function sequenceOf(source: Source, notes: Notes | undefined): ItemSequence {
   return {
     length: source.length,
     fields: statesOf(source.fields),
     id: (index) => source.id(index),
     async read(index, fields, signal) {
-      for await (const run of source.read(index, index + 1, { fields, signal })) return row(run.fields)
+      for await (const run of source.read(index, index + 1, { fields, signal, notes })) return row(run.fields)
       throw new RangeError(`item ${index} of ${source.length}`)
     },
     async * runs(fields, signal) {
       for (let start = 0; start < source.length; start += STEP_ITEMS) {
         const stop = Math.min(source.length, start + STEP_ITEMS)
-        yield * source.read(start, stop, { fields, signal })
+        yield * source.read(start, stop, { fields, signal, notes })
         source.release(start, stop)
       }
     },

@@ -97,7 +97,7 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   if (known !== undefined) await source.published?.(0, source.length)
   if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: store.datasetRecord(dataset!)?.seconds ?? 0 } }
   store.expectWrites()
-  const arranged = await arrange(source, recipe, device, signal)
+  const arranged = await arrange(source, recipe, device, signal, store.notes)
   return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
 }
 
@@ -277,7 +277,7 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
-      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal })) {
+      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes })) {
         const chunkRows = this.#chunkRows(run)
         for (let from = 0; from < run.count; from += chunkRows) {
           this.#signal.throwIfAborted()

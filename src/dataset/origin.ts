@@ -7,7 +7,7 @@ import { datasetKey, HASH_BYTES, recipeKey } from '../core/keys.js'
 import type { Tensor } from '../core/tensor.js'
 import type { DeviceSource } from '../devices/device.js'
 import { inputFields } from '../ops/compile.js'
-import type { Source } from '../sources/source.js'
+import type { ReadOptions, Source } from '../sources/source.js'
 import { openDescribed } from '../sources/types.js'
 import type { Store } from '../store/store.js'
 import type { DatasetRecord } from '../store/tables.js'
@@ -94,23 +94,23 @@ export async function hindrance(store: Store, key: string, origin: Origin, { sou
   const asked = await requestKeyOf(store, source, recipeKeyHere, 'content', signal)
   const known = asked === undefined ? undefined : store.request(asked)
   if (known !== undefined && toHex(known) === key) return undefined
-  const found = await keyOf(source, recipe, recipeKeyHere, device, signal)
+  const found = await keyOf(source, recipe, recipeKeyHere, device, { signal, notes: store.notes })
   return found === key ? undefined : { reason: 'its source has changed since', advice: 'bring the source of then back, or build the dataset of what is there now: tensorcache build, or cache.dataset(source, recipe)' }
 }
 
-async function keyOf(source: Source, recipe: Recipe, recipeKeyHere: Buffer, device: DeviceSource, signal: AbortSignal | undefined): Promise<string> {
-  const arranged = await arrange(source, recipe, device, signal)
-  const identities = arranged.identities ?? await identitiesOfAll(source, inputFields(recipe, source.fields), signal)
+async function keyOf(source: Source, recipe: Recipe, recipeKeyHere: Buffer, device: DeviceSource, { signal, notes }: Omit<ReadOptions, 'fields'>): Promise<string> {
+  const arranged = await arrange(source, recipe, device, signal, notes)
+  const identities = arranged.identities ?? await identitiesOfAll(source, inputFields(recipe, source.fields), { signal, notes })
   const constants: Record<string, Tensor> = {}
   for (const [field, lazy] of Object.entries(source.constants)) constants[field] = await lazy.read()
   return toHex(datasetKey(recipeKeyHere, identities, constants))
 }
 
-async function identitiesOfAll(source: Source, fields: readonly string[], signal: AbortSignal | undefined): Promise<Uint8Array> {
+async function identitiesOfAll(source: Source, fields: readonly string[], reading: Omit<ReadOptions, 'fields'>): Promise<Uint8Array> {
   const identities = new Uint8Array(source.length * HASH_BYTES)
   for (let start = 0; start < source.length; start += STEP_ITEMS) {
     const stop = Math.min(source.length, start + STEP_ITEMS)
-    for await (const run of source.read(start, stop, { fields, signal })) identities.set(await identitiesOf(run, fields, source.reader, 1), run.start * HASH_BYTES)
+    for await (const run of source.read(start, stop, { fields, ...reading })) identities.set(await identitiesOf(run, fields, source.reader, 1), run.start * HASH_BYTES)
     source.release(start, stop)
   }
   return identities

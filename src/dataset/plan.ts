@@ -30,7 +30,7 @@ export async function plan(request: { readonly store: Store | undefined; readonl
   const { store, recipe, device, signal } = request
   const outputs = checkRecipe(recipe, request.source.fields)
   const key = recipeKey(await recipeDataOn(device, recipe))
-  const { source, segments: steps, identities } = await arrange(request.source, recipe, device, signal)
+  const { source, segments: steps, identities } = await arrange(request.source, recipe, device, signal, store?.notes)
   const fields = inputFields(recipe, request.source.fields)
   const executor = new Executor(steps, device)
   const places = (keys: Uint8Array): unknown[] => store?.lookup(keys) ?? Array.from({ length: keys.length / HASH_BYTES }, () => undefined)
@@ -56,7 +56,7 @@ export async function plan(request: { readonly store: Store | undefined; readonl
     hits += known.filter((one) => one).length
     const unread = Array.from({ length: stop - start }, (_, k) => start + k).filter((item) => known[item - start] !== true)
     for (const [from, to] of contiguous(unread)) {
-      for await (const run of source.read(from, to, { fields, signal })) {
+      for await (const run of source.read(from, to, { fields, signal, notes: store?.notes })) {
         const found = places(await keysOf(key, await identitiesOf(run, fields, source.reader, 1)))
         hits += found.filter((place) => place !== undefined).length
         const missing = found.indexOf(undefined)

@@ -103,7 +103,7 @@ export async function recompute({ store, items, seed, deviceFor, signal }: Recom
 
 async function compare(store: Store, manifest: Manifest, { source: given, recipe }: Reopened, device: DeviceSource, items: readonly number[], signal: AbortSignal | undefined): Promise<{ compared: number; changed: number; device: string | undefined; differences: Omit<Difference, 'dataset' | 'key'>[] }> {
   checkRecipe(recipe, given.fields)
-  const { source, segments, identities } = await arrange(given, recipe, device, signal)
+  const { source, segments, identities } = await arrange(given, recipe, device, signal, store.notes)
   const fields = source === given ? inputFields(recipe, given.fields) : Object.keys(source.fields)
   const executor = new Executor(segments, device)
   const shards = new Shards(store, manifest)
@@ -115,7 +115,7 @@ async function compare(store: Store, manifest: Manifest, { source: given, recipe
       changed++
       continue
     }
-    for await (const run of source.read(item, item + 1, { fields, signal })) {
+    for await (const run of source.read(item, item + 1, { fields, signal, notes: store.notes })) {
       const identity = identities?.subarray(item * HASH_BYTES, (item + 1) * HASH_BYTES) ?? await identitiesOf(run, fields, source.reader, 1)
       if (Buffer.compare(identity, manifest.rows.identities.subarray(item * HASH_BYTES, (item + 1) * HASH_BYTES)) !== 0) {
         changed++

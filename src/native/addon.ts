@@ -60,8 +60,10 @@ export interface Addon {
   /**
    * `compressed` may be given in pieces as for `fromFortran`. A resume point is left every `pointEveryBytes` inflated bytes; 0 leaves none. With `gzip` it is a gzip file of
    * one or more members, of which the first `inflatedBytes` are wanted and at most 16 MiB more may follow; each member's CRC-32 and size are compared on the way.
+   * With `blockBytes` (of gzip; at least 32 KiB) the CRC-32 of each block of so many inflated bytes is noted when it is first passed, and compared whenever it is passed again: a range is
+   * inflated to the end of its last known block. `index` is what another object knew of the same file, with windows deflated or not: with wrong numbers in it, reads reject as of a damaged stream.
    */
-  Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number, gzip?: boolean) => Inflate
+  Inflate: new(compressed: Uint8Array | readonly Uint8Array[], inflatedBytes: number, pointEveryBytes: number, gzip?: boolean, blockBytes?: number, index?: InflateIndex) => Inflate
 
   // --- compressed frames --------------------------------------------------------------------------------------------
   /** What is missing for a codec (0 lz4, 1 zstd, 2 gzip), `undefined` when it can be used. The two functions below throw E_MISSING_DEPENDENCY with it. */
@@ -218,6 +220,22 @@ export interface Inflate {
   /** Compressed bytes used, once the end has been seen: of a gzip file all. */
   readonly compressedBytes: number | undefined
   readonly points: number
+  /** Inflated bytes that the first pass has accounted for. */
+  readonly passed: number
+  /** Bytes inflated by all reads that have ended. */
+  readonly work: number
+  /** What is known so far, without the windows of points before `from`. */
+  index(from: number): InflateIndex
+}
+
+/** Resume points of a gzip file, and what its first pass has seen: src/sources/gzip-index.ts has the names of the numbers. */
+export interface InflateIndex {
+  /** Five of its own (`INDEX_NUMBERS`), then ten of each point (`POINT_NUMBERS`). */
+  readonly numbers: Float64Array
+  /** CRC-32 of each block. */
+  readonly checks: Uint32Array
+  /** Of the points, one behind the other. */
+  readonly windows: Uint8Array
 }
 
 /** A blob of the store with its chunk checksums: a chunk is checked the first time it is touched. */

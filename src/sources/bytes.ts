@@ -119,7 +119,7 @@ const STEP_BYTES = 64 * 2 ** 20
 
 /**
  * A deflated member of `size` bytes that lies in the file at `base` as `stored` bytes, all of which have `crc`; or, without one, a gzip file, whose members say their own. Of that
- * the first `size` bytes are read, and inflating the last of them inflates what follows too, because the CRC-32 is behind it.
+ * the first `size` bytes are read, and inflating the last of them inflates what follows too, because the CRC-32 is behind it. Such a file is read front to back, and leaves no resume points: `GzipRanges` is for other orders.
  */
 export class DeflatedBytes implements StoredBytes {
   readonly file: OpenFile
@@ -144,7 +144,7 @@ export class DeflatedBytes implements StoredBytes {
     this.#base = base
     this.#stored = stored
     this.#crc = crc
-    this.#inflate = new (native().Inflate)(file.pieces(base, stored), size, Math.max(POINT_EVERY_BYTES_MIN, Math.ceil(size / POINTS_MAX)), crc === undefined)
+    this.#inflate = new (native().Inflate)(file.pieces(base, stored), size, crc === undefined ? 0 : Math.max(POINT_EVERY_BYTES_MIN, Math.ceil(size / POINTS_MAX)), crc === undefined)
   }
 
   async peek(length: number): Promise<Uint8Array> {

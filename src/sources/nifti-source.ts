@@ -3,15 +3,18 @@ import { sha256 } from '../core/hash.js'
 import { FileError } from '../core/errors.js'
 import { show } from '../core/options.js'
 import { byteCount, type FieldSpec, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { GzipFiles } from './gzip-files.js'
 import { checkFields, checkRange } from './names.js'
 import type { VolumeItem } from './nifti-items.js'
 import type { NiftiVolume, VolumeForm } from './nifti-volume.js'
-import type { ItemRun, ReadOptions, Source, SourceFile } from './source.js'
+import type { ItemRun, Notes, ReadOptions, Source, SourceFile } from './source.js'
 
 export interface NiftiItem {
   readonly item: VolumeItem
   /** By field. */
   readonly volumes: Readonly<Record<string, NiftiVolume>>
+  /** Which frame of the volumes that have a fourth axis; undefined: all of them. */
+  readonly frame?: number
 }
 
 export interface NiftiFields {
@@ -44,8 +47,12 @@ export class NiftiSource implements Source {
   readonly selection: unknown
   readonly files: readonly SourceFile[]
   readonly #items: readonly NiftiItem[]
+  readonly #volumes: readonly NiftiVolume[]
   readonly #fields: NiftiFields
   readonly #tables: readonly { assertUnchanged(): void; close(): void }[]
+  readonly #gzips = new GzipFiles()
+  /** By field the volume that was read last of those that go with every frame. */
+  readonly #shared = new Map<string, { readonly volume: NiftiVolume; readonly tensor: Promise<Tensor> }>()
   #closed = false
   /** Bytes of the volumes that are being read or in the hands of a consumer. */
   #underWay = 0
@@ -58,7 +65,15 @@ export class NiftiSource implements Source {
     this.fields = fields.specs
     this.description = description
     this.selection = selection
-    this.files = [...tables.map((table) => table.sourceFile()), ...items.flatMap(({ volumes }) => Object.values(volumes).flatMap(({ files }) => files))]
+    // An image of many frames is named once.
+    const distinct = new Set(items.flatMap(({ volumes }) => Object.values(volumes)))
+    this.#volumes = items.some(({ frame }) => frame !== undefined) ? [...distinct] : items.flatMap(({ volumes }) => Object.values(volumes))
+    this.files = [...tables.map((table) => table.sourceFile()), ...this.#volumes.flatMap(({ files }) => files)]
+  }
+
+  /** Bytes inflated for frames so far. */
+  inflated(): Promise<number> {
+    return this.#gzips.work()
   }
 
   id(index: number): string {
@@ -67,7 +82,7 @@ export class NiftiSource implements Source {
     return found.item.id
   }
 
-  async *read(start: number, stop: number, { fields, signal }: ReadOptions): AsyncGenerator<ItemRun> {
+  async *read(start: number, stop: number, { fields, signal, notes }: ReadOptions): AsyncGenerator<ItemRun> {
     checkRange(start, stop, this.length)
     checkFields(fields, this.fields)
     signal?.throwIfAborted()
@@ -82,7 +97,7 @@ export class NiftiSource implements Source {
         while (next < stop && ahead.length < lanes) {
           const coming = this.#bytesOf(next, fields)
           if (ahead.length > 0 && this.#underWay + coming > AHEAD_BYTES) break
-          const run = this.#item(next++, fields, either)
+          const run = this.#item(next++, fields, either, notes)
           // Reported when its turn comes; until then it must not count as unhandled.
           run.catch(() => {})
           ahead.push({ bytes: coming, run })
@@ -95,6 +110,7 @@ export class NiftiSource implements Source {
       ended.abort()
       await Promise.allSettled(ahead.map(({ run }) => run))
       for (const { bytes } of ahead) this.#underWay -= bytes
+      if (signal?.aborted !== true) await this.#gzips.save(notes)
     }
   }
 
@@ -106,12 +122,12 @@ export class NiftiSource implements Source {
     const names = [...fields].sort()
     const { name, version } = this.reader
     for (let at = start; at < stop; at++) {
-      const { item, volumes } = this.#items[at]!
+      const { item, volumes, frame } = this.#items[at]!
       const facts: unknown[] = [name, version]
       for (const field of names) {
         const image = this.#imageOf(field)
         if (image === undefined) facts.push([field, item.properties[this.#fields.properties.indexOf(field)]])
-        else facts.push([field, this.#fields.images[image], await Promise.all(volumes[image]!.files.map((file) => file.digest(signal)))])
+        else facts.push([field, this.#fields.images[image], await Promise.all(volumes[image]!.files.map((file) => file.digest(signal))), ...(frame === undefined || volumes[image]!.frames === undefined ? [] : [frame])])
       }
       all.set(sha256(JSON.stringify(facts)), (at - start) * HASH_BYTES)
     }
@@ -122,16 +138,18 @@ export class NiftiSource implements Source {
 
   assertUnchanged(): void {
     for (const table of this.#tables) table.assertUnchanged()
-    for (const { volumes } of this.#items) for (const volume of Object.values(volumes)) volume.assertUnchanged()
+    for (const volume of this.#volumes) volume.assertUnchanged()
   }
 
   close(): void {
     this.#closed = true
     for (const table of this.#tables) table.close()
+    this.#gzips.close()
+    this.#shared.clear()
   }
 
-  async #item(index: number, fields: readonly string[], signal: AbortSignal): Promise<ItemRun> {
-    const { item, volumes } = this.#items[index]!
+  async #item(index: number, fields: readonly string[], signal: AbortSignal, notes: Notes | undefined): Promise<ItemRun> {
+    const { item, volumes, frame } = this.#items[index]!
     if (this.#closed) throw new FileError(Object.values(item.paths)[0]!, 'has been closed')
     for (const part of [...this.#tables, ...Object.values(volumes)]) part.assertUnchanged()
     const read: Record<string, Tensor> = {}
@@ -140,10 +158,23 @@ export class NiftiSource implements Source {
       const image = this.#imageOf(field)
       const tensor: Tensor = image === undefined
         ? { dtype: 'float64', shape: [], data: Float64Array.of(item.properties[this.#fields.properties.indexOf(field)]!) }
-        : image === field ? await volumes[image]!.read(this.#fields.images[image]!, signal) : { dtype: 'float64', shape: [4, 4], data: volumes[image]!.header.affine }
+        : image === field ? await this.#image(volumes[image]!, image, frame, signal, notes) : { dtype: 'float64', shape: [4, 4], data: volumes[image]!.header.affine }
       read[field] = { ...tensor, shape: [1, ...tensor.shape] }
     }
     return { start: index, count: 1, fields: read }
+  }
+
+  async #image(volume: NiftiVolume, image: string, frame: number | undefined, signal: AbortSignal, notes: Notes | undefined): Promise<Tensor> {
+    const form = this.#fields.images[image]!
+    if (frame === undefined) return await volume.read(form, signal)
+    if (volume.frames !== undefined) return await volume.readFrame(frame, form, { gzips: this.#gzips, notes, signal })
+    const before = this.#shared.get(image)
+    const held = before?.volume === volume ? await before.tensor.catch(() => undefined) : undefined
+    // Its memory may have gone to a worker.
+    if (held !== undefined && held.data.byteLength === byteCount(held.dtype, held.shape)) return held
+    const tensor = volume.read(form, signal)
+    this.#shared.set(image, { volume, tensor })
+    return await tensor
   }
 
   /** The image that a field is, or whose affine it is. */

@@ -5,17 +5,22 @@ import { bytesOf, type Tensor } from '../core/tensor.js'
 import { freshTensor } from '../native/fresh.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
+import type { StoredBytes } from './bytes.js'
+import type { GzipFiles } from './gzip-files.js'
 import { NIFTI_HEADER_BYTES, readNiftiHeader, type NiftiHeader } from './nifti-header.js'
 import { exactBytes } from './npy-header.js'
-import { READ_BYTES_MAX } from './ranges.js'
+import { product, READ_BYTES_MAX } from './ranges.js'
+import type { Notes } from './source.js'
 import { VolumeFile } from './volume-file.js'
-import { boxesOf, layoutOf, type AxisOptions } from './volume-axes.js'
+import { boxesOf, itemShapeOf, layoutOf, type AxisOptions } from './volume-axes.js'
 
 export interface VolumeForm extends AxisOptions {
   /** False: the numbers as they are stored. */
   readonly scaled: boolean
   readonly dtype: 'float32' | 'float64' | undefined
 }
+
+type PlacedBytes = Pick<StoredBytes, 'deflated' | 'view' | 'populate' | 'passed' | 'read'>
 
 /** Bytes that are read, and converted, in one step. Of a compressed volume one such piece is inflated while the one before is converted. */
 const PIECE_BYTES = 32 * 2 ** 20
@@ -59,55 +64,75 @@ export class NiftiVolume {
       if (form.dtype !== undefined) fail(`it holds ${stored} numbers, which are no ${form.dtype}`)
     }
     const dtype = form.dtype ?? (isScaled && stored !== 'float64' ? 'float32' : stored)
-    const { shape } = layoutOf(this.header.shape, form)
+    if (form.frames === true && this.header.shape.slice(4).some((extent) => extent > 1)) fail(`frames are those of a fourth axis, and [${this.header.shape.join(', ')}] has one behind it`)
+    const { shape } = layoutOf(itemShapeOf(this.header.shape, form), form)
     const bytes = exactBytes(dtype, shape)
     if (bytes === undefined || bytes > READ_BYTES_MAX) fail(`one item is at most 4 GiB, and [${shape.join(', ')}] of ${dtype} is more`)
     return { dtype, shape }
   }
 
-  /** The whole volume in C order; memory beside the result is bounded by two pieces. */
+  /** How many frames its fourth axis has; undefined when it has none. */
+  get frames(): number | undefined {
+    return this.header.shape[3]
+  }
+
+  /** The whole volume in C order. */
   async read(form: VolumeForm, signal?: AbortSignal): Promise<Tensor> {
-    const { dtype: stored, scale, bigEndian, dataOffset, dataBytes, shape } = this.header
+    const { dataOffset, dataBytes } = this.header
+    return await this.files.at(-1)!.reading(dataOffset + dataBytes, (bytes) => this.#place(bytes, dataOffset, form, signal))
+  }
+
+  /** One 3-D frame, for a form with `frames`: no more is read than that, and of a compressed file what lies between it and the resume point before it. */
+  async readFrame(frame: number, form: VolumeForm, { gzips, notes, signal }: { readonly gzips: GzipFiles; readonly notes: Notes | undefined; readonly signal: AbortSignal }): Promise<Tensor> {
+    const { dtype, dataOffset, dataBytes, shape } = this.header
+    const file = this.files.at(-1)!
+    const offset = dataOffset + frame * product(itemShapeOf(shape, form)) * sizeOf(dtype!)
+    const place = (bytes: PlacedBytes): Promise<Tensor> => this.#place(bytes, offset, form, signal)
+    return file.isGzip ? await gzips.reading(file, dataOffset + dataBytes, notes, place) : await file.reading(dataOffset + dataBytes, place)
+  }
+
+  /** What lies at `dataOffset`, in C order; memory beside the result is bounded by two pieces. */
+  async #place(bytes: PlacedBytes, dataOffset: number, form: VolumeForm, signal: AbortSignal | undefined): Promise<Tensor> {
+    const { dtype: stored, scale, bigEndian } = this.header
+    const shape = itemShapeOf(this.header.shape, form)
     const { dtype, shape: outShape } = this.spec(form)
     const { strides } = layoutOf(shape, form)
     const out = freshTensor(dtype, outShape)
     const outBytes = bytesOf(out.data)
     const size = sizeOf(stored!)
     const elements = { from: DTYPES[stored!].code, to: DTYPES[dtype].code, swapped: bigEndian, ...(form.scaled && scale) }
-    return await this.files.at(-1)!.reading(dataOffset + dataBytes, async (bytes) => {
-      const buffers: (Uint8Array | undefined)[] = [undefined, undefined]
-      const boxes = boxesOf(shape, strides, Math.max(1, Math.floor(PIECE_BYTES / size)))
-      const load = async (k: number): Promise<Uint8Array | undefined> => {
-        const box = boxes[k]
-        if (box === undefined) return undefined
-        signal?.throwIfAborted()
-        const [at, length] = [dataOffset + box.first * size, box.count * size]
-        const stored = bytes.view(at, length, 1)
-        if (stored !== undefined) {
-          await bytes.populate(at, length)
-          return stored
-        }
-        const buffer = (buffers[k % 2] ??= new Uint8Array(Math.min(PIECE_BYTES, dataBytes))).subarray(0, length)
-        await bytes.read(at, buffer, 1, signal)
-        return buffer
+    const buffers: (Uint8Array | undefined)[] = [undefined, undefined]
+    const boxes = boxesOf(shape, strides, Math.max(1, Math.floor(PIECE_BYTES / size)))
+    const load = async (k: number): Promise<Uint8Array | undefined> => {
+      const box = boxes[k]
+      if (box === undefined) return undefined
+      signal?.throwIfAborted()
+      const [at, length] = [dataOffset + box.first * size, box.count * size]
+      const stored = bytes.view(at, length, 1)
+      if (stored !== undefined) {
+        await bytes.populate(at, length)
+        return stored
       }
-      let coming = load(0)
-      for (const [k, { extents, offset, first, count }] of boxes.entries()) {
-        const source = (await coming)!
-        coming = load(k + 1)
-        // Reported when its turn comes; until then it must not count as unhandled.
-        coming.catch(() => {})
-        try {
-          await native().placeBox(source, outBytes, elements, extents, strides, offset)
-          if (!bytes.deflated) await bytes.passed(dataOffset + first * size, count * size)
-        } catch (error) {
-          await coming.catch(() => {})
-          throw error
-        }
+      const buffer = (buffers[k % 2] ??= new Uint8Array(Math.min(PIECE_BYTES, product(shape) * size))).subarray(0, length)
+      await bytes.read(at, buffer, 1, signal)
+      return buffer
+    }
+    let coming = load(0)
+    for (const [k, { extents, offset, first, count }] of boxes.entries()) {
+      const source = (await coming)!
+      coming = load(k + 1)
+      // Reported when its turn comes; until then it must not count as unhandled.
+      coming.catch(() => {})
+      try {
+        await native().placeBox(source, outBytes, elements, extents, strides, offset)
+        if (!bytes.deflated) await bytes.passed(dataOffset + first * size, count * size)
+      } catch (error) {
+        await coming.catch(() => {})
+        throw error
       }
-      await coming
-      return out
-    })
+    }
+    await coming
+    return out
   }
 
   assertUnchanged(): void {

@@ -6,6 +6,7 @@ import { boolean, checkOptions, choice, show } from '../core/options.js'
 import type { FieldSpec } from '../core/tensor.js'
 import { isPattern } from './glob.js'
 import { checkFieldName } from './names.js'
+import { framesOf } from './nifti-frames.js'
 import { isImageName, itemsOfFiles, itemsOfPatterns, itemsOfTables, pathOf, type VolumeItems } from './nifti-items.js'
 import { affineName, commonSpec, NiftiSource, type NiftiFields, type NiftiItem } from './nifti-source.js'
 import { NiftiVolume, type VolumeForm } from './nifti-volume.js'
@@ -34,11 +35,15 @@ export interface NiftiOptions {
   readonly time?: 'trailing' | 'leading'
   /** Leaves out axes of 1 behind the third. Default false. */
   readonly squeeze?: boolean
+  /**
+   * Each frame of a fourth axis is an item of its own, [x, y, z], called `<id>/<frame>`; images without one go with every frame of the others. Not with `time` and `squeeze`. Default false.
+   */
+  readonly frames?: boolean
 }
 
 export type ImageDType = 'float32' | 'float64'
 
-const OPTIONS = ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze']
+const OPTIONS = ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze', 'frames']
 const TABLE_OPTIONS = ['column', 'root', 'idColumn', 'properties'] as const
 /** Files opened at the same time. */
 const FILES_AT_ONCE = 32
@@ -47,10 +52,12 @@ const FILES_AT_ONCE = 32
  * NIfTI images (`.nii`, `.nii.gz`, `.hdr` with `.img`; NIfTI-1 and NIfTI-2): files, folders with their subfolders, patterns (`data/**\/*.nii.gz`), or the rows of `.csv` files. Opening reads
  * the headers; an image is read, inflated, scaled and brought into C order when its item is.
  *
+ * With `frames` no more of a 4-D image is read than the frame; of a compressed one what lies between it and a resume point before, once the file has been passed. A cache keeps those points.
+ *
  * Fields: `image` [x, y, z] or [x, y, z, t], and `affine` float64 [4, 4], voxel to world in mm, as nibabel has it; of any other image field `f` also `f_affine`; each property float64 [].
  *
  * Rejects with FileError when a file or a partner is missing, FormatError when one is damaged or hostile or differs from the others in dtype or number of axes, UnsupportedError when
- * its elements are no numbers this library knows.
+ * its elements are no numbers this library knows, or frames are asked for of an image with a fifth axis.
  */
 export async function nifti(paths: string | URL | readonly (string | URL)[], options: NiftiOptions = {}): Promise<Source> {
   checkOptions('nifti', options, OPTIONS)
@@ -67,15 +74,16 @@ export async function nifti(paths: string | URL | readonly (string | URL)[], opt
     ? await itemsOfTables(list, { fields: images, id: options.idColumn, properties, root: options.root === undefined ? undefined : pathOf(options.root) })
     : { items: options.fields === undefined ? await itemsOfFiles(list, 'image') : await itemsOfPatterns(await folderOf(list), images), tables: [] }
   try {
-    const opened = await openAll(items)
+    const found = await openAll(items)
+    const opened = options.frames === true ? framesOf(found) : found
     const fields: NiftiFields = { images: forms, properties: Object.keys(properties), specs: specsOf(opened, forms, Object.keys(properties)) }
-    const rules = { ...(options.fields !== undefined && { fields: images }), ...(options.scaled !== undefined && { scaled: options.scaled }), ...(options.dtype !== undefined && { dtype: options.dtype }), ...(options.time !== undefined && { time: options.time }), ...(options.squeeze !== undefined && { squeeze: options.squeeze }) }
+    const rules = { ...(options.fields !== undefined && { fields: images }), ...(options.scaled !== undefined && { scaled: options.scaled }), ...(options.dtype !== undefined && { dtype: options.dtype }), ...(options.time !== undefined && { time: options.time }), ...(options.squeeze !== undefined && { squeeze: options.squeeze }), ...(options.frames !== undefined && { frames: options.frames }) }
     const tableRules = isTable ? { ...(options.fields === undefined && { column: images.image }), ...(options.idColumn !== undefined && { idColumn: options.idColumn }), properties } : {}
     const root = isTable && options.root !== undefined ? { root: pathOf(options.root) } : {}
     return new NiftiSource(opened, fields, tables.map(({ file }) => file), {
       description: { type: 'nifti', path: list.length === 1 ? pathOf(list[0]!) : list.map(pathOf), ...rules, ...tableRules, ...root },
       // The names of files are ids, and the files' content does not say them.
-      selection: { images: forms, ...tableRules, ids: toHex(sha256(JSON.stringify(items.map(({ id }) => id)))) },
+      selection: { images: forms, ...tableRules, ids: toHex(sha256(JSON.stringify(opened.map(({ item }) => item.id)))) },
     })
   } catch (error) {
     for (const { file } of tables) file.close()
@@ -109,10 +117,13 @@ function imagesOf({ fields, column }: NiftiOptions): Readonly<Record<string, str
 function formsOf(images: readonly string[], options: NiftiOptions): Record<string, VolumeForm> {
   const time = choice('nifti', 'time', options.time, ['trailing', 'leading'], 'trailing')
   const squeeze = boolean('nifti', 'squeeze', options.squeeze, false)
+  const frames = boolean('nifti', 'frames', options.frames, false)
+  const other = frames ? (['time', 'squeeze'] as const).find((name) => options[name] !== undefined) : undefined
+  if (other !== undefined) throw new TypeError(`nifti: ${other} says where axes behind the third go, and frames have none`)
   const scaled = byField('scaled', options.scaled, images)
   const dtype = byField('dtype', options.dtype, images)
   return Object.fromEntries(images.map((image) => [image, {
-    scaled: boolean('nifti', 'scaled', scaled[image], true), dtype: dtype[image] === undefined ? undefined : choice<ImageDType>('nifti', 'dtype', dtype[image], ['float32', 'float64']), time, squeeze,
+    scaled: boolean('nifti', 'scaled', scaled[image], true), dtype: dtype[image] === undefined ? undefined : choice<ImageDType>('nifti', 'dtype', dtype[image], ['float32', 'float64']), time, squeeze, ...(frames && { frames }),
   }]))
 }
 

@@ -52,6 +52,17 @@ export interface ReadOptions {
   /** Fields to read; others are not touched. */
   readonly fields: readonly string[]
   readonly signal?: AbortSignal | undefined
+  readonly notes?: Notes | undefined
+}
+
+/**
+ * Bytes that a source wants to find again in another run: what makes reading faster, never what decides what is read. Both are best effort and do not reject: a note may be gone at any time, and
+ * whoever gets one checks it.
+ */
+export interface Notes {
+  get(key: string): Promise<Uint8Array | undefined>
+  /** Resolves when it is kept, or when it cannot be. */
+  put(key: string, bytes: Uint8Array): Promise<void>
 }
 
 export interface SkippedItem {

@@ -34,6 +34,7 @@ export async function openerOf(given: OpenItem | OpenDescription, reader: Source
   if (reader !== undefined) throw new TypeError('staged: reader is for an open of your own; of { type } it is known')
   const { type, ...options } = given
   choice('staged', 'open.type', type, ['nifti'])
+  if (options.frames !== undefined) throw new TypeError('staged: open.frames: how many items a file has is not known before it is here')
   const { nifti } = await import('./nifti.js')
   const { NIFTI_READER } = await import('./nifti-source.js')
   const several = options.fields as Readonly<Record<string, string>> | undefined

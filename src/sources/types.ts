@@ -21,7 +21,7 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
     open: async (paths, options) => (await import('./crystals.js')).crystals(paths, options),
   },
   nifti: {
-    options: ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze'],
+    options: ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze', 'frames'],
     paths: ['root'],
     open: async (paths, options) => (await import('./nifti.js')).nifti(paths, options),
   },

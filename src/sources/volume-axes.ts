@@ -3,12 +3,19 @@ export interface AxisOptions {
   readonly time: 'trailing' | 'leading'
   /** Leaves out axes of 1 behind the third. */
   readonly squeeze: boolean
+  /** Only the first three axes: what is read is one frame of the fourth. */
+  readonly frames?: true
 }
 
 /** Shape of what is read, and for each axis of the file how far its neighbours are apart in it, in elements, C order. */
 export interface VolumeLayout {
   readonly shape: readonly number[]
   readonly strides: readonly number[]
+}
+
+/** Shape of what one item has of an image. */
+export function itemShapeOf(stored: readonly number[], { frames }: AxisOptions): readonly number[] {
+  return frames === true ? stored.slice(0, 3) : stored
 }
 
 export function layoutOf(stored: readonly number[], { time, squeeze }: AxisOptions): VolumeLayout {

@@ -76,12 +76,23 @@ export class VolumeFile extends LooseFile {
     this.#digest ??= digest
   }
 
-  async #mapped<T>(use: (file: OpenFile) => Promise<T>): Promise<T> {
+  /** Mapped, for the caller to close. Throws SourceChangedError when it is no longer the file that was opened. */
+  map(): OpenFile {
     this.assertUnchanged()
-    // Each is read once, front to back: its pages need not stay.
+    // What is read is seldom read again soon: its pages need not stay.
     const file = OpenFile.open(this.path, { residencyBytes: 0 })
     try {
       this.compare(file.stat)
+      return file
+    } catch (error) {
+      file.close()
+      throw error
+    }
+  }
+
+  async #mapped<T>(use: (file: OpenFile) => Promise<T>): Promise<T> {
+    const file = this.map()
+    try {
       return await use(file)
     } finally {
       // The mapping itself goes when its views are collected.

@@ -33,6 +33,8 @@ const CLEAR_STEP = 4096
 /** How long a value in memory, or what a look-up sees, may outlive a change by another process. */
 const LOOK_MS = 5
 const COLLECT_STEP = 1024
+/** Namespaces of the cache's own begin with it, which no caller's can: nobody lists them, and they go when everything does. */
+export const HIDDEN = '\0'
 const COLLECT_AGAIN_MS = 3_000
 
 /** What the entries need of the store they are in. */
@@ -188,7 +190,12 @@ export class Entries {
     }
   }
 
+  /** All but hidden ones. */
   namespaces(): NamespaceFacts[] {
+    return this.#allNamespaces().filter(({ name }) => !name.startsWith(HIDDEN))
+  }
+
+  #allNamespaces(): NamespaceFacts[] {
     this.#host.fresh()
     return Array.from(this.#host.tables.namespaces.getRange(), ({ key, value }) => ({ id: key as number, ...value }))
   }
@@ -263,15 +270,15 @@ export class Entries {
     return removed
   }
 
-  /** Removes the entries of a namespace and of those below it; gives how many. */
+  /** Removes the entries of a namespace and of those below it; gives how many, without hidden ones. */
   async clear(namespace: string): Promise<number> {
     let removed = 0
-    for (const { id, name } of this.namespaces()) {
+    for (const { id, name } of this.#allNamespaces()) {
       if (!isBelow(name, namespace)) continue
       for (;;) {
         const step = await this.#host.writer.run('clear', { namespace: id, limit: CLEAR_STEP }, { entries: 3 * CLEAR_STEP, payload: 0 })
         this.#ours(step.changes)
-        removed += step.removed
+        removed += name.startsWith(HIDDEN) ? 0 : step.removed
         if (step.removed < CLEAR_STEP) break
       }
     }

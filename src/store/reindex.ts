@@ -10,6 +10,7 @@ import { ChangeBatch } from './entry-batch.js'
 import { entryKey } from './entry.js'
 import { assertUnused } from './index-file.js'
 import { blobPath, layoutOf, prepareLayout, type Layout } from './layout.js'
+import { NOTE_KEY, NOTES } from './notes.js'
 import type { OpenBlob } from './open-blob.js'
 import { probeIndex } from './probe.js'
 import type { DatasetRecord } from './tables.js'
@@ -120,7 +121,8 @@ class Reindex {
   readonly #lease = { range: Buffer.alloc(32), owner: `${ownerName(thisProcess())}#reindex`, token: 0 }
   readonly #sizes = new Map<string, number>()
   readonly #manifests: FoundManifest[] = []
-  readonly #values: { readonly digest: Uint8Array; readonly facts: Facts }[] = []
+  readonly #values: FoundValue[] = []
+  readonly #notes: FoundValue[] = []
   readonly #damaged: Omit<DamagedBlob, 'kind'>[] = []
   #items = 0
   #blobs = 0
@@ -153,7 +155,8 @@ class Reindex {
       const results = await Promise.allSettled(Array.from({ length: jobs }, work))
       for (const result of results) if (result.status === 'rejected') throw result.reason
       const datasets = await this.#publishManifests()
-      await this.#publishValues()
+      await this.#publishValues(RECOVERED, this.#values, NaN)
+      await this.#publishValues(NOTES, this.#notes, 0)
       await this.#writer.run('retire', { owner: this.#lease.owner })
       return { blobs: this.#blobs - this.#damaged.length, bytes: this.#bytes, items: this.#items, datasets, values: this.#values.length, damaged: this.#damaged }
     } finally {
@@ -169,7 +172,9 @@ class Reindex {
         const facts = { bytes, codec, chunkBytes, checksums, created }
         if (kind === 'shard') await this.#publishShard(blob, facts)
         if (kind === 'manifest') this.#manifests.push({ ...await this.#request.readManifest(blob), digest, facts })
-        if (kind === 'value') this.#values.push({ digest: fromHex(digest), facts })
+        const note = kind === 'value' ? blob.metadata[NOTE_KEY] : undefined
+        if (note !== undefined) this.#notes.push({ key: note, digest: fromHex(digest), facts })
+        else if (kind === 'value') this.#values.push({ key: digest, digest: fromHex(digest), facts })
         this.#sizes.set(digest, bytes)
       } finally {
         blob.close()
@@ -210,15 +215,14 @@ class Reindex {
     return best.size
   }
 
-  async #publishValues(): Promise<void> {
-    if (this.#values.length === 0) return
-    const namespace = await this.#writer.run('namespace', { name: RECOVERED, owner: undefined })
-    for (let from = 0; from < this.#values.length; from += 256) {
-      const step = this.#values.slice(from, from + 256)
+  async #publishValues(name: string, values: readonly FoundValue[], seconds: number): Promise<void> {
+    if (values.length === 0) return
+    const namespace = await this.#writer.run('namespace', { name, owner: undefined })
+    for (let from = 0; from < values.length; from += 256) {
+      const step = values.slice(from, from + 256)
       const changes = new ChangeBatch()
-      for (const { digest, facts } of step) {
-        const key = toHex(digest)
-        changes.put(entryKey(namespace, key), { key, created: facts.created, expires: Infinity, seconds: NaN, bytes: facts.bytes, keep: false, metadata: '', dependsOn: [], small: undefined, blob: digest })
+      for (const { key, digest, facts } of step) {
+        changes.put(entryKey(namespace, key), { key, created: facts.created, expires: Infinity, seconds, bytes: facts.bytes, keep: false, metadata: '', dependsOn: [], small: undefined, blob: digest })
       }
       const blobs = step.map(({ digest, facts: { bytes, codec, chunkBytes, checksums } }) => ({ digest, bytes, codec, chunkBytes, checksums, pending: '' }))
       const payload = changes.size + blobs.reduce((sum, { checksums }) => sum + checksums.byteLength + 512, 0)
@@ -233,6 +237,12 @@ interface Facts {
   readonly chunkBytes: number
   readonly checksums: Uint8Array
   readonly created: number
+}
+
+interface FoundValue {
+  readonly key: string
+  readonly digest: Uint8Array
+  readonly facts: Facts
 }
 
 interface FoundManifest extends ManifestReading {

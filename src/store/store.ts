@@ -17,6 +17,7 @@ import { FRAME_BYTES, type Compression } from './compression.js'
 import { FrameCache } from './frame-cache.js'
 import { FramedBlob } from './framed-blob.js'
 import { MappedBlob } from './mapped-blob.js'
+import { StoreNotes } from './notes.js'
 import type { OpenBlob } from './open-blob.js'
 import { ownerName, thisProcess } from '../core/owner.js'
 import type { EncodedBlob } from './shard-format.js'
@@ -79,6 +80,8 @@ export class Store {
   /** Key-value entries. */
   readonly entries: Entries
   readonly upkeep: Upkeep
+  /** For sources. */
+  readonly notes: StoreNotes
   readonly #admission: Admission
   readonly audit: Audit
   /** What other rooms of the store need of this one. */
@@ -98,6 +101,7 @@ export class Store {
     }
     this.entries = new Entries(host)
     this.upkeep = new Upkeep(host, this.entries)
+    this.notes = new StoreNotes(host, this.entries, (digest) => this.readFile(digest))
     this.#admission = new Admission(this, this.upkeep)
     this.audit = new Audit(host)
   }

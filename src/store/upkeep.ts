@@ -1,8 +1,8 @@
 import { StoreError } from '../core/errors.js'
 import { candidates, Freed, lastUse, type Candidate } from './candidates.js'
 import { ChangeBatch } from './entry-batch.js'
-import { isBelow, type EntryHost, type Entries } from './entries.js'
 import { emptyQuarantine, quarantined, type Quarantined } from './quarantine.js'
+import { HIDDEN, isBelow, type EntryHost, type Entries } from './entries.js'
 import type { DatasetRecord } from './tables.js'
 
 export interface PruneRequest {
@@ -85,7 +85,7 @@ export class Upkeep {
     return lastUse(this.#host.tables, Buffer.from(key), created)
   }
 
-  /** By namespace, from what is counted in the index: no file is looked at. Namespaces that hold nothing are left out, but for scopes of somebody. */
+  /** By namespace, from what is counted in the index: no file is looked at. Namespaces that hold nothing are left out, but for scopes of somebody, and what the cache keeps for itself, too. */
   usage(): Usage[] {
     this.#host.fresh()
     const { tables } = this.#host
@@ -97,7 +97,7 @@ export class Upkeep {
     }
     for (const { value } of tables.namespaces.getRange()) {
       // Emptied, and nobody's: its number is kept for whoever puts there again.
-      if (value.entries === 0 && value.owner === undefined) continue
+      if ((value.entries === 0 && value.owner === undefined) || value.name.startsWith(HIDDEN)) continue
       const usage = of(value.name)
       usage.entries += value.entries
       usage.entryBytes += value.bytes

@@ -24,6 +24,25 @@ constexpr auto make_tables() {
 }
 constexpr auto kTable = make_tables();
 
+// A polynomial over GF(2) with x^0 in the highest bit, as the state has it: their product modulo the CRC's.
+constexpr uint32_t product(uint32_t a, uint32_t b) {
+  uint32_t sum = 0;
+  for (; a != 0; a <<= 1) {
+    if ((a & 0x80000000u) != 0) sum ^= b;
+    b = (b >> 1) ^ ((b & 1) != 0 ? 0xEDB88320u : 0);
+  }
+  return sum;
+}
+
+// x^(8 · 2^k): what 2^k bytes of zeros do to a CRC.
+constexpr auto make_shifts() {
+  std::array<uint32_t, 64> shifts{};
+  shifts[0] = 0x80000000u >> 8;
+  for (size_t k = 1; k < shifts.size(); k++) shifts[k] = product(shifts[k - 1], shifts[k - 1]);
+  return shifts;
+}
+constexpr auto kShift = make_shifts();
+
 bool has_clmul() {
 #ifdef __x86_64__
   static const bool has = __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
@@ -61,5 +80,10 @@ uint32_t crc32(const uint8_t* data, size_t size, uint32_t start) {
 #ifndef __x86_64__
 uint32_t crc32_folded(const uint8_t* data, size_t size, uint32_t state) { return crc32_tables(data, size, state); }
 #endif
+
+uint32_t crc32_join(uint32_t first, uint32_t second, uint64_t second_size) {
+  for (; second_size != 0; second_size &= second_size - 1) first = product(first, kShift[std::countr_zero(second_size)]);
+  return first ^ second;
+}
 
 }  // namespace tc
