@@ -1,8 +1,9 @@
 import type { DType } from '../core/dtype.js'
 import { ItemError, MissingDependencyError, NonFiniteError, RecipeError } from '../core/errors.js'
 import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
-import { byteCount, bytesOf, emptyTensor, type Tensor } from '../core/tensor.js'
+import { byteCount, bytesOf, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
+import { itemTensor } from '../native/fresh.js'
 import { isKnown } from '../ops/geometry.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
@@ -95,7 +96,7 @@ export class Executor {
     const { inputs, outputs } = compiled.program
     const made = outputs.map(({ value }) => {
       const { dtype, shape } = compiled.program.values[value]!
-      return emptyTensor(dtype, [piece.count, ...shape])
+      return itemTensor(dtype, [piece.count, ...shape])
     })
     const faults = await program.run({
       count: piece.count,

@@ -55,6 +55,8 @@ export interface Addon {
    * tile on threads, with bounded memory. Numbers are converted to float32 or float64, or moved as they are; complex ones are only moved.
    */
   placeBox(source: Uint8Array, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
+  /** `placeBox` of a range of a file, which is read in blocks that stay in a cache and not touched where it is mapped. Rejects with an Error whose `code` is EFAULT when it cannot be read. */
+  placeFile(source: MappedFile, at: number, length: number, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
   /**
    * For each of `count` items [shape], C order, of real numbers: the box along three `axes` that holds all elements above the threshold, as three starts and three stops (exclusive), all 0 where there are none.
    */

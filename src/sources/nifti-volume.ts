@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { DTYPES, sizeOf, type DType } from '../core/dtype.js'
 import { FileError, FormatError, UnsupportedError } from '../core/errors.js'
 import { bytesOf, type Tensor } from '../core/tensor.js'
-import { freshTensor } from '../native/fresh.js'
+import { itemTensor } from '../native/fresh.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
 import { NIFTI_HEADER_BYTES, readNiftiHeader, type NiftiHeader } from './nifti-header.js'
@@ -17,8 +17,10 @@ export interface VolumeForm extends AxisOptions {
   readonly dtype: 'float32' | 'float64' | undefined
 }
 
-/** Bytes that are read, and converted, in one step. Of a compressed volume one such piece is inflated while the one before is converted. */
+/** Of a compressed volume one such piece is inflated while the one before is converted. */
 const PIECE_BYTES = 32 * 2 ** 20
+/** What is read and converted between two looks at the signal. Of slices of 1024 × 1024 int16 it holds 64, so that rows of the result are written by whole cache lines. */
+const STEP_BYTES = 128 * 2 ** 20
 /** The shortest header, for files that end there. */
 const HEADER_BYTES_MIN = 348
 
@@ -65,41 +67,42 @@ export class NiftiVolume {
     return { dtype, shape }
   }
 
-  /** The whole volume in C order; memory beside the result is bounded by two pieces. */
+  /** The whole volume in C order; memory beside the result is bounded by two pieces of a compressed volume. */
   async read(form: VolumeForm, signal?: AbortSignal): Promise<Tensor> {
     const { dtype: stored, scale, bigEndian, dataOffset, dataBytes, shape } = this.header
     const { dtype, shape: outShape } = this.spec(form)
     const { strides } = layoutOf(shape, form)
-    const out = freshTensor(dtype, outShape)
+    const out = itemTensor(dtype, outShape)
     const outBytes = bytesOf(out.data)
     const size = sizeOf(stored!)
     const elements = { from: DTYPES[stored!].code, to: DTYPES[dtype].code, swapped: bigEndian, ...(form.scaled && scale) }
-    return await this.files.at(-1)!.reading(dataOffset + dataBytes, async (bytes) => {
+    const data = this.files.at(-1)!
+    return await data.reading(dataOffset + dataBytes, async (bytes) => {
+      const boxes = boxesOf(shape, strides, Math.max(1, Math.floor((data.isGzip ? PIECE_BYTES : STEP_BYTES) / size)))
+      if (!data.isGzip) {
+        for (const { extents, offset, first, count } of boxes) {
+          signal?.throwIfAborted()
+          await bytes.file.place({ offset: dataOffset + first * size, length: count * size }, outBytes, elements, extents, strides, offset)
+        }
+        return out
+      }
       const buffers: (Uint8Array | undefined)[] = [undefined, undefined]
-      const boxes = boxesOf(shape, strides, Math.max(1, Math.floor(PIECE_BYTES / size)))
       const load = async (k: number): Promise<Uint8Array | undefined> => {
         const box = boxes[k]
         if (box === undefined) return undefined
         signal?.throwIfAborted()
-        const [at, length] = [dataOffset + box.first * size, box.count * size]
-        const stored = bytes.view(at, length, 1)
-        if (stored !== undefined) {
-          await bytes.populate(at, length)
-          return stored
-        }
-        const buffer = (buffers[k % 2] ??= new Uint8Array(Math.min(PIECE_BYTES, dataBytes))).subarray(0, length)
-        await bytes.read(at, buffer, 1, signal)
+        const buffer = (buffers[k % 2] ??= new Uint8Array(Math.min(PIECE_BYTES, dataBytes))).subarray(0, box.count * size)
+        await bytes.read(dataOffset + box.first * size, buffer, 1, signal)
         return buffer
       }
       let coming = load(0)
-      for (const [k, { extents, offset, first, count }] of boxes.entries()) {
+      for (const [k, { extents, offset }] of boxes.entries()) {
         const source = (await coming)!
         coming = load(k + 1)
         // Reported when its turn comes; until then it must not count as unhandled.
         coming.catch(() => {})
         try {
           await native().placeBox(source, outBytes, elements, extents, strides, offset)
-          if (!bytes.deflated) await bytes.passed(dataOffset + first * size, count * size)
         } catch (error) {
           await coming.catch(() => {})
           throw error
