@@ -3,7 +3,7 @@ import { ItemError, MissingDependencyError, NonFiniteError, RecipeError } from '
 import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
 import { byteCount, bytesOf, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
-import { itemTensor } from '../native/fresh.js'
+import { isPooled, itemTensor } from '../native/fresh.js'
 import { isKnown } from '../ops/geometry.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import type { Piece } from './shard-builder.js'
@@ -40,6 +40,11 @@ export class Executor {
   /** What ops left out of items, as their parameters ask for. */
   get cuts(): readonly Cut[] {
     return [...this.#cuts.values()]
+  }
+
+  /** Whether all ops run on a device: then nobody but the caller sees what goes in and what comes out. */
+  get isClosed(): boolean {
+    return this.#segments.every(({ kind }) => kind === 'device')
   }
 
   /** Number of ops. */
@@ -112,7 +117,7 @@ export class Executor {
     outputs.forEach(({ field }, i) => { fields[field] = made[i]! })
     for (const { from, to } of compiled.passThrough) fields[to] = piece.fields[from]!
     for (const { field, tensor } of compiled.known) fields[field] = stackRows(Array.from({ length: piece.count }, () => tensor))
-    return { piece: { count: piece.count, fields }, finite: compiled.finite }
+    return { piece: { count: piece.count, fields, own: this.isClosed ? made.filter(isPooled).map(({ data }) => data.buffer as ArrayBuffer) : [] }, finite: compiled.finite }
   }
 
   async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {

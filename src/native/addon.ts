@@ -110,6 +110,8 @@ export interface Addon {
    * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it.
    */
   pooledBuffer(bytes: number): ArrayBuffer
+  /** Gives the memory of such a buffer back at once, rather than when it is collected; the buffer and its views are empty from then on. */
+  returnBuffer(buffer: ArrayBuffer): void
 
   /**
    * The address of an array's bytes, so that another thread of this process can work on them without a copy (an ArrayBuffer over mapped memory

@@ -27,3 +27,8 @@ export function itemTensor(dtype: DType, shape: readonly number[]): Tensor {
   const bytes = byteCount(dtype, shape)
   return { dtype, shape, data: typedArray(dtype, bytes >= POOLED_BYTES_MIN ? native().pooledBuffer(bytes) : new ArrayBuffer(bytes), 0, bytes) }
 }
+
+/** Whether `itemTensor` took this tensor's memory from the pool, to which `returnBuffer` may give it back. */
+export function isPooled({ data }: Tensor): boolean {
+  return data.byteLength >= POOLED_BYTES_MIN
+}
