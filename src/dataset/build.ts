@@ -8,7 +8,7 @@ import { dataOf, isRagged, shapeOf } from '../core/rows.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
-import { native } from '../native/load.js'
+import { freeKept, giveBack } from '../native/fresh.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
@@ -183,6 +183,7 @@ class Build {
       await source.published?.(0, source.length)
       return { manifest, report: this.#report() }
     } finally {
+      freeKept()
       await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
     }
@@ -308,7 +309,7 @@ class Build {
     for (const buffer of work.own) {
       if (work.shard.holds(buffer)) continue
       work.own.delete(buffer)
-      native().returnBuffer(buffer)
+      giveBack(buffer)
     }
   }
 

@@ -6,7 +6,7 @@ import { chunkBytesFor, OWN, type BlobTensor } from '../store/shard-format.js'
 export interface Piece {
   readonly count: number
   readonly fields: Readonly<Record<string, Rows>>
-  /** Pooled buffers of `fields` that whoever made the piece no longer looks at. */
+  /** Buffers of `fields` that whoever made the piece no longer looks at. */
   readonly own?: readonly ArrayBuffer[]
 }
 
