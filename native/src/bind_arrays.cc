@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <memory>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "arguments.h"
 #include "arrays/place.h"
 #include "arrays/reorder.h"
+#include "bind_mapping.h"
 #include "hash/crc32.h"
 #include "inflate/stream.h"
 
@@ -135,33 +137,59 @@ void check_box(Napi::Env env, const arrays::Elements& elements, const arrays::Bo
   if (!is_empty && furthest >= out_size / arrays::placed_size(elements.to)) throw_range(env, "the box leaves the result");
 }
 
+// Elements, extents, strides and offset, from argument `index` on.
+std::pair<arrays::Elements, arrays::Box> placing_arguments(const Napi::CallbackInfo& info, size_t index) {
+  const Napi::Env env = info.Env();
+  if (!info[index].IsObject()) throw_type(env, "elements must be an object");
+  const Napi::Object given = info[index].As<Napi::Object>();
+  const auto number = [&](const char* name) {
+    if (!given.Get(name).IsNumber()) throw_type(env, std::string(name) + " must be a number");
+    return given.Get(name).As<Napi::Number>().DoubleValue();
+  };
+  arrays::Elements elements;
+  elements.from = static_cast<int>(number("from"));
+  elements.to = static_cast<int>(number("to"));
+  elements.swapped = given.Get("swapped").ToBoolean();
+  elements.scaled = !given.Get("slope").IsUndefined();
+  if (elements.scaled) {
+    elements.slope = number("slope");
+    elements.inter = number("inter");
+  }
+  if (!arrays::can_place(elements)) throw_range(env, "elements must be of dtypes that can be placed");
+  return {elements, {sizes_argument(info, index + 1, "extents"), sizes_argument(info, index + 2, "strides"), static_cast<size_t>(integer_argument(info, index + 3, "offset"))}};
+}
+
 Napi::Value place_box(const Napi::CallbackInfo& info) {
   struct Work {
     Bytes source, out;
     arrays::Elements elements;
     arrays::Box box;
   };
-  const Napi::Env env = info.Env();
   auto work = std::make_shared<Work>(Work{bytes_argument(info, 0, "source"), bytes_argument(info, 1, "out"), {}, {}});
-  if (!info[2].IsObject()) throw_type(env, "elements must be an object");
-  const Napi::Object given = info[2].As<Napi::Object>();
-  const auto number = [&](const char* name) {
-    if (!given.Get(name).IsNumber()) throw_type(env, std::string(name) + " must be a number");
-    return given.Get(name).As<Napi::Number>().DoubleValue();
-  };
-  work->elements.from = static_cast<int>(number("from"));
-  work->elements.to = static_cast<int>(number("to"));
-  work->elements.swapped = given.Get("swapped").ToBoolean();
-  work->elements.scaled = !given.Get("slope").IsUndefined();
-  if (work->elements.scaled) {
-    work->elements.slope = number("slope");
-    work->elements.inter = number("inter");
-  }
-  if (!arrays::can_place(work->elements)) throw_range(env, "elements must be of dtypes that can be placed");
-  work->box = {sizes_argument(info, 3, "extents"), sizes_argument(info, 4, "strides"), static_cast<size_t>(integer_argument(info, 5, "offset"))};
-  check_box(env, work->elements, work->box, work->source.size, work->out.size);
-  return Task::run(env, [work] {
+  std::tie(work->elements, work->box) = placing_arguments(info, 2);
+  check_box(info.Env(), work->elements, work->box, work->source.size, work->out.size);
+  return Task::run(info.Env(), [work] {
     arrays::place(work->source.data, work->elements, work->box, work->out.data, threads_for(work->source.size));
+  }, undefined);
+}
+
+Napi::Value place_file(const Napi::CallbackInfo& info) {
+  struct Work {
+    std::shared_ptr<Mapping> mapping;
+    Range source;
+    Bytes out;
+    arrays::Elements elements;
+    arrays::Box box;
+  };
+  const auto mapping = mapping_of(info.Env(), info[0]);
+  auto work = std::make_shared<Work>(Work{mapping, range_argument(info, 1, mapping->size()), bytes_argument(info, 3, "out"), {}, {}});
+  std::tie(work->elements, work->box) = placing_arguments(info, 4);
+  check_box(info.Env(), work->elements, work->box, work->source.length, work->out.size);
+  return Task::run(info.Env(), [work] {
+    with_codes([&] {
+      const auto read = [&](uint64_t offset, uint8_t* to, size_t bytes) { work->mapping->read(work->source.offset + offset, to, bytes); };
+      arrays::place_read(read, work->elements, work->box, work->out.data, threads_for(work->source.length));
+    });
   }, undefined);
 }
 
@@ -321,6 +349,7 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
 void init_arrays(Napi::Env env, Napi::Object exports) {
   exports.Set("fromFortran", Napi::Function::New<from_fortran>(env, "fromFortran"));
   exports.Set("placeBox", Napi::Function::New<place_box>(env, "placeBox"));
+  exports.Set("placeFile", Napi::Function::New<place_file>(env, "placeFile"));
   exports.Set("copySwapped", Napi::Function::New<copy_swapped>(env, "copySwapped"));
   exports.Set("crc32Async", Napi::Function::New<crc32_async>(env, "crc32Async"));
   Inflate::init(env, exports);

@@ -8,6 +8,7 @@ import { dataOf, isRagged, shapeOf } from '../core/rows.js'
 import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
+import { freeKept, giveBack } from '../native/fresh.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
@@ -182,6 +183,7 @@ class Build {
       await source.published?.(0, source.length)
       return { manifest, report: this.#report() }
     } finally {
+      freeKept()
       await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
     }
@@ -236,7 +238,7 @@ class Build {
     const witnesses = this.#isIdentified(start, stop) ? undefined : recalled ?? await this.#recall(start, stop)
     const identified = this.#isIdentified(start, stop)
     if (identified && await this.#adopt(start, stop)) return true
-    const work: RangeWork = { start, stop, witnesses, unknown: this.#unidentified(start, stop), settled: start, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
+    const work: RangeWork = { start, stop, witnesses, unknown: this.#unidentified(start, stop), settled: start, lease: undefined, pending: undefined, shard: new ShardBuilder(), own: new Set(), began: 0 }
     try {
       if (identified && !await this.#claim(work)) return false
       const finished = await this.#readRange(work)
@@ -289,6 +291,7 @@ class Build {
           // Asked again under the lease: its last holder may have published since.
           if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
         }
+        this.#free(work, run.own)
         if (run.isFull !== true || takenByOther) continue
         await this.#flush(work, false)
         await this.#settle(work, run.start + run.count)
@@ -297,6 +300,17 @@ class Build {
     await this.#remember(work, work.stop)
     await this.#flush(work, true)
     return !takenByOther
+  }
+
+  /** Gives memory back that nothing waits in: volumes would pile up until the garbage collector hears of them. Ops of the user's may have kept what they were given. */
+  #free(work: RangeWork, own: readonly ArrayBuffer[] = []): void {
+    if (!this.#executor.isClosed) return
+    for (const buffer of own) work.own.add(buffer)
+    for (const buffer of work.own) {
+      if (work.shard.holds(buffer)) continue
+      work.own.delete(buffer)
+      giveBack(buffer)
+    }
   }
 
   /** Remembers identities by witnesses: of items before `stop` that were read. */
@@ -380,6 +394,7 @@ class Build {
         this.#assertPromised(done, ids[at - from]!)
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
         if (work.shard.rows === 0) work.began = performance.now()
+        for (const buffer of done.own ?? []) work.own.add(buffer)
         work.shard.add(done, keys, await digestsOf(done, this.#threads), ids.slice(at - from, at - from + done.count))
         at += done.count
         if (work.shard.bytes < this.#shardBytes && performance.now() - work.began <= SHARD_MS) continue
@@ -417,6 +432,7 @@ class Build {
     const written = await store.publishShard(encoded, { chunkBytes, compression, seconds: () => this.#sinceLastShard() }, shard.keys(), work.lease!, pending, done)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
+    this.#free(work)
     this.#computed += shard.rows
     this.#bytes += written.bytes
     this.#tell()
@@ -557,6 +573,8 @@ interface RangeWork {
   /** Name in tmp/ of the next shard, from when it is recorded until it is used. */
   pending: string | undefined
   shard: ShardBuilder
+  /** Buffers of what was read and made, to be given back when the shard holds nothing in them. */
+  readonly own: Set<ArrayBuffer>
   began: number
 }
 

@@ -43,6 +43,11 @@ export class Executor {
     return [...this.#cuts.values()]
   }
 
+  /** Whether all ops run on a device: then nobody but the caller sees what goes in and what comes out. */
+  get isClosed(): boolean {
+    return this.#segments.every(({ kind }) => kind === 'device')
+  }
+
   /** Number of ops. */
   get length(): number {
     return this.#segments.reduce((sum, segment) => sum + (segment.kind === 'device' ? segment.ops.length : 1), 0)

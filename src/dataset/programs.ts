@@ -1,8 +1,9 @@
 import type { DType, TypedArray } from '../core/dtype.js'
 import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
-import { bytesOf, emptyTensor, type Tensor } from '../core/tensor.js'
+import { dataOf, fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
+import { bytesOf, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, Fault, KeptArray, PreparedProgram } from '../devices/device.js'
+import { giveBack, isPooled, itemTensor } from '../native/fresh.js'
 import { compile, type Compiled, type Segment } from '../ops/compile.js'
 import { isKnown } from '../ops/geometry.js'
 import type { Piece } from './shard-builder.js'
@@ -48,7 +49,7 @@ export class Programs {
         continue
       }
       const done = await this.#runDevice(segment!, equal, finite, names)
-      all.push(...rest.length === 0 ? [done] : await this.run(rest, done.piece, done.finite, names))
+      all.push(...rest.length === 0 ? [done] : handed(done.piece, await this.run(rest, done.piece, done.finite, names)))
     }
     return all
   }
@@ -58,7 +59,7 @@ export class Programs {
     const { inputs, outputs } = compiled.program
     const made = outputs.map(({ value }) => {
       const { dtype, shape } = compiled.program.values[value]!
-      return emptyTensor(dtype, [piece.count, ...shape])
+      return itemTensor(dtype, [piece.count, ...shape])
     })
     const faults = await program.run({
       count: piece.count,
@@ -70,7 +71,7 @@ export class Programs {
     outputs.forEach(({ field }, i) => { fields[field] = made[i]! })
     for (const { from, to } of compiled.passThrough) fields[to] = piece.fields[from]!
     for (const { field, tensor } of compiled.known) fields[field] = stackRows(Array.from({ length: piece.count }, () => tensor))
-    return { piece: { count: piece.count, fields }, finite: compiled.finite }
+    return { piece: { count: piece.count, fields, own: buffersOf(made) }, finite: compiled.finite }
   }
 
   /** One item through programs in a row. What they hand on stays on the device, but for what decides how the next one is made. */
@@ -86,7 +87,7 @@ export class Programs {
         const made = outputs.map(({ field, value }): KeptField => {
           const spec = values[value]!
           const stays = k < programs.length - 1 && !isKnown(field, spec) && outputs.filter((other) => other.value === value).length === 1
-          if (!stays) return emptyTensor(spec.dtype, spec.shape)
+          if (!stays) return itemTensor(spec.dtype, spec.shape)
           const array = device.keep!()
           kept.add(array)
           return { ...spec, kept: array }
@@ -103,7 +104,7 @@ export class Programs {
       }
       const whole: Record<string, Tensor> = {}
       for (const [name, field] of Object.entries(fields)) whole[name] = asRows('kept' in field ? await readKept(field) : field)
-      return { piece: { count: 1, fields: whole }, finite: known }
+      return { piece: { count: 1, fields: whole, own: buffersOf(Object.entries(whole).filter(([name]) => fields[name] !== item[name]).map(([, tensor]) => tensor)) }, finite: known }
     } finally {
       for (const array of kept) array.release()
     }
@@ -154,13 +155,26 @@ function arrayOf(field: KeptField): TypedArray | KeptArray {
   return 'kept' in field ? field.kept : field.data
 }
 
+/** Buffers of arrays that were made here, for whoever is done with them. */
+function buffersOf(made: readonly Tensor[]): ArrayBuffer[] {
+  return made.filter(isPooled).map(({ data }) => data.buffer as ArrayBuffer)
+}
+
+/** Gives back what only programs have seen; what the last ones handed on goes with the last piece, when all are done with it. */
+function handed({ own = [] }: Piece, results: readonly Done[]): Done[] {
+  const used = new Set(results.flatMap(({ piece }) => Object.values(piece.fields)).map((rows) => dataOf(rows).buffer))
+  for (const buffer of own) if (!used.has(buffer)) giveBack(buffer)
+  const left = own.filter((buffer) => used.has(buffer))
+  return results.map((done, i) => left.length === 0 || i < results.length - 1 ? done : { ...done, piece: { ...done.piece, own: [...done.piece.own ?? [], ...left] } })
+}
+
 /** One item as a piece has it, not copied. */
 function asRows(tensor: Tensor): Tensor {
   return { ...tensor, shape: [1, ...tensor.shape] }
 }
 
 async function readKept({ dtype, shape, kept }: Extract<KeptField, { kept: KeptArray }>): Promise<Tensor> {
-  const tensor = emptyTensor(dtype, shape)
+  const tensor = itemTensor(dtype, shape)
   await kept.read(tensor.data)
   return tensor
 }

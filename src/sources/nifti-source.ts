@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { sha256 } from '../core/hash.js'
 import { FileError } from '../core/errors.js'
 import { show } from '../core/options.js'
+import { isPooled } from '../native/fresh.js'
 import { byteCount, type FieldSpec, type FieldSpecs, type Tensor } from '../core/tensor.js'
 import { GzipFiles } from './gzip-files.js'
 import { checkFields, checkRange } from './names.js'
@@ -153,6 +154,7 @@ export class NiftiSource implements Source {
     if (this.#closed) throw new FileError(Object.values(item.paths)[0]!, 'has been closed')
     for (const part of [...this.#tables, ...Object.values(volumes)]) part.assertUnchanged()
     const read: Record<string, Tensor> = {}
+    const own: ArrayBuffer[] = []
     for (const field of fields) {
       signal.throwIfAborted()
       const image = this.#imageOf(field)
@@ -160,8 +162,9 @@ export class NiftiSource implements Source {
         ? { dtype: 'float64', shape: [], data: Float64Array.of(item.properties[this.#fields.properties.indexOf(field)]!) }
         : image === field ? await this.#image(volumes[image]!, image, frame, signal, notes) : { dtype: 'float64', shape: [4, 4], data: volumes[image]!.header.affine }
       read[field] = { ...tensor, shape: [1, ...tensor.shape] }
+      if (isPooled(tensor)) own.push(tensor.data.buffer as ArrayBuffer)
     }
-    return { start: index, count: 1, fields: read }
+    return { start: index, count: 1, fields: read, own }
   }
 
   async #image(volume: NiftiVolume, image: string, frame: number | undefined, signal: AbortSignal, notes: Notes | undefined): Promise<Tensor> {

@@ -78,6 +78,8 @@ export interface ItemRun {
   readonly start: number
   readonly count: number
   readonly fields: Readonly<Record<string, Rows>>
+  /** Buffers of `fields` that the source itself no longer looks at. Who has no use for them any more may give them back (`native/fresh.ts`); otherwise they are collected some time. */
+  readonly own?: readonly ArrayBuffer[]
   /** There is no room for what comes next until what was made of the items up to here is published. Who does not publish goes on all the same, and may find them brought here again. */
   readonly isFull?: boolean
 }

@@ -87,7 +87,7 @@ export class StagedSource implements Source {
           const read = { ...await this.#run(at, inner, fromFiles, either), ...this.#properties(at, fields) }
           // What is wrong with the next item is said when it is its turn: this one can be published before.
           const isFull = next < stop && !await fetches.secure(next++, either).catch(() => true)
-          yield { start: at, count: 1, fields: read, ...(isFull && { isFull }) }
+          yield { start: at, count: 1, fields: read.fields, ...(read.own !== undefined && { own: read.own }), ...(isFull && { isFull }) }
           // Whoever does not publish does not need them, either.
           if (isFull) await this.#unpin(start, at + 1)
         } finally {
@@ -179,7 +179,7 @@ export class StagedSource implements Source {
     }
   }
 
-  async #run(index: number, inner: Source, fields: readonly string[], signal: AbortSignal): Promise<ItemRun['fields']> {
+  async #run(index: number, inner: Source, fields: readonly string[], signal: AbortSignal): Promise<Pick<ItemRun, 'fields' | 'own'>> {
     try {
       for await (const run of inner.read(0, 1, { fields, signal })) {
         for (const name of fields) {
@@ -189,7 +189,7 @@ export class StagedSource implements Source {
           const text = (of: { dtype: string; shape: readonly (number | null)[] }): string => `${of.dtype} [${of.shape.map((extent) => extent ?? 'any').join(', ')}]`
           throw new FormatError({ file: shownUrl(this.#parts.items[index]!.files[0]!.url), place: `field ${name}`, expected: text({ dtype, shape }), found: text(found) })
         }
-        return run.fields
+        return run
       }
       throw new TypeError('its reader gave nothing')
     } catch (error) {
