@@ -5,7 +5,7 @@ import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
 import { dataOf, isRagged, shapeOf } from '../core/rows.js'
-import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
 import { freeKept, giveBack } from '../native/fresh.js'
@@ -21,6 +21,7 @@ import { completeManifest, requestKeyOf } from './find.js'
 import { knownDigest } from './fingerprint.js'
 import { contiguous, digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, originRecord, type ManifestFacts } from './manifest.js'
+import { guessedBytes, rangesOf, Room, type Range } from './ranges.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
 
 export interface BuildRequest {
@@ -76,8 +77,6 @@ const SHARD_BYTES = 64 * 2 ** 20
 const SHARD_MS = 5_000
 /** Items that are read, hashed and computed in one step. */
 const CHUNK_BYTES = 8 * 2 ** 20
-/** Index entries of one shard: bounds a transaction. */
-const SHARD_ROWS = 65_536
 /** Items handled in one go on the event loop: a look-up and what follows cost a few microseconds each. */
 const STEP_ROWS = 512
 /** Items that are read in vain rather than asking the source once more, and bytes of them: a volume in vain costs more. */
@@ -141,7 +140,7 @@ class Build {
   #shardDone: number
   #secondsSaved = 0
 
-  readonly #rangeRows: number
+  readonly #ranges: readonly Range[]
   /** Of an item, about. */
   readonly #outBytes: number
   /** Threads of one hashing call: ranges share the cores, a single one has them all. */
@@ -167,10 +166,10 @@ class Build {
     this.#rowOf = new Uint32Array(items)
     // Each job holds one shard being filled and one being written.
     this.#shardBytes = Math.max(2 ** 20, Math.min(SHARD_BYTES, Math.floor(request.memoryBytes / (3 * request.jobs))))
-    const out = Math.max(1, bytesPerItem(prepared.outputs))
-    this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
-    this.#outBytes = out
-    this.#threads = Math.max(1, Math.floor(request.jobs / Math.ceil(Math.max(1, items) / this.#rangeRows)))
+    const { ranges, itemBytes } = rangesOf(source, source === request.source ? request.recipe : undefined, prepared.outputs, this.#shardBytes, request.jobs)
+    this.#ranges = ranges
+    this.#outBytes = itemBytes
+    this.#threads = Math.max(1, Math.floor(request.jobs / Math.max(1, ranges.length)))
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
@@ -192,16 +191,22 @@ class Build {
   // --- every item is identified, the missing ones are computed ----------------------------------------------------------------
 
   async #allRanges(): Promise<void> {
-    const { jobs } = this.#request
-    const source = this.#source
-    let pending: number[] = []
-    for (let start = 0; start < source.length; start += this.#rangeRows) pending.push(start)
+    const { jobs, memoryBytes } = this.#request
+    const room = new Room(memoryBytes)
+    let pending = this.#ranges
     while (pending.length > 0) {
-      const again: number[] = []
+      const again: Range[] = []
       const queue = pending[Symbol.iterator]()
       const work = async (): Promise<void> => {
         try {
-          for (const start of queue) if (!await this.#range(start)) again.push(start)
+          for (const range of queue) {
+            await room.take(range.bytes)
+            try {
+              if (!await this.#range(range)) again.push(range)
+            } finally {
+              room.give(range.bytes)
+            }
+          }
         } catch (error) {
           this.#stop.abort(error)
           throw error
@@ -210,7 +215,7 @@ class Build {
       await settleAll(Array.from({ length: Math.min(jobs, pending.length) }, work))
       // What is left is being computed by others, or turned out damaged when its digests were read.
       if (again.length === pending.length) await setTimeout(POLL_MS)
-      pending = again.sort((a, b) => a - b)
+      pending = again.sort((a, b) => a.start - b.start)
     }
   }
 
@@ -229,10 +234,9 @@ class Build {
   }
 
   /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
-  async #range(start: number): Promise<boolean> {
+  async #range({ start, stop }: Range): Promise<boolean> {
     const { store } = this.#request
     const source = this.#source
-    const stop = Math.min(source.length, start + this.#rangeRows)
     this.#signal.throwIfAborted()
     const recalled = this.#witnesses?.subarray(start * HASH_BYTES, stop * HASH_BYTES)
     const witnesses = this.#isIdentified(start, stop) ? undefined : recalled ?? await this.#recall(start, stop)
@@ -279,7 +283,7 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
-      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes })) {
+      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes / 4 })) {
         const chunkRows = this.#chunkRows(run)
         for (let from = 0; from < run.count; from += chunkRows) {
           this.#signal.throwIfAborted()
@@ -345,7 +349,7 @@ class Build {
       for (let item = from; item < to; item++) if (this.#identified[item] === 0 || missing.has(item)) items.push(item)
     }
     // What has to be brought here first is never read in vain.
-    const gap = this.#source.expect !== undefined ? 0 : Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, bytesPerItem(this.#source.fields))))
+    const gap = this.#source.expect !== undefined ? 0 : Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, guessedBytes(this.#source.fields))))
     const runs: [number, number][] = []
     for (const [from, to] of contiguous(items)) {
       const last = runs.at(-1)
@@ -576,14 +580,6 @@ interface RangeWork {
   /** Buffers of what was read and made, to be given back when the shard holds nothing in them. */
   readonly own: Set<ArrayBuffer>
   began: number
-}
-
-/** An unknown extent is taken for 64, as of atoms and edges; several of a field for 1024 each, as of images. */
-function bytesPerItem(fields: FieldSpecs): number {
-  return Object.values(fields).reduce((sum, { dtype, shape }) => {
-    const unknown = shape.filter((extent) => extent === null).length === 1 ? 64 : 1024
-    return sum + byteCount(dtype, shape.map((extent) => extent ?? unknown))
-  }, 0)
 }
 
 /** Rows of 32 bytes, the first of which is that of item `start`. */

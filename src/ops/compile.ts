@@ -1,6 +1,6 @@
 import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
-import type { FieldSpecs, Tensor } from '../core/tensor.js'
+import type { FieldSpecs, ItemSpecs, Tensor } from '../core/tensor.js'
 import { ProgramBuilder, type ConcreteField } from './builder.js'
 import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
 import type { Program } from './program.js'
@@ -27,6 +27,16 @@ export interface Compiled {
 export function checkRecipe(recipe: Recipe, fields: FieldSpecs): FieldSpecs {
   const states = statesAlong(recipe, fields).at(-1)!
   return Object.fromEntries(Object.entries(states).map(([name, { dtype, shape }]) => [name, { dtype, shape }]))
+}
+
+/** Fields that one item has after the recipe, as far as what is known of it says; undefined when an op refuses it. */
+export function outputsOf(recipe: Recipe, item: ItemSpecs): FieldSpecs | undefined {
+  try {
+    return statesAlong(recipe, item).at(-1)!
+  } catch (error) {
+    if (error instanceof RecipeError) return undefined
+    throw error
+  }
 }
 
 /** The source fields that the recipe's outputs are made from; others are not read and are in no key. */
@@ -96,8 +106,8 @@ export function compile({ ops, first }: { readonly ops: readonly OpCall[]; reado
 }
 
 /** Fields before each op, and after the last. */
-function statesAlong(recipe: Recipe, fields: FieldSpecs): FieldStates[] {
-  let states: FieldStates = Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]): [string, FieldState] => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' : 'finite' }]))
+function statesAlong(recipe: Recipe, fields: ItemSpecs): FieldStates[] {
+  let states: FieldStates = Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape, value }]): [string, FieldState] => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' : 'finite', ...(value !== undefined && { value }) }]))
   const all = [states]
   recipe.ops.forEach((op, i) => {
     states = op.definition.infer(states, op.params, failing(i, op.name))

@@ -101,6 +101,7 @@ export class NiftiVolume {
       signal?.throwIfAborted()
       await file.place({ offset: dataOffset + first * size, length: count * size }, bytesOf(out.data), elements, extents, strides, offset)
     }
+    signal?.throwIfAborted()
     return out
   }
 

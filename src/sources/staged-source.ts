@@ -84,10 +84,10 @@ export class StagedSource implements Source {
         this.#held.set(at, paths)
         const inner = await this.#open(at, paths)
         try {
-          const read = { ...await this.#run(at, inner, fromFiles, either), ...this.#properties(at, fields) }
+          const read = await this.#run(at, inner, fromFiles, either)
           // What is wrong with the next item is said when it is its turn: this one can be published before.
           const isFull = next < stop && !await fetches.secure(next++, either).catch(() => true)
-          yield { start: at, count: 1, fields: read.fields, ...(read.own !== undefined && { own: read.own }), ...(isFull && { isFull }) }
+          yield { start: at, count: 1, fields: { ...read.fields, ...this.#properties(at, fields) }, ...(read.own !== undefined && { own: read.own }), ...(isFull && { isFull }) }
           // Whoever does not publish does not need them, either.
           if (isFull) await this.#unpin(start, at + 1)
         } finally {

@@ -296,7 +296,7 @@ describe('pieces', () => {
     }
   }, 120_000)
 
-  test('a signal ends reading between two pieces', async () => {
+  test('a signal ends reading', async () => {
     const shape = [512, 512, 400]
     const { header } = niftiParts({ dtype: 'uint8', shape, data: new Uint8Array(0) }, {})
     const source = await nifti(file('large.nii', Buffer.concat([header, Buffer.alloc(512 * 512 * 400)])))
@@ -305,7 +305,8 @@ describe('pieces', () => {
     const reading = collect(source.read(0, 1, { fields: ['image'], signal: controller.signal }))
     await new Promise((settle) => { setImmediate(settle) })
     controller.abort(reason)
-    await expect(reading).rejects.toBe(reason)
+    // Not the volume itself, which would be printed.
+    expect(await reading.then(() => 'was read', (error: unknown) => error)).toBe(reason)
   })
 })
 
