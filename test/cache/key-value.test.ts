@@ -345,7 +345,7 @@ describe('upkeep', () => {
     }
     expect((await cache.space({ required: '1MB' })).fits).toBe(true)
     expect((await cache.space({ required: Number.MAX_SAFE_INTEGER })).fits).toBe(false)
-    await expect(cache.prune({})).rejects.toThrow(/give maxSize, olderThan or a namespace/)
+    await expect(cache.prune({})).rejects.toThrow(/give maxSize, olderThan, a namespace/)
     await cache.close()
   })
 
