@@ -13,6 +13,7 @@ void init_program(Napi::Env env, Napi::Object exports);
 void init_crystal(Napi::Env env, Napi::Object exports);
 void init_neighbors(Napi::Env env, Napi::Object exports);
 void init_frames(Napi::Env env, Napi::Object exports);
+void init_points(Napi::Env env, Napi::Object exports);
 }  // namespace tc
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
@@ -26,6 +27,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   tc::init_crystal(env, exports);
   tc::init_neighbors(env, exports);
   tc::init_frames(env, exports);
+  tc::init_points(env, exports);
   return exports;
 }
 

@@ -7,6 +7,7 @@ import { chained } from './chain.js'
 import { runCrystalStep } from './crystal.js'
 import type { Device, PreparedProgram, ProgramBatch } from './device.js'
 import { keysAbove } from './keys.js'
+import { nearestPoints } from './points.js'
 
 export interface CpuDeviceOptions {
   /** Threads that one `run` may use; all processors when left out. The bytes do not depend on it. */
@@ -34,6 +35,7 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
       const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
       return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
+    nearest: (points, at, k) => nearestPoints(points, at, k, threads),
     batch: (step, batch) => runCrystalStep(step, batch, threads),
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)

@@ -3,7 +3,7 @@ import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import type { Program } from '../ops/program.js'
 import { createCpuDevice } from './cpu.js'
 import { edgeFields } from './crystal.js'
-import type { Device, DeviceIdentity, KeptArray, PreparedProgram } from './device.js'
+import type { Device, DeviceIdentity, KeptArray, Nearest, PlanePoints, PreparedProgram } from './device.js'
 import type { Backend, BackendOptions, Preparation } from './webgpu/backend.js'
 import type { Verdicts } from './webgpu/canary.js'
 import { findAdapters, type AdapterFacts } from './webgpu/dawn.js'
@@ -143,6 +143,11 @@ export class Webgpu implements WebgpuDevice {
 
   keep(): KeptArray {
     return new Kept(this.#backend, this.#places++)
+  }
+
+  async nearest(points: PlanePoints, at: Int32Array, k: number): Promise<Nearest> {
+    this.#checkOpen()
+    return this.#track(this.#cpu.nearest(points, at, k))
   }
 
   /** Neighbour lists run on the device, other steps on the CPU; and there the items that the device cannot do, or finds a fault in. */

@@ -141,6 +141,9 @@ export interface Addon {
    */
   neighborTables(offsets: Float64Array, frac: Float64Array, lattice: Float64Array, items: Uint32Array, cutoff: number, nearest: number, step: number, split: boolean): Promise<NeighborTables>
 
+  // --- points -------------------------------------------------------------------------------------------------------
+  PointGrid: new() => PointGrid
+
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram
 }
@@ -299,6 +302,14 @@ export interface RaggedTable {
   offsets(indices: Float64Array, out: Float64Array): void
   /** As of RowTable. */
   gather(indices: Float64Array, out: Uint8Array): Promise<number>
+}
+
+/** The nearest of many points of a plane. Coordinates are finite. */
+export interface PointGrid {
+  /** Once, before anything is asked. */
+  build(x: Float64Array, y: Float64Array): Promise<void>
+  /** Of each place the `k` nearest points, nearest first, of equally near ones the one with the lower index first: indices and squared distances, [places, k] each. */
+  nearest(x: Float64Array, y: Float64Array, k: number, index: Int32Array, squared: Float64Array, threads: number): Promise<void>
 }
 
 /** A program of kernel steps: ops/program.ts in the form native code takes. Values are numbered, inputs first. */
