@@ -1,7 +1,8 @@
 import type { Room } from './cache/key-value.js'
 import type { Remote } from './cache/remote.js'
 import type { Dataset } from './dataset/dataset.js'
-import type { DatasetOptions, Datasets } from './dataset/datasets.js'
+import type { DatasetOptions, Datasets, LiveOptions } from './dataset/datasets.js'
+import type { LiveDataset } from './dataset/live.js'
 import type { Recipe } from './ops/recipe.js'
 import { Shelf } from './shelf.js'
 import type { Source } from './sources/source.js'
@@ -17,7 +18,7 @@ export interface ScopeOptions {
  */
 export class Scope extends Shelf implements AsyncDisposable {
   readonly #keepLast: number | undefined
-  readonly #opened = new Set<Dataset>()
+  readonly #opened = new Set<{ close(): Promise<void> }>()
   #owned: Promise<void> | undefined
   #disposed: Promise<void> | undefined
 
@@ -28,8 +29,10 @@ export class Scope extends Shelf implements AsyncDisposable {
   }
 
   /** As the cache's; it is closed and removed with the scope. */
-  override async dataset(source: Source, recipe: Recipe, options: DatasetOptions = {}): Promise<Dataset> {
-    const dataset = await super.dataset(source, recipe, options)
+  override async dataset(source: Source, recipe: Recipe, options?: DatasetOptions): Promise<Dataset>
+  override async dataset(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset>
+  override async dataset(source: Source, recipe: Recipe, options: DatasetOptions | LiveOptions = {}): Promise<Dataset | LiveDataset> {
+    const dataset = options.cache === false ? await super.dataset(source, recipe, options) : await super.dataset(source, recipe, options)
     this.#opened.add(dataset)
     return dataset
   }

@@ -1,7 +1,8 @@
 import { KeyValue, type Room, type WhereOptions } from './cache/key-value.js'
 import { checkOptions } from './core/options.js'
 import type { Dataset } from './dataset/dataset.js'
-import { DATASET_OPTIONS, type DatasetOptions, type Datasets } from './dataset/datasets.js'
+import { DATASET_OPTIONS, type DatasetOptions, type Datasets, type LiveOptions } from './dataset/datasets.js'
+import type { LiveDataset } from './dataset/live.js'
 import type { Recipe } from './ops/recipe.js'
 import type { Source } from './sources/source.js'
 
@@ -29,7 +30,11 @@ export class Shelf extends KeyValue {
    * Rejects with RecipeError before anything is read, NonFiniteError or ItemError for an item that cannot be made, SourceChangedError when a file
    * is written meanwhile, DiskFullError when there is no room.
    */
-  async dataset(source: Source, recipe: Recipe, options: DatasetOptions = {}): Promise<Dataset> {
+  async dataset(source: Source, recipe: Recipe, options?: DatasetOptions): Promise<Dataset>
+  /** With `cache: false` nothing is looked up or stored: items are computed when they are read, for recipes that cost less than reading their results (`strategyFor`). The source stays open. */
+  async dataset(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset>
+  async dataset(source: Source, recipe: Recipe, options: DatasetOptions | LiveOptions = {}): Promise<Dataset | LiveDataset> {
+    if (options.cache === false) return this.datasets.live(source, recipe, options)
     checkOptions('dataset', options, DATASET_OPTIONS)
     const namespace = this.below('dataset', options.namespace)
     await this.prepare()

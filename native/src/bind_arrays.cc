@@ -110,6 +110,47 @@ Napi::Value copy_swapped(const Napi::CallbackInfo& info) {
   }, undefined);
 }
 
+// Reads rows of a C-ordered array from its file, each to a place of its own; rows that follow one another on both sides at once.
+Napi::Value read_rows(const Napi::CallbackInfo& info) {
+  struct Work {
+    std::shared_ptr<Mapping> mapping;
+    Bytes rows, places, out;
+    uint64_t base, row_bytes;
+    unsigned unit;
+    std::vector<std::pair<uint64_t, uint64_t>> moves;
+  };
+  const Napi::Env env = info.Env();
+  auto work = std::make_shared<Work>(Work{mapping_of(env, info[0]), typed_argument(info, 3, "rows", napi_float64_array, "Float64Array"), typed_argument(info, 4, "places", napi_float64_array, "Float64Array"),
+                                          bytes_argument(info, 5, "out"), integer_argument(info, 1, "base"), integer_argument(info, 2, "rowBytes", 1), static_cast<unsigned>(integer_argument(info, 6, "unit", 1, 8)), {}});
+  const auto rows = span_of<double>(work->rows), places = span_of<double>(work->places);
+  if ((work->unit & (work->unit - 1)) != 0 || work->row_bytes % work->unit != 0) throw_range(env, "unit must be 1, 2, 4 or 8 and divide a row");
+  if (rows.size() != places.size()) throw_range(env, "rows and places must be equally long");
+  if (work->base > work->mapping->size()) throw_range(env, "base leaves the file");
+  const uint64_t there = (work->mapping->size() - work->base) / work->row_bytes, room = work->out.size / work->row_bytes;
+  work->moves.reserve(rows.size());
+  for (size_t k = 0; k < rows.size(); k++) {
+    if (!(rows[k] >= 0 && rows[k] < static_cast<double>(there)) || rows[k] != std::floor(rows[k])) throw_range(env, "rows[" + std::to_string(k) + "] leaves the file");
+    if (!(places[k] >= 0 && places[k] < static_cast<double>(room)) || places[k] != std::floor(places[k])) throw_range(env, "places[" + std::to_string(k) + "] leaves out");
+    work->moves.emplace_back(static_cast<uint64_t>(rows[k]), static_cast<uint64_t>(places[k]));
+  }
+  return Task::run(env, [work] {
+    with_codes([&] {
+      const auto& moves = work->moves;
+      parallel_for(moves.size(), threads_for(moves.size() * work->row_bytes), [&](size_t begin, size_t end) {
+        for (size_t k = begin; k < end;) {
+          size_t next = k + 1;
+          while (next < end && moves[next].first == moves[next - 1].first + 1 && moves[next].second == moves[next - 1].second + 1) next++;
+          uint8_t* const to = work->out.data + moves[k].second * work->row_bytes;
+          const size_t bytes = (next - k) * work->row_bytes;
+          work->mapping->read(work->base + moves[k].first * work->row_bytes, to, bytes);
+          if (work->unit > 1) arrays::copy_swapped(to, work->unit, to, bytes);
+          k = next;
+        }
+      });
+    });
+  }, undefined);
+}
+
 std::vector<size_t> sizes_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   if (!info[index].IsArray()) throw_type(info.Env(), std::string(name) + " must be an array");
   const Napi::Array list = info[index].As<Napi::Array>();
@@ -350,6 +391,7 @@ void init_arrays(Napi::Env env, Napi::Object exports) {
   exports.Set("fromFortran", Napi::Function::New<from_fortran>(env, "fromFortran"));
   exports.Set("placeBox", Napi::Function::New<place_box>(env, "placeBox"));
   exports.Set("placeFile", Napi::Function::New<place_file>(env, "placeFile"));
+  exports.Set("readRows", Napi::Function::New<read_rows>(env, "readRows"));
   exports.Set("copySwapped", Napi::Function::New<copy_swapped>(env, "copySwapped"));
   exports.Set("crc32Async", Napi::Function::New<crc32_async>(env, "crc32Async"));
   Inflate::init(env, exports);

@@ -1,11 +1,9 @@
 import { boolean, checkOptions, number, show } from '../core/options.js'
-import { rowsOf } from '../core/rows.js'
-import { byteCount, tensorIn, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { seedOf } from '../core/seed.js'
+import { byteCount, type FieldSpecs } from '../core/tensor.js'
 import { native } from '../native/load.js'
-import { pad, stack, type CollateFunction, type Item } from './collate.js'
-import type { Dataset } from './dataset.js'
-import { align, assembleGraphs, graphFields, numberingBytes, SOURCE, type GraphFields } from './graphs.js'
-import type { Shards, Span } from './shards.js'
+import type { CollateFunction } from './collate.js'
+import { graphFields, type GraphFields } from './graphs.js'
 
 export interface BatchOptions {
   /** Items per batch. */
@@ -38,7 +36,8 @@ export interface BatchOptions {
 /** `ids` and `indices` of its items, and one entry per field: a tensor [n, …] for `stack`, whatever `collate` makes otherwise. */
 export type Batch = { readonly ids: readonly string[]; readonly indices: Float64Array } & { readonly [field: string]: any }
 
-interface Checked {
+/** Checked, with all defaults. */
+export interface BatchPlan {
   readonly size: number
   readonly shuffle: boolean
   readonly seed: bigint
@@ -54,7 +53,7 @@ interface Checked {
 
 const OPTIONS = ['size', 'shuffle', 'seed', 'epoch', 'dropLast', 'prefetch', 'collate', 'nodeField', 'fields', 'reuse', 'signal']
 
-export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Checked {
+export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): BatchPlan {
   const where = 'batches'
   checkOptions(where, given, OPTIONS)
   const shuffle = boolean(where, 'shuffle', given.shuffle, false)
@@ -80,7 +79,7 @@ export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Check
   return {
     size: number(where, 'size', given.size, { integer: true, min: 1 }),
     shuffle,
-    seed: seed(given.seed),
+    seed: given.seed === undefined ? 0n : seedOf(where, given.seed),
     epoch: number(where, 'epoch', given.epoch, { integer: true, min: 0, max: 2 ** 32 - 1 }, 0),
     dropLast: boolean(where, 'dropLast', given.dropLast, false),
     prefetch: number(where, 'prefetch', given.prefetch, { integer: true, min: 0, max: 1024 }, 2),
@@ -92,11 +91,35 @@ export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Check
   }
 }
 
-function seed(value: number | bigint | undefined): bigint {
-  if (value === undefined) return 0n
-  const big = typeof value === 'bigint' ? value : BigInt(number('batches', 'seed', value, { integer: true, min: 0 }))
-  if (big < 0n || big >= 2n ** 64n) throw new TypeError(`batches: seed must be from 0 to 2^64 - 1, not ${show(value)}`)
-  return big
+/** Items that batches are made of: those that are in a cache, or those that are computed when somebody asks. */
+export interface Batched {
+  readonly length: number
+  readonly fields: FieldSpecs
+  id(index: number): string
+  /** What makes the batches of one epoch, of which at most `buffers` calls are in work or in the consumer's hands at a time. */
+  maker(plan: BatchPlan, buffers: number): Maker
+}
+
+export interface Maker {
+  /** Batches of `size` for consecutive positions of the epoch: at once where they need no work. `turn` counts the calls of an epoch. */
+  make(indices: Float64Array, turn: number): Batch[] | Promise<Batch[]>
+  /** Nobody asks again. */
+  end?(): void
+}
+
+/** A batch without its fields. */
+export function newBatch(items: Batched, indices: Float64Array): Record<string, unknown> {
+  let ids: string[] | undefined
+  // Names are made when somebody asks: most training loops do not.
+  return Object.defineProperty({ indices }, 'ids', { enumerable: true, get: () => ids ??= Array.from(indices, (index) => items.id(index)) })
+}
+
+/** The indices of consecutive positions of the epoch. */
+export function orderOf({ shuffle, seed, epoch }: BatchPlan, length: number, first: number, stop: number): Float64Array {
+  const indices = new Float64Array(stop - first)
+  if (shuffle) native().shuffleIndices(length, seed, epoch, first, indices)
+  else for (let i = 0; i < indices.length; i++) indices[i] = first + i
+  return indices
 }
 
 /** Bytes that one threaded copy should move: enough to hide the cost of a call, few enough to stay in a processor's cache. */
@@ -112,20 +135,20 @@ const GATHERS_AHEAD = 6
 const BYTES_AHEAD = GATHERS_AHEAD * GATHER_BYTES
 
 /** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
-export async function * batches(dataset: Dataset, options: Checked): AsyncGenerator<Batch, void, undefined> {
-  const { size, dropLast, prefetch, signal } = options
-  const count = dropLast ? Math.floor(dataset.length / size) : Math.ceil(dataset.length / size)
-  const stackable = options.collate === 'stack'
-  const bytes = options.shuffle && stackable && prefetch > 0 ? Math.max(1, batchBytes(dataset, options)) : Infinity
+export async function * batches(items: Batched, plan: BatchPlan): AsyncGenerator<Batch, void, undefined> {
+  const { size, dropLast, prefetch, signal } = plan
+  const { length } = items
+  const count = dropLast ? Math.floor(length / size) : Math.ceil(length / size)
+  const bytes = plan.shuffle && plan.collate === 'stack' && prefetch > 0 ? Math.max(1, batchBytes(items, plan)) : Infinity
   const group = Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / bytes)))
   const ahead = Math.max(Math.ceil(prefetch / group), Math.min(GATHERS_AHEAD, Math.floor(BYTES_AHEAD / (group * bytes))))
   // Those ahead and the one being consumed.
-  const maker = stackable ? new StackMaker(dataset, options, ahead + 1) : options.graph === undefined ? new ItemMaker(dataset, options) : new GraphMaker(dataset, options.graph)
+  const maker = items.maker(plan, ahead + 1)
   const queue: (Batch[] | Promise<Batch[]>)[] = []
   let next = 0
-  const fill = (length: number): void => {
-    for (; next < count && queue.length < length; next += group) {
-      const made = make(maker, dataset, options, next, Math.min(count, next + group), next / group)
+  const fill = (upTo: number): void => {
+    for (; next < count && queue.length < upTo; next += group) {
+      const made = maker.make(orderOf(plan, length, next * size, Math.min(length, (next + group) * size, count * size)), next / group)
       // A failure is reported when its turn comes; until then it must not count as unhandled.
       if (made instanceof Promise) made.catch(() => undefined)
       queue.push(made)
@@ -146,272 +169,10 @@ export async function * batches(dataset: Dataset, options: Checked): AsyncGenera
     }
   } finally {
     await Promise.allSettled(queue)
+    maker.end?.()
   }
 }
 
-function batchBytes(dataset: Dataset, { fields, size }: Checked): number {
-  return size * fields.reduce((sum, field) => sum + byteCount(dataset.fields[field]!.dtype, dataset.fields[field]!.shape as number[]), 0)
-}
-
-function make(maker: Maker, dataset: Dataset, options: Checked, from: number, to: number, turn: number): Batch[] | Promise<Batch[]> {
-  const { size, shuffle, seed: chosen, epoch } = options
-  const first = from * size
-  const indices = new Float64Array(Math.min(dataset.length, to * size) - first)
-  if (shuffle) native().shuffleIndices(dataset.length, chosen, epoch, first, indices)
-  else for (let i = 0; i < indices.length; i++) indices[i] = first + i
-  // The turn chooses the recycled buffer, so that a second attempt after damage uses the same one.
-  const made = maker.ready(dataset.shards, indices) ?? dataset.healed((shards) => maker.make(shards, indices, turn))
-  return dataset.checked ? checked(dataset, indices, made) : made
-}
-
-async function checked(dataset: Dataset, indices: Float64Array, made: Batch[] | Promise<Batch[]>): Promise<Batch[]> {
-  const batches = await made
-  await dataset.assertUnwritten(indices)
-  return batches
-}
-
-interface Maker {
-  /** The same as `make`, when nothing has to be waited for; undefined otherwise. */
-  ready(shards: Shards, indices: Float64Array): Batch[] | undefined
-  /** Batches of `size` for consecutive positions; `turn` counts the calls of an epoch. */
-  make(shards: Shards, indices: Float64Array, turn: number): Promise<Batch[]>
-}
-
-function newBatch(dataset: Dataset, indices: Float64Array): Record<string, unknown> {
-  let ids: string[] | undefined
-  // Names are made when somebody asks: most training loops do not.
-  return Object.defineProperty({ indices }, 'ids', { enumerable: true, get: () => ids ??= Array.from(indices, (index) => dataset.id(index)) })
-}
-
-/** Fixed-shape fields: rows that follow one another in a shard are a view, all others a threaded copy. */
-class StackMaker implements Maker {
-  readonly #dataset: Dataset
-  readonly #options: Checked
-  readonly #recycled: ArrayBuffer[]
-
-  constructor(dataset: Dataset, options: Checked, buffers: number) {
-    this.#dataset = dataset
-    this.#options = options
-    this.#recycled = options.reuse ? Array.from({ length: buffers }, () => new ArrayBuffer(0)) : []
-  }
-
-  ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
-    const { size, fields } = this.#options
-    if (indices.length > size || !shards.consecutive(indices)) return undefined
-    const batch = newBatch(this.#dataset, indices)
-    for (const field of fields) {
-      const view = shards.readyView(field, indices[0]!, indices.length)
-      if (view === undefined) return undefined
-      batch[field] = view
-    }
-    return [batch as Batch]
-  }
-
-  async make(shards: Shards, indices: Float64Array, turn: number): Promise<Batch[]> {
-    const { size, fields } = this.#options
-    const batches = Array.from({ length: Math.ceil(indices.length / size) }, (_, k) => newBatch(this.#dataset, indices.subarray(k * size, Math.min(indices.length, (k + 1) * size))))
-    const memory = shards.consecutive(indices) ? undefined : this.#memory(indices.length, turn)
-    let offset = 0
-    for (const field of fields) {
-      const whole = memory === undefined ? await shards.view(field, indices[0]!, indices.length) : await this.#gathered(shards, field, indices, memory, offset)
-      offset += align(whole.data.byteLength)
-      batches.forEach((batch, k) => { batch[field] = batches.length === 1 ? whole : rowsOf(whole, k * size, Math.min(indices.length, (k + 1) * size)) })
-    }
-    return batches as Batch[]
-  }
-
-  async #gathered(shards: Shards, field: string, indices: Float64Array, memory: ArrayBuffer, offset: number): Promise<Tensor> {
-    const { dtype, shape } = this.#dataset.fields[field]!
-    const tensor = tensorIn(memory, offset, dtype, [indices.length, ...shape as number[]])
-    await shards.gather(field, indices, tensor)
-    return tensor
-  }
-
-  #memory(rows: number, turn: number): ArrayBuffer {
-    let bytes = 0
-    for (const field of this.#options.fields) {
-      const { dtype, shape } = this.#dataset.fields[field]!
-      bytes += align(byteCount(dtype, shape as number[]) * rows)
-    }
-    if (this.#recycled.length === 0) return native().pooledBuffer(bytes)
-    const slot = turn % this.#recycled.length
-    if (this.#recycled[slot]!.byteLength < bytes) this.#recycled[slot] = native().pooledBuffer(bytes)
-    return this.#recycled[slot]!
-  }
-}
-
-/** Graphs: items that follow one another in a shard are views, and only what numbers their nodes is made; others are a threaded copy. */
-class GraphMaker implements Maker {
-  readonly #dataset: Dataset
-  readonly #graph: GraphFields
-
-  constructor(dataset: Dataset, graph: GraphFields) {
-    this.#dataset = dataset
-    this.#graph = graph
-  }
-
-  ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
-    const { ragged, fixed } = this.#graph
-    const [first, count] = [indices[0]!, indices.length]
-    if (!shards.consecutive(indices)) return undefined
-    const spans = new Map<string, Span>()
-    const fields = new Map<string, Tensor>()
-    for (const field of ragged) {
-      const span = shards.readySpan(field, first, count)
-      if (span === undefined) return undefined
-      spans.set(field, span)
-      fields.set(field, span.tensor)
-    }
-    for (const field of fixed) {
-      const view = shards.readyView(field, first, count)
-      if (view === undefined) return undefined
-      fields.set(field, view)
-    }
-    return [this.#consecutive(indices, spans, fields)]
-  }
-
-  async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
-    const runs = shards.runs(indices, RUNS_MAX)
-    if (runs === undefined) return [await this.#gathered(shards, indices)]
-    const parts = await Promise.all(runs.map(([start, stop]) => this.#read(shards, indices[start]!, stop - start)))
-    return [parts.length === 1 ? this.#consecutive(indices, parts[0]!.spans, parts[0]!.fields) : this.#joined(indices, parts)]
-  }
-
-  async #read(shards: Shards, first: number, count: number): Promise<Run> {
-    const { ragged, fixed } = this.#graph
-    const fields = new Map<string, Tensor>()
-    const spans = new Map<string, Span>()
-    await Promise.all([
-      ...ragged.map(async (field) => {
-        const span = await shards.span(field, first, count)
-        spans.set(field, span)
-        fields.set(field, span.tensor)
-      }),
-      ...fixed.map(async (field) => { fields.set(field, await shards.view(field, first, count)) }),
-    ])
-    return { count, spans, fields }
-  }
-
-  #consecutive(indices: Float64Array, spans: ReadonlyMap<string, Span>, fields: ReadonlyMap<string, Tensor>): Batch {
-    const memory = native().pooledBuffer(roughly(this.#numberingBytes(indices.length, (field) => fields.get(field)!.shape[0]!)))
-    const batch = newBatch(this.#dataset, indices)
-    assembleGraphs(batch, this.#graph, indices.length, fields, (field) => spans.get(field)!.offsets(), memory, 0)
-    return batch as Batch
-  }
-
-  /** Where a shard ends in the middle of a batch: few runs, copied here. */
-  #joined(indices: Float64Array, runs: readonly Run[]): Batch {
-    const { fields, memory, numbering } = this.#allocate(indices.length, (field) => runs.reduce((sum, run) => sum + run.fields.get(field)!.shape[0]!, 0))
-    for (const [field, { data }] of fields) {
-      let at = 0
-      for (const run of runs) {
-        const part = run.fields.get(field)!.data as Uint8Array
-        ;(data as Uint8Array).set(part, at)
-        at += part.length
-      }
-    }
-    const offsets = (field: string): Float64Array => {
-      const all = new Float64Array(indices.length + 1)
-      let at = 0
-      for (const { count, spans } of runs) {
-        const before = all[at]!
-        all.set(spans.get(field)!.offsets().map((offset) => before + offset), at)
-        at += count
-      }
-      return all
-    }
-    const batch = newBatch(this.#dataset, indices)
-    assembleGraphs(batch, this.#graph, indices.length, fields, offsets, memory, numbering)
-    return batch as Batch
-  }
-
-  async #gathered(shards: Shards, indices: Float64Array): Promise<Batch> {
-    const offsets = new Map(await Promise.all(this.#graph.ragged.map(async (field) => [field, await shards.offsets(field, indices)] as const)))
-    const { fields, memory, numbering } = this.#allocate(indices.length, (field) => offsets.get(field)!.at(-1)!)
-    await Promise.all(Array.from(fields, ([field, tensor]) => offsets.has(field) ? shards.gatherSpan(field, indices, tensor) : shards.gather(field, indices, tensor)))
-    const batch = newBatch(this.#dataset, indices)
-    assembleGraphs(batch, this.#graph, indices.length, fields, (field) => offsets.get(field)!, memory, numbering)
-    return batch as Batch
-  }
-
-  /** Room for the fields of so many graphs, `rows` of each that is ragged, and from byte `numbering` on for what numbers them. */
-  #allocate(graphs: number, rows: (field: string) => number): { fields: ReadonlyMap<string, Tensor>; memory: ArrayBuffer; numbering: number } {
-    const { ragged, fixed } = this.#graph
-    const places = [...ragged, ...fixed].map((field, k) => {
-      const { dtype, shape } = this.#dataset.fields[field]!
-      const whole = k < ragged.length ? [rows(field), ...shape.slice(1) as number[]] : [graphs, ...shape as number[]]
-      return { field, dtype, shape: whole, bytes: align(byteCount(dtype, whole)) }
-    })
-    const numbering = places.reduce((sum, { bytes }) => sum + bytes, 0)
-    const memory = native().pooledBuffer(roughly(numbering + this.#numberingBytes(graphs, rows)))
-    let offset = 0
-    const fields = new Map(places.map(({ field, dtype, shape, bytes }) => [field, tensorIn(memory, (offset += bytes) - bytes, dtype, shape)]))
-    return { fields, memory, numbering }
-  }
-
-  #numberingBytes(graphs: number, rows: (field: string) => number): number {
-    return numberingBytes(graphs, rows(this.#graph.nodes), this.#graph.edges ? rows(SOURCE) : 0)
-  }
-}
-
-/** Shards that a batch may be put together from on this thread; with more, items are copied one by one on others. */
-const RUNS_MAX = 4
-
-/** Graphs that follow one another in a shard. */
-interface Run {
-  readonly count: number
-  readonly spans: ReadonlyMap<string, Span>
-  readonly fields: ReadonlyMap<string, Tensor>
-}
-
-/** Rounded up by an eighth at most, so that batches of about one size find each other's memory in the pool. */
-function roughly(bytes: number): number {
-  const step = Math.max(4096, 2 ** (Math.floor(Math.log2(Math.max(1, bytes))) - 3))
-  return Math.ceil(bytes / step) * step
-}
-
-/** Everything else: items are read one by one, as views, and put together in JavaScript. */
-class ItemMaker implements Maker {
-  readonly #dataset: Dataset
-  readonly #options: Checked
-
-  constructor(dataset: Dataset, options: Checked) {
-    this.#dataset = dataset
-    this.#options = options
-  }
-
-  ready(): undefined {
-    return undefined
-  }
-
-  async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
-    const { size, fields, collate } = this.#options
-    const made: Batch[] = []
-    for (let from = 0; from < indices.length; from += size) {
-      const part = indices.subarray(from, Math.min(indices.length, from + size))
-      const items = await Promise.all(Array.from(part, (index) => shards.item(index, fields)))
-      const batch = newBatch(this.#dataset, part)
-      if (typeof collate === 'function') {
-        Object.assign(batch, await collate(items))
-      } else {
-        for (const field of fields) this.#collate(batch, field, items)
-      }
-      made.push(batch as Batch)
-    }
-    return made
-  }
-
-  #collate(batch: Record<string, unknown>, field: string, items: readonly Item[]): void {
-    const tensors = items.map((item) => item[field] as Tensor)
-    const ids = items.map(({ id }) => id)
-    if (this.#options.collate === 'list') {
-      batch[field] = tensors
-    } else if (this.#options.collate === 'pad') {
-      const { padded, shapes } = pad(field, tensors, ids)
-      batch[field] = padded
-      batch[`${field}_shape`] = shapes
-    } else {
-      batch[field] = stack(field, tensors, ids)
-    }
-  }
+function batchBytes({ fields: specs }: Batched, { fields, size }: BatchPlan): number {
+  return size * fields.reduce((sum, field) => sum + byteCount(specs[field]!.dtype, specs[field]!.shape as number[]), 0)
 }

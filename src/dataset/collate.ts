@@ -1,12 +1,33 @@
 import { DTYPES } from '../core/dtype.js'
 import { stackRows } from '../core/rows.js'
 import { emptyTensor, type Tensor } from '../core/tensor.js'
+import { newBatch, type Batch, type Batched, type BatchPlan } from './batches.js'
 
 /** One item of a dataset: its fields and its human name. */
 export type Item = { readonly id: string } & { readonly [field: string]: Tensor | string }
 
 /** The fields of a batch from its items, which have those that were asked for. It may take its time: the next batches are prepared meanwhile. */
 export type CollateFunction = (items: readonly Item[]) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
+
+/** A batch of whole items, as `collate` has it. */
+export async function collated(of: Batched, indices: Float64Array, items: readonly Item[], { collate, fields }: BatchPlan): Promise<Batch> {
+  const batch = newBatch(of, indices)
+  if (typeof collate === 'function') return Object.assign(batch, await collate(items)) as Batch
+  const ids = items.map(({ id }) => id)
+  for (const field of fields) {
+    const tensors = items.map((item) => item[field] as Tensor)
+    if (collate === 'list') {
+      batch[field] = tensors
+    } else if (collate === 'pad') {
+      const { padded, shapes } = pad(field, tensors, ids)
+      batch[field] = padded
+      batch[`${field}_shape`] = shapes
+    } else {
+      batch[field] = stack(field, tensors, ids)
+    }
+  }
+  return batch as Batch
+}
 
 /** Puts tensors of equal dtype and shape along a new axis 0. */
 export function stack(field: string, tensors: readonly Tensor[], ids: readonly string[]): Tensor {

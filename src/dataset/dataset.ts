@@ -1,9 +1,10 @@
 import { IntegrityError } from '../core/errors.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import type { Store } from '../store/store.js'
-import { batches, checkBatchOptions, type Batch, type BatchOptions } from './batches.js'
+import { batches, checkBatchOptions, type Batch, type BatchOptions, type BatchPlan, type Maker } from './batches.js'
 import type { BuildReport } from './build.js'
 import type { Item } from './collate.js'
+import { cachedMaker } from './makers.js'
 import { assertUnwritten } from './unwritten.js'
 import type { Manifest, Provenance } from './manifest.js'
 import { Shards } from './shards.js'
@@ -101,6 +102,11 @@ export class Dataset {
   /** Batches in order, or in the order that `seed` and `epoch` choose. */
   batches(options: BatchOptions): AsyncIterableIterator<Batch> {
     return batches(this, checkBatchOptions(options, this.fields))
+  }
+
+  /** @internal */
+  maker(plan: BatchPlan, buffers: number): Maker {
+    return cachedMaker(this, plan, buffers)
   }
 
   /** Unpins the shards. Views that were handed out stay valid. */

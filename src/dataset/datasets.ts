@@ -14,11 +14,14 @@ import { Store } from '../store/store.js'
 import { Stores } from '../store/stores.js'
 import { build, type BuildReport, type Progress } from './build.js'
 import { Dataset } from './dataset.js'
+import { LiveDataset } from './live.js'
 import { Manifest } from './manifest.js'
 import { allDatasets, datasetsNamed, labelOf, type FoundDataset } from './named.js'
 import { checkVerifyOptions, sumVerifications, verify, type Verification, type VerifyOptions } from './verify.js'
 
 export interface DatasetOptions {
+  /** True, the default: what is missing is computed and stored. For false see `LiveOptions`. */
+  readonly cache?: true
   /** Label for people and the command line; not part of any key. */
   readonly name?: string
   /** `/`-separated label under which it is listed. In a scope it lies below the scope's. */
@@ -36,7 +39,13 @@ export interface DatasetOptions {
   readonly signal?: AbortSignal
 }
 
-export const DATASET_OPTIONS = ['name', 'namespace', 'device', 'jobs', 'onProgress', 'compression', 'signal']
+/** Of a dataset that is computed when it is read, and stored nowhere. */
+export interface LiveOptions extends Pick<DatasetOptions, 'name' | 'device' | 'signal'> {
+  readonly cache: false
+}
+
+export const LIVE_OPTIONS = ['cache', 'name', 'device', 'signal']
+export const DATASET_OPTIONS = ['cache', 'name', 'namespace', 'device', 'jobs', 'onProgress', 'compression', 'signal']
 
 export interface DatasetsOptions {
   readonly fingerprint: Fingerprint
@@ -53,7 +62,7 @@ export interface DatasetsOptions {
 export class Datasets {
   readonly #stores: Stores | undefined
   readonly #options: DatasetsOptions
-  readonly #open = new Set<Dataset>()
+  readonly #open = new Set<{ close(): Promise<void> }>()
   readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
   readonly #building = new Set<Promise<unknown>>()
   readonly #closing = new AbortController()
@@ -69,10 +78,7 @@ export class Datasets {
   async dataset(source: Source, recipe: Recipe, options: DatasetOptions, relabels: boolean): Promise<Dataset> {
     const where = 'dataset'
     checkOptions(where, options, DATASET_OPTIONS)
-    if (typeof source?.read !== 'function') throw new TypeError(`dataset: expected a source, not ${show(source)}; sources are opened with await: await npz('train.npz')`)
-    if (!Array.isArray(recipe?.ops)) throw new TypeError(`dataset: expected a recipe, not ${show(recipe)}; make one with recipe([…])`)
-    const { name = '', namespace = '' } = options
-    if (typeof name !== 'string') throw new TypeError(`dataset: name must be a text, not ${show(name)}`)
+    const { name, namespace = '' } = checked(source, recipe, options)
     const device = this.#device(options.device)
     const jobs = number(where, 'jobs', options.jobs, { integer: true, min: 1, max: 256 }, availableParallelism())
     const compression = options.compression === undefined ? this.#options.compression : checkCompression(where, options.compression)
@@ -87,6 +93,20 @@ export class Datasets {
     const { manifest, report } = await run(options.signal)
     if (relabels) await store.relabel(fromHex(manifest.facts.key), name, namespace)
     return this.#opened(store, manifest, report, async () => (await run(undefined)).manifest)
+  }
+
+  /** Of `Shelf.dataset` with `cache: false`. */
+  async live(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset> {
+    checkOptions('dataset', options, LIVE_OPTIONS)
+    const { name } = checked(source, recipe, options)
+    const device = this.#device(options.device)
+    const dataset = await this.untilClosed(options.signal, (signal) => LiveDataset.open({
+      source, recipe, device, name, signal,
+      memoryBytes: this.#options.memoryBudget,
+      onClose: () => this.#open.delete(dataset),
+    }))
+    this.#open.add(dataset)
+    return dataset
   }
 
   /** By key, or by name. */
@@ -178,4 +198,12 @@ export class Datasets {
     }
     return device
   }
+}
+
+function checked<O extends Pick<DatasetOptions, 'name'>>(source: Source, recipe: Recipe, options: O): O & { readonly name: string } {
+  if (typeof source?.read !== 'function') throw new TypeError(`dataset: expected a source, not ${show(source)}; sources are opened with await: await npz('train.npz')`)
+  if (!Array.isArray(recipe?.ops)) throw new TypeError(`dataset: expected a recipe, not ${show(recipe)}; make one with recipe([…])`)
+  const { name = '' } = options
+  if (typeof name !== 'string') throw new TypeError(`dataset: name must be a text, not ${show(name)}`)
+  return { ...options, name }
 }

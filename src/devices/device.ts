@@ -1,5 +1,6 @@
 import type { TypedArray } from '../core/dtype.js'
 import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
+import type { NearestSearch } from '../ops/points.js'
 import type { Program } from '../ops/program.js'
 
 /**
@@ -15,23 +16,11 @@ export interface Device {
   prepare(program: Program): Promise<PreparedProgram>
   /** A place for a result that is to stay where it is computed; left out by devices whose memory is everybody's. */
   keep?(): KeptArray
-  /** The `k` nearest of `points` to each of the points `at`, itself among them; `k` is at most as many as there are. */
-  nearest(points: PlanePoints, at: Int32Array, k: number): Promise<Nearest>
+  /** Nearest points. The same numbers on every device. */
+  nearest: NearestSearch
   /** Runs a batch step. The given arrays are only read. */
   batch(step: BatchStep, batch: Batch): Promise<BatchResult>
   close(): Promise<void>
-}
-
-/** Points of a plane, with finite coordinates that stay as they are. Whoever asks again of the same object need not wait for it to be sorted. */
-export interface PlanePoints {
-  readonly x: Float64Array
-  readonly y: Float64Array
-}
-
-/** Points by nearness: by squared distance, (x − x₀)² + (y − y₀)² in doubles, each operation rounded once, and of equally near ones by index. [places, k] each. */
-export interface Nearest {
-  readonly index: Int32Array
-  readonly squared: Float64Array
 }
 
 /** A device that is opened when something has to be computed, and not before. */

@@ -1,6 +1,6 @@
 import type { PointGrid } from '../native/addon.js'
 import { native } from '../native/load.js'
-import type { Nearest, PlanePoints } from './device.js'
+import type { Nearest, PlanePoints } from '../ops/points.js'
 
 /** Points that were sorted, for as long as somebody has them. */
 const grids = new WeakMap<PlanePoints, Promise<PointGrid>>()

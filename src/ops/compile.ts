@@ -42,12 +42,16 @@ export function outputsOf(recipe: Recipe, item: ItemSpecs): FieldSpecs | undefin
 /** The source fields that the recipe's outputs are made from; others are not read and are in no key. */
 export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
   const states = statesAlong(recipe, fields)
-  let wanted: ReadonlySet<string> = new Set(Object.keys(states.at(-1)!))
-  for (let i = recipe.ops.length - 1; i >= 0; i--) {
-    const { definition, params } = recipe.ops[i]!
+  return neededBy(recipe.ops, states, new Set(Object.keys(states.at(-1)!)))
+}
+
+/** The fields before all these ops that the `wanted` ones after them are made from; `states` are the fields before each op, and after the last. */
+export function neededBy(ops: readonly OpCall[], states: readonly FieldStates[], wanted: ReadonlySet<string>): string[] {
+  for (let i = ops.length - 1; i >= 0; i--) {
+    const { definition, params } = ops[i]!
     wanted = definition.needs(states[i]!, params, wanted)
   }
-  return Object.keys(fields).filter((name) => wanted.has(name))
+  return Object.keys(states[0]!).filter((name) => wanted.has(name))
 }
 
 export function segments(recipe: Recipe): Segment[] {

@@ -4,7 +4,7 @@ import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import { canonicalJson } from '../core/canonical.js'
 import type { FieldSpec, FieldSpecs, Tensor } from '../core/tensor.js'
 import { describe, objectParam } from './fields.js'
-import { callOf, type DatasetOp, type DeviceOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
+import { callOf, type ArrangeContext, type DatasetOp, type DeviceOp, type Fail, type FieldState, type FieldStates, type HostOp, type ItemSequence, type OpCall, type OpDefinition, type OpParams, type RunContext } from './op.js'
 import { checkWgslFields, checkWgslRun, lowerWgsl, type WgslRun } from './wgsl-op.js'
 
 /** What the maker of an op says of it. `P` are its full parameters: plain data, all of them part of every key. */
@@ -35,7 +35,7 @@ export interface OpOptions<P extends OpParams> {
    */
   readonly run?: WgslRun<P> | ((item: Readonly<Record<string, Tensor>>, params: P, context: RunContext) => Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>)
   /** Makes the new sequence (scope `dataset`), reading only what it needs. It and its items are held to `infer` as well. */
-  readonly arrange?: (items: ItemSequence, params: P, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }) => Promise<ItemSequence>
+  readonly arrange?: (items: ItemSequence, params: P, context: ArrangeContext) => Promise<ItemSequence>
 }
 
 export interface DefinedOp {

@@ -2,6 +2,7 @@ import type { Rows } from '../core/rows.js'
 import type { FieldSpec, Tensor } from '../core/tensor.js'
 import type { BatchStep } from './batch.js'
 import type { ProgramBuilder } from './builder.js'
+import type { NearestSearch } from './points.js'
 
 /**
  * What is known of a field's values: `finite`: NaN and infinity cannot occur; `unchecked`: they may, and arithmetic checks first; `kept`:
@@ -82,22 +83,56 @@ export interface HostOp extends OpBase {
   run(item: Readonly<Record<string, Tensor>>, params: OpParams, context: RunContext): Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
 }
 
+/** Some items: a field of one shape is [count, …], one whose items differ in axis 0 is ragged. */
+export interface ItemRows {
+  readonly count: number
+  readonly fields: Readonly<Record<string, Rows>>
+  /** Buffers of `fields` that nobody else looks at. Who has no use for them any more may give them back (`native/fresh.ts`). */
+  readonly own?: readonly ArrayBuffer[]
+}
+
 /** A sequence of items, read lazily: what ops of dataset scope turn into another. */
 export interface ItemSequence {
   readonly length: number
   readonly fields: FieldStates
   id(index: number): string
+  /** For messages: file and row, where there are any. */
+  place?(index: number): string | undefined
   /** Fields of one item, read when asked for. */
   read(index: number, fields: readonly string[], signal: AbortSignal | undefined): Promise<Readonly<Record<string, Tensor>>>
+  /** Items in any order, with repetitions, in memory of their own. Absent where they are only had one by one. */
+  gather?(indices: Float64Array, fields: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows>
   /** All items in order, many at a time: for ops that look at each of them once. Absent where items are only had one by one. */
-  runs?(fields: readonly string[], signal: AbortSignal | undefined): AsyncIterable<{ readonly count: number; readonly fields: Readonly<Record<string, Rows>> }>
+  runs?(fields: readonly string[], signal: AbortSignal | undefined): AsyncIterable<ItemRows>
+  /**
+   * The items, of the sequence that this one was made of, that decide what item `index` is, with the parameters and the seed: all of them, in an order that counts. The item's key then covers these
+   * and no others. Absent where any may.
+   */
+  members?(index: number): readonly number[]
 }
 
-/** Turns one sequence of items into another (chooses, groups, splits). Its items' keys cover the identities of all items it sees. */
+/** All items in order, where need be one by one. */
+export async function * runsOf(items: ItemSequence, fields: readonly string[], signal: AbortSignal | undefined): AsyncGenerator<ItemRows> {
+  if (items.runs !== undefined) return yield * items.runs(fields, signal)
+  for (let index = 0; index < items.length; index++) {
+    const item = await items.read(index, fields, signal)
+    yield { count: 1, fields: Object.fromEntries(fields.map((name) => [name, { ...item[name]!, shape: [1, ...item[name]!.shape] }])) }
+  }
+}
+
+/** What an op of dataset scope is given besides its items. */
+export interface ArrangeContext {
+  readonly seed: bigint
+  readonly signal: AbortSignal | undefined
+  /** Nearest points, on the device that was asked for. */
+  readonly nearest: NearestSearch
+}
+
+/** Turns one sequence of items into another (chooses, groups, splits). Its items' keys cover the identities of all items it sees, unless the sequence says which. */
 export interface DatasetOp extends OpBase {
   readonly kind: 'dataset'
   readonly scope: 'dataset'
-  arrange(items: ItemSequence, params: OpParams, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }): Promise<ItemSequence>
+  arrange(items: ItemSequence, params: OpParams, context: ArrangeContext): Promise<ItemSequence>
 }
 
 export type OpDefinition = DeviceOp | SeriesOp | BatchOp | HostOp | DatasetOp

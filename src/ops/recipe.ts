@@ -1,4 +1,5 @@
 import { checkOptions, nearest, show } from '../core/options.js'
+import { seedData, seedOf } from '../core/seed.js'
 import { callOf, type OpCall, type OpDefinition } from './op.js'
 
 /** Version of what a recipe key is made of. */
@@ -26,11 +27,11 @@ export function recipe(ops: readonly OpCall[], options: { readonly seed?: number
   ops.forEach((op, i) => {
     if (op?.definition === undefined) throw new TypeError(`recipe: element ${i} is not an op but ${show(op)}; call the op: cast({ … })`)
   })
-  const seed = options.seed === undefined ? undefined : seedOf(options.seed)
+  const seed = options.seed === undefined ? undefined : seedOf('recipe', options.seed)
   const data: RecipeData = {
     format: RECIPE_FORMAT,
     ops: ops.map(({ name, version, params }) => ({ name, version, params })),
-    ...(seed === undefined ? {} : { seed: seed <= Number.MAX_SAFE_INTEGER ? Number(seed) : String(seed) }),
+    ...(seed === undefined ? {} : { seed: seedData(seed) }),
   }
   return Object.freeze({ ops: Object.freeze([...ops]), seed, toJSON: () => data })
 }
@@ -56,7 +57,7 @@ export function parseRecipe(data: unknown, definitions: readonly OpDefinition[])
   const { format, ops, seed } = body as { format?: unknown; ops?: unknown; seed?: unknown }
   if (format !== undefined && format !== RECIPE_FORMAT) throw new TypeError(`recipe: format ${show(format)} is not known; this version reads ${RECIPE_FORMAT}`)
   if (!Array.isArray(ops)) throw new TypeError(`recipe: ops must be a list, not ${show(ops)}`)
-  return recipe(ops.map((op, i) => parseOp(op, i, definitions)), seed === undefined || seed === null ? {} : { seed: seedOf(seed) })
+  return recipe(ops.map((op, i) => parseOp(op, i, definitions)), seed === undefined || seed === null ? {} : { seed: seedOf('recipe', seed) })
 }
 
 function parseOp(data: unknown, place: number, definitions: readonly OpDefinition[]): OpCall {
@@ -81,10 +82,4 @@ function find(where: string, name: unknown, definitions: readonly OpDefinition[]
   const names = definitions.map((definition) => definition.name)
   const near = typeof name === 'string' ? nearest(name, names) : undefined
   throw new TypeError(`${where}: there is no op ${show(name)}${near === undefined ? `; there are ${names.join(', ')}` : `, did you mean "${near}"?`}`)
-}
-
-function seedOf(value: unknown): bigint {
-  const big = typeof value === 'bigint' ? value : typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : typeof value === 'string' && /^\d+$/.test(value) ? BigInt(value) : undefined
-  if (big === undefined || big < 0n || big >= 2n ** 64n) throw new TypeError(`recipe: seed must be an integer from 0 to 2^64 - 1, not ${show(value)}`)
-  return big
 }

@@ -6,7 +6,7 @@ import { dataOf, rowOf, shapeOf, type Rows } from '../core/rows.js'
 import type { FieldSpec, Tensor } from '../core/tensor.js'
 import { chosenFields, describe, fieldsParam, objectParam, unfitForArithmetic } from './fields.js'
 import { Moments } from './moments.js'
-import { callOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type ItemSequence, type OpCall, type OpParams } from './op.js'
+import { callOf, runsOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type ItemSequence, type OpCall, type OpParams } from './op.js'
 
 export interface StandardScalerOptions {
   /** Default: every real field it can work on. */
@@ -102,7 +102,7 @@ async function fit(items: ItemSequence, names: readonly string[], ddof: number, 
   })
   const scratch = new Float64Array(STEP_NUMBERS)
   let at = 0
-  for await (const { count, fields } of items.runs?.(names, signal) ?? oneByOne(items, names, signal)) {
+  for await (const { count, fields } of runsOf(items, names, signal)) {
     for (const column of columns) {
       const rows = fields[column.name]!
       const data = dataOf(rows)
@@ -128,13 +128,6 @@ async function fit(items: ItemSequence, names: readonly string[], ddof: number, 
     made[named.std] = { dtype: 'float64', shape, data: std }
   }
   return made
-}
-
-async function * oneByOne(items: ItemSequence, names: readonly string[], signal: AbortSignal | undefined): ReturnType<NonNullable<ItemSequence['runs']>> {
-  for (let index = 0; index < items.length; index++) {
-    const item = await items.read(index, names, signal)
-    yield { count: 1, fields: Object.fromEntries(names.map((name) => [name, { ...item[name]!, shape: [1, ...item[name]!.shape] }])) }
-  }
 }
 
 /** Elements from `from` on, as float64. */

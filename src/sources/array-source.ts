@@ -3,6 +3,7 @@ import { sizeOf, type DType } from '../core/dtype.js'
 import { FormatError, UnsupportedError } from '../core/errors.js'
 import { checkOptions, nearest, show } from '../core/options.js'
 import { bytesOf, type FieldSpecs, type LazyTensor, type Tensor } from '../core/tensor.js'
+import { isPooled, itemTensor } from '../native/fresh.js'
 import { brief } from './brief.js'
 import { openArrayFile, type ArrayEntry, type ArrayFile, type ArrayFormat } from './array-file.js'
 import type { FileOptions } from './file.js'
@@ -123,6 +124,31 @@ export class ArraySource implements Source {
         yield { start: at, count: range.stop - range.start, fields }
       }
     }
+  }
+
+  async gather(indices: Float64Array, { fields: names, signal }: ReadOptions): Promise<Omit<ItemRun, 'start'>> {
+    checkFields(names, this.fields)
+    signal?.throwIfAborted()
+    const parts = this.#parts.map((part) => ({ ...part, rows: [] as number[], places: [] as number[] }))
+    indices.forEach((index, place) => {
+      const part = parts.find(({ first, length }) => index >= first && index < first + length)
+      if (part === undefined) throw new TypeError(`gather: index ${show(index)} is outside 0 to ${this.length - 1}`)
+      part.rows.push(index - part.first)
+      part.places.push(place)
+    })
+    const fields: Record<string, Tensor> = {}
+    await Promise.all(names.map(async (name) => {
+      const { dtype, shape } = this.fields[name]!
+      const tensor = itemTensor(dtype, [indices.length, ...shape as number[]])
+      fields[name] = tensor
+      for (const { rows, places, arrays } of parts) if (rows.length > 0) await arrays[name]!.gather(Float64Array.from(rows), Float64Array.from(places), tensor.data, signal)
+    }))
+    return { count: indices.length, fields, own: Object.values(fields).filter(isPooled).map(({ data }) => data.buffer as ArrayBuffer) }
+  }
+
+  place(index: number): string | undefined {
+    const part = this.#parts.find(({ first, length }) => index >= first && index < first + length)
+    return part === undefined ? undefined : `${part.opened.file.path}, row ${index - part.first}`
   }
 
   release(start: number, stop: number): void {

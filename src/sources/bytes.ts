@@ -21,6 +21,8 @@ export interface StoredBytes {
   passed(offset: number, length: number): Promise<void>
   /** Copies a range into `out`, reversing the bytes of every `unit`. */
   read(offset: number, out: Uint8Array, unit: number, signal?: AbortSignal): Promise<void>
+  /** Rows of an array that begins at `offset`, each to its place (in rows) in `out`, reversing the bytes of every `unit`. */
+  readRows(offset: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number, signal?: AbortSignal): Promise<void>
   /** Rows of a Fortran-ordered array that fills the bytes from `offset` to their end, in C order. */
   readFortran(offset: number, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void>
   /** Tells that a range is not needed again soon. */
@@ -76,6 +78,12 @@ export class MappedBytes implements StoredBytes {
     const stored = this.file.bytes(this.#base + offset, out.byteLength)
     await native().copySwapped(stored, unit, out)
     await this.#check(offset, stored)
+  }
+
+  /** Rows here and there are not compared with the CRC-32 that all have together. */
+  async readRows(offset: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number): Promise<void> {
+    if (this.#damage !== undefined) throw this.#damage
+    await this.file.rows(this.#base + offset, rowBytes, rows, places, out, unit)
   }
 
   async readFortran(offset: number, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void> {
@@ -181,6 +189,18 @@ export class DeflatedBytes implements StoredBytes {
       this.#front = Math.max(this.#front, offset + out.byteLength)
     })
     if (unit > 1) await native().copySwapped(out, unit, out)
+  }
+
+  /** In the order of the stream, so that what lies between two resume points is inflated once. */
+  async readRows(offset: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number, signal?: AbortSignal): Promise<void> {
+    const order = Uint32Array.from(rows, (_, k) => k).sort((a, b) => rows[a]! - rows[b]!)
+    const at = (place: number): Uint8Array => out.subarray(place * rowBytes, (place + 1) * rowBytes)
+    let before = -1
+    for (const k of order) {
+      if (before >= 0 && rows[before] === rows[k]) at(places[k]!).set(at(places[before]!))
+      else await this.read(offset + rows[k]! * rowBytes, at(places[k]!), unit, signal)
+      before = k
+    }
   }
 
   async readFortran(offset: number, shape: readonly number[], elementSize: number, start: number, stop: number, out: Uint8Array): Promise<void> {

@@ -92,6 +92,12 @@ export class OpenFile {
     await this.#reading(offset, length, () => native().placeFile(this.#mapped, offset, length, out, elements, extents, strides, first))
   }
 
+  /** Rows of a C-ordered array to their places in `out`, as `readRows` has it: read, so that no page of them is mapped. */
+  async rows(base: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number): Promise<void> {
+    if (this.#closed) throw new FileError(this.path, 'has been closed')
+    await this.#reading(base, this.size - base, () => native().readRows(this.#mapped, base, rowBytes, rows, places, out, unit))
+  }
+
   async #populateRange(offset: number, length: number): Promise<void> {
     await this.#reading(offset, length, () => this.#mapped.populate(offset, length))
   }

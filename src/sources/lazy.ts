@@ -1,5 +1,5 @@
 import { DTYPES, sizeOf, type DType, type TypedArray } from '../core/dtype.js'
-import type { LazyTensor, NonFinite, RowRange, Tensor } from '../core/tensor.js'
+import { bytesOf, type LazyTensor, type NonFinite, type RowRange, type Tensor } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import type { StoredBytes } from './bytes.js'
 import { CastTensor, type ElementReader } from './cast.js'
@@ -18,6 +18,9 @@ export interface StoredLayout {
   /** First byte of the data in `bytes`. */
   readonly offset: number
 }
+
+/** Rows of a Fortran-ordered array that are brought together at a time. */
+const FORTRAN_WINDOW_BYTES = 64 * 2 ** 20
 
 /**
  * An array in a file. Rows are views of mapped memory where the stored bytes are what was asked for (C order, little-endian, not
@@ -48,6 +51,31 @@ export class StoredArray implements LazyTensor, ElementReader {
     options.signal?.throwIfAborted()
     this.bytes.file.assertUnchanged()
     return { dtype: this.dtype, shape, data } as Tensor
+  }
+
+  /** Rows in any order, each to its place (in rows) in `out`. */
+  async gather(rows: Float64Array, places: Float64Array, out: TypedArray, signal?: AbortSignal): Promise<void> {
+    if (this.#rowBytes === 0 || rows.length === 0) return
+    if (this.layout.fortran) await this.#gatherFortran(rows, places, bytesOf(out), signal)
+    else await this.bytes.readRows(this.layout.offset, this.#rowBytes, rows, places, bytesOf(out), this.layout.swapUnit, signal)
+    signal?.throwIfAborted()
+    this.bytes.file.assertUnchanged()
+  }
+
+  /** Rows of such an array lie all over the file, and each read passes over all of it: as many at a time as bounded memory holds. */
+  async #gatherFortran(rows: Float64Array, places: Float64Array, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const step = Math.max(1, Math.floor(FORTRAN_WINDOW_BYTES / this.#rowBytes))
+    const order = Uint32Array.from(rows, (_, k) => k).sort((a, b) => rows[a]! - rows[b]!)
+    const last = rows[order.at(-1)!]!
+    for (let next = 0; next < order.length;) {
+      const start = rows[order[next]!]!
+      const { data } = await this.read({ start, stop: Math.min(last + 1, start + step) }, { signal })
+      const window = bytesOf(data)
+      for (; next < order.length && rows[order[next]!]! < start + step; next++) {
+        const at = (rows[order[next]!]! - start) * this.#rowBytes
+        out.set(window.subarray(at, at + this.#rowBytes), places[order[next]!]! * this.#rowBytes)
+      }
+    }
   }
 
   cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor {

@@ -32,6 +32,10 @@ export interface Source {
    * or ragged, when the run's items differ in axis 0.
    */
   read(start: number, stop: number, options: ReadOptions): AsyncIterable<ItemRun>
+  /** Items in any order, with repetitions, in memory of their own: where reading them so is faster than by runs. */
+  gather?(indices: Float64Array, options: ReadOptions): Promise<Omit<ItemRun, 'start'>>
+  /** File and row of an item, for messages; absent where there are none. */
+  place?(index: number): string | undefined
   /**
    * 32 bytes for each of these items, made from the bytes they will be read from and how, without reading them: items with equal witnesses are equal. Absent where
    * that would cost as much as reading.

@@ -60,7 +60,7 @@ describe('arrange is held to what infer promised', () => {
   const items: ItemSequence = { length: 1, fields: { x: { dtype: 'float32', shape: [3], finiteness: 'unchecked' } }, id: () => 'a', read: async () => ({ x: X }) }
   const arrange = async (made: Partial<ItemSequence>): Promise<ItemSequence> => {
     const { definition, params } = defineOp({ name: 'lab.op', scope: 'dataset', infer: same, arrange: async (given) => ({ ...given, ...made }) })()
-    return (definition as DatasetOp).arrange(items, params, { seed: 0n, signal: undefined })
+    return (definition as DatasetOp).arrange(items, params, { seed: 0n, signal: undefined, nearest: async () => { throw new Error('not asked for') } })
   }
 
   test('what keeps it passes', async () => {
