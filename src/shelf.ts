@@ -1,5 +1,5 @@
 import { KeyValue, type Room, type WhereOptions } from './cache/key-value.js'
-import { checkOptions } from './core/options.js'
+import { boolean, checkOptions } from './core/options.js'
 import type { Dataset } from './dataset/dataset.js'
 import { DATASET_OPTIONS, type DatasetOptions, type Datasets, type LiveOptions } from './dataset/datasets.js'
 import type { LiveDataset } from './dataset/live.js'
@@ -22,6 +22,8 @@ export class Shelf extends KeyValue {
     return true
   }
 
+  /** With `cache: false` nothing is looked up or stored: items are computed when they are read, for recipes that cost less than reading their results (`strategyFor`). The source stays open. */
+  async dataset(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset>
   /**
    * The dataset that a source and a recipe ask for. What is in the cache is mapped; what is missing is computed and stored. Several processes
    * may ask for the same one at the same time: each item is computed once. When a build is killed, what was finished is kept. There is one dataset for what is asked for: it is listed under the name
@@ -31,14 +33,12 @@ export class Shelf extends KeyValue {
    * is written meanwhile, DiskFullError when there is no room.
    */
   async dataset(source: Source, recipe: Recipe, options?: DatasetOptions): Promise<Dataset>
-  /** With `cache: false` nothing is looked up or stored: items are computed when they are read, for recipes that cost less than reading their results (`strategyFor`). The source stays open. */
-  async dataset(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset>
   async dataset(source: Source, recipe: Recipe, options: DatasetOptions | LiveOptions = {}): Promise<Dataset | LiveDataset> {
-    if (options.cache === false) return this.datasets.live(source, recipe, options)
+    if (!boolean('dataset', 'cache', options.cache, true)) return this.datasets.live(source, recipe, options as LiveOptions)
     checkOptions('dataset', options, DATASET_OPTIONS)
-    const namespace = this.below('dataset', options.namespace)
+    const namespace = this.below('dataset', (options as DatasetOptions).namespace)
     await this.prepare()
-    return this.datasets.dataset(source, recipe, { ...options, namespace }, this.relabels)
+    return this.datasets.dataset(source, recipe, { ...options as DatasetOptions, namespace }, this.relabels)
   }
 
   /** Removes all values and datasets of a namespace and of those below it; without one, of this one. Datasets that are open anywhere stay. Gives how many went. */

@@ -187,7 +187,7 @@ class LiveMaker implements Maker {
 
   #graph(indices: Float64Array, rows: ItemRows['fields']): Batch {
     const graph = this.#plan.graph!
-    const fields = new Map(Object.entries(rows).map(([name, of]) => [name, joinedRows(of)]))
+    const fields = new Map(Object.entries(rows).map(([name, of]): [string, Tensor] => [name, graph.ragged.includes(name) ? joinedRows(of) : of as Tensor]))
     const offsets = (name: string): Float64Array => offsetsOf(rows[name]!)
     const memory = native().pooledBuffer(numberingBytes(indices.length, offsets(graph.nodes).at(-1)!, graph.edges ? offsets(SOURCE).at(-1)! : 0))
     const batch = newBatch(this.#items, indices)
@@ -196,15 +196,15 @@ class LiveMaker implements Maker {
   }
 }
 
-/** All rows of all items as one tensor; of a field of one shape the items. */
+/** All rows of all items as one tensor; those of items that happen to have equally many are a tensor already. */
 function joinedRows(rows: Rows): Tensor {
-  if (!isRagged(rows)) return rows
+  if (!isRagged(rows)) return { ...rows, shape: [rows.shape[0]! * rows.shape[1]!, ...rows.shape.slice(2)] }
   const { dtype, tail } = rows
   return { dtype, shape: [rows.offsets.at(-1)! - rows.offsets[0]!, ...tail], data: dataOf(rows) } as Tensor
 }
 
 function offsetsOf(rows: Rows): Float64Array {
-  if (!isRagged(rows)) return Float64Array.from({ length: rows.shape[0]! + 1 }, (_, k) => k * (rows.shape[1] ?? 1))
+  if (!isRagged(rows)) return Float64Array.from({ length: rows.shape[0]! + 1 }, (_, k) => k * rows.shape[1]!)
   const first = rows.offsets[0]!
   return first === 0 ? rows.offsets : rows.offsets.map((at) => at - first)
 }
