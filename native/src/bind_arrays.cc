@@ -1,5 +1,6 @@
 // Reading source arrays: deflated members, Fortran order, byte order.
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <thread>
 #include <tuple>
@@ -110,21 +111,21 @@ Napi::Value copy_swapped(const Napi::CallbackInfo& info) {
   }, undefined);
 }
 
-// Reads rows of a C-ordered array from its file, each to a place of its own; rows that follow one another on both sides at once.
+// Reads rows of a C-ordered array from its file, each to a place of its own; rows that follow one another on both sides at once. Those that are resident are copied from where they are mapped.
 Napi::Value read_rows(const Napi::CallbackInfo& info) {
   struct Work {
     std::shared_ptr<Mapping> mapping;
-    Bytes rows, places, out;
+    Bytes rows, places, out, resident;
     uint64_t base, row_bytes;
     unsigned unit;
     std::vector<std::pair<uint64_t, uint64_t>> moves;
   };
   const Napi::Env env = info.Env();
   auto work = std::make_shared<Work>(Work{mapping_of(env, info[0]), typed_argument(info, 3, "rows", napi_float64_array, "Float64Array"), typed_argument(info, 4, "places", napi_float64_array, "Float64Array"),
-                                          bytes_argument(info, 5, "out"), integer_argument(info, 1, "base"), integer_argument(info, 2, "rowBytes", 1), static_cast<unsigned>(integer_argument(info, 6, "unit", 1, 8)), {}});
+                                          bytes_argument(info, 5, "out"), bytes_argument(info, 7, "resident"), integer_argument(info, 1, "base"), integer_argument(info, 2, "rowBytes", 1), static_cast<unsigned>(integer_argument(info, 6, "unit", 1, 8)), {}});
   const auto rows = span_of<double>(work->rows), places = span_of<double>(work->places);
   if ((work->unit & (work->unit - 1)) != 0 || work->row_bytes % work->unit != 0) throw_range(env, "unit must be 1, 2, 4 or 8 and divide a row");
-  if (rows.size() != places.size()) throw_range(env, "rows and places must be equally long");
+  if (rows.size() != places.size() || rows.size() != work->resident.size) throw_range(env, "rows, places and resident must be equally long");
   if (work->base > work->mapping->size()) throw_range(env, "base leaves the file");
   const uint64_t there = (work->mapping->size() - work->base) / work->row_bytes, room = work->out.size / work->row_bytes;
   work->moves.reserve(rows.size());
@@ -139,10 +140,13 @@ Napi::Value read_rows(const Napi::CallbackInfo& info) {
       parallel_for(moves.size(), threads_for(moves.size() * work->row_bytes), [&](size_t begin, size_t end) {
         for (size_t k = begin; k < end;) {
           size_t next = k + 1;
-          while (next < end && moves[next].first == moves[next - 1].first + 1 && moves[next].second == moves[next - 1].second + 1) next++;
+          const uint8_t resident = work->resident.data[k];
+          while (next < end && moves[next].first == moves[next - 1].first + 1 && moves[next].second == moves[next - 1].second + 1 && work->resident.data[next] == resident) next++;
           uint8_t* const to = work->out.data + moves[k].second * work->row_bytes;
           const size_t bytes = (next - k) * work->row_bytes;
-          work->mapping->read(work->base + moves[k].first * work->row_bytes, to, bytes);
+          const uint64_t from = work->base + moves[k].first * work->row_bytes;
+          if (resident != 0) std::memcpy(to, work->mapping->data() + from, bytes);
+          else work->mapping->read(from, to, bytes);
           if (work->unit > 1) arrays::copy_swapped(to, work->unit, to, bytes);
           k = next;
         }

@@ -1,6 +1,7 @@
 import { isFloating } from '../core/dtype.js'
 import { dataOf, joinRows, rowOf, type Rows } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
+import { giveBack } from '../native/fresh.js'
 import { neededBy } from '../ops/compile.js'
 import type { FieldStates, ItemRows, ItemSequence, OpCall } from '../ops/op.js'
 import type { Notes, Source } from '../sources/source.js'
@@ -40,7 +41,7 @@ export function mapped(sequence: ItemSequence, executor: Executor, ops: readonly
   for (const { definition, params } of ops) states.push(definition.infer(states.at(-1)!, params, (message) => { throw new TypeError(message) }))
   const needed = (names: readonly string[]): string[] => neededBy(ops, states, new Set(names))
   const execute = async (rows: ItemRows, ids: readonly string[], names: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows[]> =>
-    (await executor.run(rows, ids, signal)).map(({ count, fields }) => ({ count, fields: Object.fromEntries(names.map((name) => [name, fields[name]!])) }))
+    (await executor.run(rows, ids, signal)).map(({ count, fields, own }) => ({ count, fields: Object.fromEntries(names.map((name) => [name, fields[name]!])), ...(own !== undefined && { own }) }))
   const { gather, runs } = sequence
   return {
     length: sequence.length,
@@ -56,7 +57,9 @@ export function mapped(sequence: ItemSequence, executor: Executor, ops: readonly
     ...(gather !== undefined && {
       async gather(indices: Float64Array, names: readonly string[], signal: AbortSignal | undefined) {
         const rows = await gather.call(sequence, indices, needed(names), signal)
-        return joined(await execute(rows, Array.from(indices, (index) => sequence.id(index)), names, signal))
+        const made = joined(await execute(rows, Array.from(indices, (index) => sequence.id(index)), names, signal))
+        // A function of the user's may have kept what it was given.
+        return executor.isClosed ? passedOn(rows.own, made) : made
       },
     }),
     ...(runs !== undefined && {
@@ -91,6 +94,13 @@ async function picked(source: Source, indices: Float64Array, fields: readonly st
 /** Single items one after the other, copied. Their shapes may differ in axis 0. */
 export function itemsAsRows(items: readonly Readonly<Record<string, Tensor>>[], fields: readonly string[]): ItemRows {
   return { count: items.length, fields: Object.fromEntries(fields.map((name) => [name, joinRows(items.map((item) => item[name]!))])) }
+}
+
+/** Gives back what went in and did not come out. */
+function passedOn(own: readonly ArrayBuffer[] = [], made: ItemRows): ItemRows {
+  const used = new Set(Object.values(made.fields).map((rows) => dataOf(rows).buffer))
+  for (const buffer of own) if (!used.has(buffer)) giveBack(buffer)
+  return { ...made, own: [...made.own ?? [], ...own.filter((buffer) => used.has(buffer))] }
 }
 
 function joined(parts: readonly ItemRows[]): ItemRows {

@@ -57,8 +57,8 @@ export interface Addon {
   placeBox(source: Uint8Array, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
   /** `placeBox` of a range of a file, which is read in blocks that stay in a cache and not touched where it is mapped. Rejects with an Error whose `code` is EFAULT when it cannot be read. */
   placeFile(source: MappedFile, at: number, length: number, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
-  /** Rows of `rowBytes` bytes, the first of which begins at byte `base` of the file, each to its place (in rows) in `out`: read, not touched where they are mapped. Reverses the bytes of every `unit` (2, 4, 8; 1: none). */
-  readRows(source: MappedFile, base: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number): Promise<void>
+  /** Rows of `rowBytes` bytes, the first of which begins at byte `base` of the file, each to its place (in rows) in `out`: copied from where they are mapped if they are `resident`, and otherwise read. Reverses the bytes of every `unit` (2, 4, 8; 1: none). */
+  readRows(source: MappedFile, base: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number, resident: Uint8Array): Promise<void>
   /** Copies, reversing the bytes of every `unit` (2, 4, 8); unit 1 is a plain copy. Source and out may be the same array. */
   copySwapped(source: Uint8Array, unit: number, out: Uint8Array): Promise<void>
   /**

@@ -19,6 +19,7 @@ const WINDOW_BYTES = 2 ** 30
 const WINDOWS_KEPT = 4
 /** Of a file that is kept resident, pages are read in by stretches of this size, and each stretch once: asking again costs as much as converting it. */
 const STRETCH_BYTES = 2 ** 18
+const SEEN = 1, POPULATED = 2
 /** `hash` and typed arrays have limits of their own; a piece is also what a signal waits for. */
 const DIGEST_PIECE_BYTES = 64 * 2 ** 20
 
@@ -28,7 +29,7 @@ export class OpenFile {
   readonly size: number
   readonly #mapped: MappedFile
   readonly #keepAll: boolean
-  /** 1 for each stretch that was read in. */
+  /** Of each stretch whether it was read in, or rows of it were read. */
   readonly #populated: Uint8Array
   readonly #resident: { offset: number; length: number }[] = []
   #residentBytes = 0
@@ -79,11 +80,11 @@ export class OpenFile {
     if (!this.#keepAll) return this.#populateRange(offset, length)
     let first = Math.floor(offset / STRETCH_BYTES)
     let stop = Math.ceil((offset + length) / STRETCH_BYTES)
-    while (first < stop && this.#populated[first] === 1) first++
-    while (first < stop && this.#populated[stop - 1] === 1) stop--
+    while (first < stop && this.#populated[first] === POPULATED) first++
+    while (first < stop && this.#populated[stop - 1] === POPULATED) stop--
     if (first === stop) return
     await this.#populateRange(first * STRETCH_BYTES, Math.min(this.size, stop * STRETCH_BYTES) - first * STRETCH_BYTES)
-    this.#populated.fill(1, first, stop)
+    this.#populated.fill(POPULATED, first, stop)
   }
 
   /** A range that holds a box of a Fortran-ordered array to its place in `out`, as `placeBox` has it: read, so that no page of it is mapped. */
@@ -92,10 +93,29 @@ export class OpenFile {
     await this.#reading(offset, length, () => native().placeFile(this.#mapped, offset, length, out, elements, extents, strides, first))
   }
 
-  /** Rows of a C-ordered array to their places in `out`, as `readRows` has it: read, so that no page of them is mapped. */
+  /**
+   * Rows of a C-ordered array to their places in `out`, as `readRows` has it. Of a file that is kept resident, what is asked for again is brought in, where it is copied twice as fast; everything else is read, so that
+   * no page of it is mapped.
+   */
   async rows(base: number, rowBytes: number, rows: Float64Array, places: Float64Array, out: Uint8Array, unit: number): Promise<void> {
     if (this.#closed) throw new FileError(this.path, 'has been closed')
-    await this.#reading(base, this.size - base, () => native().readRows(this.#mapped, base, rowBytes, rows, places, out, unit))
+    const resident = new Uint8Array(rows.length)
+    if (this.#keepAll) {
+      const again = new Set<number>()
+      rows.forEach((row, k) => {
+        const first = Math.floor((base + row * rowBytes) / STRETCH_BYTES)
+        const stop = Math.ceil((base + (row + 1) * rowBytes) / STRETCH_BYTES)
+        resident[k] = 1
+        for (let stretch = first; stretch < stop; stretch++) {
+          if (this.#populated[stretch] === POPULATED) continue
+          if (this.#populated[stretch] === SEEN) again.add(stretch)
+          else resident[k] = 0
+          this.#populated[stretch] ||= SEEN
+        }
+      })
+      await Promise.all(Array.from(again, (stretch) => this.populate(stretch * STRETCH_BYTES, Math.min(STRETCH_BYTES, this.size - stretch * STRETCH_BYTES))))
+    }
+    await this.#reading(base, this.size - base, () => native().readRows(this.#mapped, base, rowBytes, rows, places, out, unit, resident))
   }
 
   async #populateRange(offset: number, length: number): Promise<void> {
