@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include "arguments.h"
 #include "async.h"
 #include "program/isa.h"
 #include "program/program.h"
@@ -165,6 +166,8 @@ class ProgramObject : public Napi::ObjectWrap<ProgramObject> {
     std::vector<const uint8_t*> inputs;
     std::vector<uint8_t*> outputs;
     std::vector<ProgramFault> faults;
+    Bytes seconds;
+    Spent spent;
   };
 
   Napi::Value scratch_bytes(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), static_cast<double>(program_->scratch_bytes())); }
@@ -194,6 +197,10 @@ class ProgramObject : public Napi::ObjectWrap<ProgramObject> {
       run->threads = static_cast<unsigned>(std::min<size_t>(std::max<size_t>(to_size(info[3], "threads"), 1), 256));
       take(*run, info[1], program_->inputs(), "inputs");
       take(*run, info[2], program_->outputs(), "outputs");
+      if (!info[4].IsUndefined()) {
+        run->seconds = typed_argument(info, 4, "seconds", napi_float64_array, "Float64Array");
+        if (run->seconds.size != 2 * sizeof(double)) throw InvalidProgram("seconds must have two elements");
+      }
     } catch (const InvalidProgram& error) {
       throw Napi::TypeError::New(env, error.what());
     }
@@ -202,8 +209,12 @@ class ProgramObject : public Napi::ObjectWrap<ProgramObject> {
       else run->outputs.push_back(run->arrays[k].data);
     }
     return Task::run(
-        env, [run] { run->faults = run->program->run(run->count, run->inputs, run->outputs, run->threads); },
+        env, [run] { run->faults = run->program->run(run->count, run->inputs, run->outputs, run->threads, run->seconds.size > 0 ? &run->spent : nullptr); },
         [run](Napi::Env env) -> Napi::Value {
+          if (run->seconds.size > 0) {
+            const double seconds[] = {static_cast<double>(run->spent.cast_ns) * 1e-9, static_cast<double>(run->spent.other_ns) * 1e-9};
+            std::memcpy(run->seconds.data, seconds, sizeof(seconds));
+          }
           Napi::Array faults = Napi::Array::New(env, run->faults.size());
           for (size_t i = 0; i < run->faults.size(); i++) {
             const ProgramFault& fault = run->faults[i];

@@ -1,4 +1,5 @@
 import { channel, type Channel } from 'node:diagnostics_channel'
+import { STAGE_CHANNEL, type StageFacts } from './stages.js'
 
 /** Where a value was found or put. */
 export interface ValueFacts {
@@ -49,14 +50,17 @@ export interface EventFacts {
 export type EventName = keyof EventFacts
 
 /** Messages of the channels, by the names in `events`. */
-export type CacheEvents = { readonly [N in EventName]: { readonly dir: string | null } & EventFacts[N] }
+export type CacheEvents = { readonly [N in EventName]: { readonly dir: string | null } & EventFacts[N] } & {
+  /** A piece of work was done, by any cache of the process; while nobody listens, nothing is measured. `startProfile` sums it up. */
+  readonly stage: StageFacts
+}
 
 /** Names of the `node:diagnostics_channel` channels: `subscribe(events.hit, (message) => …)`. */
 export const events = {
   hit: 'tensorcache:hit', miss: 'tensorcache:miss', stale: 'tensorcache:stale', put: 'tensorcache:put', compute: 'tensorcache:compute', evict: 'tensorcache:evict',
   reuse: 'tensorcache:reuse', build: 'tensorcache:build', shard: 'tensorcache:shard', damage: 'tensorcache:damage', heal: 'tensorcache:heal', prune: 'tensorcache:prune',
-  'low-disk': 'tensorcache:low-disk', full: 'tensorcache:full',
-} as const satisfies { readonly [N in EventName]: `tensorcache:${N}` }
+  'low-disk': 'tensorcache:low-disk', full: 'tensorcache:full', stage: STAGE_CHANNEL,
+} as const satisfies { readonly [N in keyof CacheEvents]: `tensorcache:${N}` }
 
 // Held here: Node forgets a channel that nobody has subscribed to when it is collected.
 const channels = Object.fromEntries(Object.entries(events).map(([name, id]) => [name, channel(id)])) as Record<EventName, Channel>

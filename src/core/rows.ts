@@ -46,6 +46,11 @@ export function dataOf(rows: Rows): TypedArray {
   return isRagged(rows) ? elementsOf(rows, rows.offsets[0]!, rows.offsets.at(-1)!) : rows.data
 }
 
+/** Bytes of the elements of some items' fields. */
+export function bytesOfRows({ fields }: { readonly fields: Readonly<Record<string, Rows>> }): number {
+  return Object.values(fields).reduce((sum, rows) => sum + dataOf(rows).byteLength, 0)
+}
+
 /** Items `start … stop` of a ragged field, which have one shape, as a tensor. */
 export function fixedRows(rows: Rows, start: number, stop: number): Tensor {
   if (!isRagged(rows)) return rowsOf(rows, start, stop)

@@ -1,5 +1,6 @@
 import { boolean, checkOptions, number, show } from '../core/options.js'
 import { seedOf } from '../core/seed.js'
+import { inStage } from '../core/stages.js'
 import { byteCount, type FieldSpecs } from '../core/tensor.js'
 import { native } from '../native/load.js'
 import type { CollateFunction } from './collate.js'
@@ -160,7 +161,7 @@ export async function * batches(items: Batched, plan: BatchPlan): AsyncGenerator
       // The very first batch is made alone: the consumer waits for it, and those behind it would only be in its way.
       fill(1)
       const first = queue.shift()!
-      const made = first instanceof Promise ? await first : first
+      const made = first instanceof Promise ? await inStage('wait', 0, () => first) : first
       fill(ahead)
       for (const batch of made) {
         signal?.throwIfAborted()

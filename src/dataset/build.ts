@@ -4,7 +4,8 @@ import { canonicalJson } from '../core/canonical.js'
 import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
-import { dataOf, isRagged, shapeOf } from '../core/rows.js'
+import { bytesOfRows, dataOf, isRagged, shapeOf } from '../core/rows.js'
+import { inStage, stepsInStage } from '../core/stages.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
@@ -200,7 +201,7 @@ class Build {
       const work = async (): Promise<void> => {
         try {
           for (const range of queue) {
-            await room.take(range.bytes)
+            await inStage('wait', 0, () => room.take(range.bytes))
             try {
               if (!await this.#range(range)) again.push(range)
             } finally {
@@ -214,7 +215,7 @@ class Build {
       }
       await settleAll(Array.from({ length: Math.min(jobs, pending.length) }, work))
       // What is left is being computed by others, or turned out damaged when its digests were read.
-      if (again.length === pending.length) await setTimeout(POLL_MS)
+      if (again.length === pending.length) await inStage('wait', 0, () => setTimeout(POLL_MS))
       pending = again.sort((a, b) => a.start - b.start)
     }
   }
@@ -283,7 +284,8 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
-      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes / 4 })) {
+      const options = { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes / 4 }
+      for await (const run of stepsInStage('read', bytesOfRows, source.read(start, stop, options))) {
         const chunkRows = this.#chunkRows(run)
         for (let from = 0; from < run.count; from += chunkRows) {
           this.#signal.throwIfAborted()
@@ -366,7 +368,7 @@ class Build {
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {
-    const identities = await identitiesOf(piece, this.#inputs, this.#source.reader, this.#threads)
+    const identities = await inStage('hash', bytesOfRows(piece), () => identitiesOf(piece, this.#inputs, this.#source.reader, this.#threads))
     this.#identities.set(identities, first * HASH_BYTES)
     this.#identified.fill(1, first, first + piece.count)
     this.#keys.set(await keysOf(this.#prepared.recipeKey, identities), first * HASH_BYTES)
@@ -399,7 +401,8 @@ class Build {
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
         if (work.shard.rows === 0) work.began = performance.now()
         for (const buffer of done.own ?? []) work.own.add(buffer)
-        work.shard.add(done, keys, await digestsOf(done, this.#threads), ids.slice(at - from, at - from + done.count))
+        const digests = await inStage('hash', bytesOfRows(done), () => digestsOf(done, this.#threads))
+        work.shard.add(done, keys, digests, ids.slice(at - from, at - from + done.count))
         at += done.count
         if (work.shard.bytes < this.#shardBytes && performance.now() - work.began <= SHARD_MS) continue
         await this.#flush(work, false)
@@ -433,7 +436,8 @@ class Build {
     const encoded = encodeBlob(tensors, { [`${OWN}format`]: String(FORMAT), [`${OWN}kind`]: 'shard', [`${OWN}recipe`]: canonicalJson(this.#prepared.recipeData) }, compression)
     const pending = work.pending!
     work.pending = undefined
-    const written = await store.publishShard(encoded, { chunkBytes, compression, seconds: () => this.#sinceLastShard() }, shard.keys(), work.lease!, pending, done)
+    const publish = (): ReturnType<typeof store.publishShard> => store.publishShard(encoded, { chunkBytes, compression, seconds: () => this.#sinceLastShard() }, shard.keys(), work.lease!, pending, done)
+    const written = await inStage('write', ({ bytes }) => bytes, publish)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
     this.#free(work)

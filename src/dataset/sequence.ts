@@ -1,5 +1,6 @@
 import { isFloating } from '../core/dtype.js'
-import { dataOf, joinRows, rowOf, type Rows } from '../core/rows.js'
+import { bytesOfRows, dataOf, joinRows, rowOf, type Rows } from '../core/rows.js'
+import { inStage } from '../core/stages.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { giveBack } from '../native/fresh.js'
 import { neededBy } from '../ops/compile.js'
@@ -24,7 +25,7 @@ export function sequenceOf(source: Source, notes: Notes | undefined): ItemSequen
       for await (const run of source.read(index, index + 1, { fields, signal, notes })) return rowsAsItem(run.fields)
       throw new RangeError(`item ${index} of ${source.length}`)
     },
-    gather: (indices, fields, signal) => source.gather?.(indices, { fields, signal, notes }) ?? picked(source, indices, fields, signal, notes),
+    gather: (indices, fields, signal) => inStage('read', bytesOfRows, () => source.gather?.(indices, { fields, signal, notes }) ?? picked(source, indices, fields, signal, notes)),
     async * runs(fields, signal) {
       for (let start = 0; start < source.length; start += STEP_ITEMS) {
         const stop = Math.min(source.length, start + STEP_ITEMS)

@@ -1,5 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { DTYPES } from '../core/dtype.js'
+import { inStage, isProfiled, tellStage } from '../core/stages.js'
+import { bytesOfRows } from '../core/rows.js'
 import type { NativeProgram, ProgramDescription, StepDescription } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { KernelStep, Program } from '../ops/program.js'
@@ -35,8 +37,8 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
       const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
       return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
-    nearest: (points, at, k) => nearestPoints(points, at, k, threads),
-    batch: (step, batch) => runCrystalStep(step, batch, threads),
+    nearest: (points, at, k) => inStage('compute', points.x.byteLength * 2, () => nearestPoints(points, at, k, threads)),
+    batch: (step, batch) => inStage('compute', bytesOfRows(batch), () => runCrystalStep(step, batch, threads)),
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)
       closed = true
@@ -49,7 +51,15 @@ function prepared(program: Program, compiled: NativeProgram, threads: number): P
     program,
     scratchBytes: compiled.scratchBytes,
     async run({ count, inputs, outputs }: ProgramBatch) {
-      return compiled.run(count, inputs, outputs, threads)
+      if (!isProfiled()) return compiled.run(count, inputs, outputs, threads)
+      const [start, spent] = [performance.now(), new Float64Array(2)]
+      const faults = await compiled.run(count, inputs, outputs, threads, spent)
+      // Steps of one item follow one another and items overlap: the time that has passed is told as if all casts came first.
+      const [seconds, bytes] = [(performance.now() - start) / 1000, inputs.reduce((sum, { byteLength }) => sum + byteLength, 0)]
+      const cast = seconds * (spent[0]! / Math.max(Number.MIN_VALUE, spent[0]! + spent[1]!))
+      if (spent[0]! > 0) tellStage({ stage: 'cast', start, seconds: cast, bytes })
+      if (spent[1]! > 0) tellStage({ stage: 'compute', start: start + cast * 1000, seconds: seconds - cast, bytes })
+      return faults
     },
   }
 }

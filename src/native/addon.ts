@@ -340,9 +340,9 @@ export type StepDescription =
 export interface NativeProgram {
   /**
    * Runs `count` items. Inputs and outputs hold the items' values one after the other. Resolves to the faults found, in item order:
-   * values that are NaN or infinite where they may not be. Outputs of an item with a fault are not to be used.
+   * values that are NaN or infinite where they may not be. Outputs of an item with a fault are not to be used. `seconds`: filled with what threads spent on casts, and on other steps.
    */
-  run(count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[], threads: number): Promise<NativeFault[]>
+  run(count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[], threads: number, seconds?: Float64Array): Promise<NativeFault[]>
   /** Bytes of intermediate memory one item needs. */
   readonly scratchBytes: number
 }

@@ -25,6 +25,14 @@ beforeAll(() => {
     mkdirSync(join(dir, 'Task09_Spleen', folder), { recursive: true })
     for (const name of ['spleen_2', 'spleen_3']) writeFileSync(join(dir, 'Task09_Spleen', folder, `${name}.nii.gz`), niftiGz(pattern(dtype, [6, 5, 4])))
   }
+  const points = Float64Array.from({ length: 200 }, (_, k) => k)
+  writeFileSync(join(dir, 'scan.npz'), npzBytes({
+    diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
+    xcoords: { dtype: 'float64', shape: [200], data: points.map((k) => k % 20) },
+    ycoords: { dtype: 'float64', shape: [200], data: points.map((k) => Math.floor(k / 20)) },
+    probeGuess: { dtype: 'complex64', shape: [64, 64], data: new Float32Array(2 * 64 * 64) },
+    objectGuess: { dtype: 'complex64', shape: [90, 90], data: new Float32Array(2 * 90 * 90) },
+  }))
   writeFileSync(join(dir, 'train.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
     label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },
@@ -32,7 +40,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
+describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
   // On the page of sources others are lines to look at.
   const blocks = codeBlocks(readFileSync(join(root, page), 'utf8')).filter((block) => page !== 'docs/sources.md' || block.startsWith('import'))
 
@@ -48,7 +56,7 @@ describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md'
 })
 
 describe('links', () => {
-  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md'])('of %s lead somewhere', (page) => {
+  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md'])('of %s lead somewhere', (page) => {
     const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => match[1]!)
     expect(links.filter((link) => !existsSync(join(root, page, '..', link)))).toEqual([])
   })

@@ -1,6 +1,7 @@
 // A checked program, ready to run. Immutable after its construction but for the pool of scratch memory, so any number of runs may overlap.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -28,6 +29,11 @@ struct Value {
 
 class Scratch;
 
+// Seconds that threads spent on steps, for profiles.
+struct Spent {
+  std::atomic<int64_t> cast_ns{0}, other_ns{0};
+};
+
 class Program {
  public:
   // Throws InvalidProgram.
@@ -35,7 +41,7 @@ class Program {
   ~Program();
 
   // Arrays hold `count` items one after the other, and have the right length.
-  std::vector<ProgramFault> run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads) const;
+  std::vector<ProgramFault> run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads, Spent* spent = nullptr) const;
 
   const std::vector<Value>& values() const { return values_; }
   const std::vector<size_t>& inputs() const { return inputs_; }

@@ -2,6 +2,7 @@
 // never shows in the result.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <mutex>
@@ -28,6 +29,24 @@ struct ItemRun {
   std::vector<uint8_t*> data;  // by value
   uint8_t* scratch;
   unsigned threads;
+  Spent* spent;
+};
+
+// Adds the time from here to the end of the block.
+class Watch {
+ public:
+  explicit Watch(std::atomic<int64_t>* sum) : sum_(sum) {
+    if (sum_ != nullptr) began_ = std::chrono::steady_clock::now();
+  }
+  ~Watch() {
+    if (sum_ != nullptr) *sum_ += std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - began_).count();
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+ private:
+  std::atomic<int64_t>* sum_;
+  std::chrono::steady_clock::time_point began_;
 };
 
 // Deals `count` units, worth `bytes` together, to threads: in several pieces each, taken as they get to them, so that a thread that the
@@ -411,6 +430,7 @@ bool Program::run_item(const ItemRun& item, ProgramFault& fault) const {
   for (const Unit& unit : units_) {
     // Units come in the order of their first steps; a resampling with a cast in it may have found the fault of a later step.
     if (faulty && fault.step < (unit.cast_step >= 0 ? size_t(unit.cast_step) : unit.step)) break;
+    const Watch watch(item.spent == nullptr ? nullptr : std::holds_alternative<CastDescription>(unit.work) ? &item.spent->cast_ns : &item.spent->other_ns);
     if (const auto* cast = std::get_if<CastDescription>(&unit.work)) {
       note(unit.step, run_cast(item, unit, cast->non_finite));
     } else if (const auto* gather = std::get_if<GatherWork>(&unit.work)) {
@@ -449,14 +469,14 @@ void Program::return_scratch(std::unique_ptr<Scratch> scratch) const {
   if (pool_.size() < kPoolCount && (pool_.size() + 1) * scratch_bytes_ <= kPoolBytes) pool_.push_back(std::move(scratch));
 }
 
-std::vector<ProgramFault> Program::run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads) const {
+std::vector<ProgramFault> Program::run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads, Spent* spent) const {
   const Kernels& kernels = selected_kernels();
   const bool together = large_ || count == 1;
   std::mutex mutex;
   std::vector<ProgramFault> faults;
   parallel_for(count, together ? 1 : threads, [&](size_t begin, size_t end) {
     std::unique_ptr<Scratch> scratch = take_scratch();
-    ItemRun item = {*this, kernels, std::vector<uint8_t*>(values_.size()), scratch->data(), together ? threads : 1};
+    ItemRun item = {*this, kernels, std::vector<uint8_t*>(values_.size()), scratch->data(), together ? threads : 1, spent};
     for (size_t i = begin; i < end; i++) {
       for (size_t v = 0; v < values_.size(); v++) {
         const Value& value = values_[v];

@@ -7,9 +7,11 @@ import type { Dataset } from '../../dataset/dataset.js'
 import { plan } from '../../dataset/plan.js'
 import { checkDeviceChoice, deviceSource, type DeviceChoice } from '../../devices/select.js'
 import type { Cache } from '../../open-cache.js'
+import { startProfile } from '../../profile.js'
 import type { Source } from '../../sources/source.js'
 import type { DatasetConfig } from '../config/schema.js'
 import { humanBytes, humanOf, humanSeconds } from '../format.js'
+import { report } from '../profile.js'
 import { ProgressLine } from '../progress.js'
 import { UsageError, type Context, type Verb } from '../verb.js'
 
@@ -22,6 +24,8 @@ export const build: Verb = {
     device: { type: 'string', value: 'auto|cpu|webgpu[:NAME]', about: 'where to compute; the bytes are the same' },
     jobs: { type: 'string', value: 'N', about: 'ranges of items in work at the same time; default: one per core' },
     'dry-run': { type: 'boolean', about: 'say what is there and what would be computed; write nothing' },
+    profile: { type: 'boolean', about: 'say in the end what the time went into: reading, casting, computing, hashing, writing, waiting' },
+    trace: { type: 'string', value: 'FILE', about: 'write the same piece by piece, as a trace that Perfetto and chrome://tracing open' },
     'no-cache': { type: 'boolean', about: 'compute everything, keep nothing, and compare with what is in the cache; exit code 1 when it differs' },
   },
   positionals: [0, Infinity],
@@ -44,9 +48,21 @@ export const build: Verb = {
     const jobs = given === undefined ? undefined : number('build', 'jobs', Number(given), { integer: true, min: 1, max: 256 })
     const device = (dataset: DatasetConfig): DeviceChoice => checkDeviceChoice('build', context.values.device ?? dataset.device)
     if (context.values['dry-run'] === true) await dryRun(context, [...datasets.values()], device)
-    else return fill(context, [...datasets.values()], device, jobs)
+    else return profiled(context, () => fill(context, [...datasets.values()], device, jobs))
     return 0
   },
+}
+
+/** Does it while the stages of work are measured, where that is asked for. */
+async function profiled(context: Context, work: () => Promise<number>): Promise<number> {
+  const asked = { table: context.values.profile === true, trace: context.values.trace as string | undefined }
+  if (!asked.table && asked.trace === undefined) return work()
+  const profile = startProfile()
+  try {
+    return await work()
+  } finally {
+    report(profile, context, asked)
+  }
 }
 
 /** Datasets in an order in which each comes after that it is made from. */
