@@ -20,8 +20,9 @@ import { publish } from './publish.js'
 import { resample } from './resample.js'
 import { streaming } from './stream.js'
 import { values } from './values.js'
+import { volumes } from './volumes.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, volumes, gpu]
 
 const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))

@@ -1,5 +1,5 @@
 // `npm start`: every example built cold into an empty cache, then opened again warm, up to the first batch both times; then built once more on every
-// other device there is, to see that the bytes are the same. Then two examples of values by key.
+// other device there is, to see that the bytes are the same. Then two examples of values by key, and one of the command line.
 import { mkdirSync, rmSync } from 'node:fs'
 import { MissingDependencyError, openCache, webgpuAdapters, type DatasetOptions } from 'tensorcache'
 import type { Example } from './example.js'
@@ -7,6 +7,7 @@ import { neighbors, structures } from './crystals/crystals.js'
 import { hybrid } from './hybrid/hybrid.js'
 import { patterns } from './patterns/patterns.js'
 import { tokens } from './tokens/tokens.js'
+import { volumes } from './volumes/volumes.js'
 
 const examples: readonly Example[] = [patterns, structures, neighbors]
 const root = '.tensorcache/examples'
@@ -84,6 +85,11 @@ console.log('\nhybrid: Burgers\' equation, solved for few fields, predicted for 
 print(cycles.table)
 for (const [k, when] of ['Before the cycles', 'In the middle of the first', 'After them: nothing of a cycle is left, and tensors/ is as it was'].entries()) console.log(`\n${when}, tensorcache du:\n${cycles.usage[k]}`)
 if (cycles.referenceDigests[0] !== cycles.referenceDigests[1]) throw new Error('hybrid: the reference data have changed')
+
+const torsos = await volumes(`${root}/volumes`)
+console.log('\nvolumes: torsos with masks, stored as scanners and hospitals do, and a series over time → one orientation, voxel size and shape, by a configuration file and the command line.\n')
+console.log(torsos.transcript)
+console.log(`\nBefore and after, to look at: ${torsos.sheet}`)
 
 console.log(`\nThe cache stays in ${root}/cache. Look inside: node dist/cli/main.js ls --cache-dir ${root}/cache`)
 

@@ -13,7 +13,7 @@ import { Slabs } from './cache/slab.js'
 import { Tally } from './cache/tally.js'
 import { StoreError } from './core/errors.js'
 import { Events } from './core/events.js'
-import { bytes, checkOptions, choice, duration, number, show } from './core/options.js'
+import { boolean, bytes, checkOptions, choice, duration, number, show } from './core/options.js'
 import type { Dataset } from './dataset/dataset.js'
 import { Datasets } from './dataset/datasets.js'
 import { fingerprintOf } from './dataset/fingerprint.js'
@@ -33,6 +33,8 @@ export interface PruneOptions {
   readonly olderThan?: number | string
   /** Only of this namespace and those below it; then also what is marked `keep`, and what was put and cannot be computed again. */
   readonly namespace?: string
+  /** Damaged files that were set aside, too: alone, nothing else. On all drives. Default false. */
+  readonly quarantine?: boolean
   /** Says what would go; removes nothing. Default false. */
   readonly dryRun?: boolean
 }
@@ -107,8 +109,10 @@ export class Cache extends Shelf {
   /** Removes what was used longest ago, or too long ago. What is open in any process stays, and so does what cannot be made again, unless its namespace is named. */
   async prune(options: PruneOptions): Promise<Pruned> {
     const where = 'prune'
-    checkOptions(where, options, ['maxSize', 'olderThan', 'namespace', 'dryRun'])
-    if (options.maxSize === undefined && options.olderThan === undefined && options.namespace === undefined) throw new TypeError('prune: give maxSize, olderThan or a namespace')
+    checkOptions(where, options, ['maxSize', 'olderThan', 'namespace', 'quarantine', 'dryRun'])
+    const aside = boolean(where, 'quarantine', options.quarantine, false)
+    const isAsked = options.maxSize !== undefined || options.olderThan !== undefined || options.namespace !== undefined
+    if (!isAsked && !aside) throw new TypeError('prune: give maxSize, olderThan, a namespace, or quarantine')
     const request = {
       maxBytes: options.maxSize === undefined ? undefined : bytes(where, 'maxSize', options.maxSize),
       olderThan: options.olderThan === undefined ? undefined : duration(where, 'olderThan', options.olderThan),
@@ -116,10 +120,14 @@ export class Cache extends Shelf {
       dryRun: options.dryRun, now: Date.now(),
     }
     const pruned: Pruned[] = []
-    for (const store of this.room.stores?.below(request.namespace ?? '') ?? []) pruned.push(await store.upkeep.prune(request))
+    if (isAsked) for (const store of this.room.stores?.below(request.namespace ?? '') ?? []) pruned.push(await store.upkeep.prune(request))
     // Memory alone lets go by itself.
-    if (this.room.stores !== undefined) this.room.memory.clear()
-    return sumPruned(pruned)
+    if (isAsked && this.room.stores !== undefined) this.room.memory.clear()
+    const all = this.room.stores?.all ?? []
+    const done = isAsked ? sumPruned(pruned) : { ...sumPruned([]), left: all.reduce((sum, { upkeep }) => sum + upkeep.bytes, 0) }
+    if (!aside) return done
+    const gone = all.map(({ upkeep }) => upkeep.emptyQuarantine(request.dryRun === true))
+    return { ...done, bytes: gone.reduce((sum, { bytes }) => sum + bytes, done.bytes), quarantined: gone.reduce((sum, { files }) => sum + files, 0) }
   }
 
   /**
@@ -182,11 +190,11 @@ export class Cache extends Shelf {
   }
 
   /**
-   * A dataset that is in the cache already, by its key; `undefined` when it is not. Without its source it can be read but damage
-   * cannot heal itself.
+   * A dataset that is in the cache already, by its key, its name or `namespace/name` (of several made under one name the newest); `undefined` when it is not. Without its source it can be
+   * read but damage cannot heal itself. Rejects with TypeError when datasets of several namespaces have the name.
    */
-  openDataset(key: string): Promise<Dataset | undefined> {
-    return this.datasets.open(key)
+  openDataset(keyOrName: string): Promise<Dataset | undefined> {
+    return this.datasets.open(keyOrName)
   }
 
   /** Ends builds that are under way (what they finished is kept), closes the datasets and the index. Views that were handed out stay valid. */

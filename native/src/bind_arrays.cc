@@ -1,17 +1,16 @@
 // Reading source arrays: deflated members, Fortran order, byte order.
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "arguments.h"
-#include "arrays/foreground.h"
 #include "arrays/place.h"
 #include "arrays/reorder.h"
+#include "bind_mapping.h"
 #include "hash/crc32.h"
 #include "inflate/stream.h"
-#include "kernels/kernels.h"
 
 namespace tc {
 namespace {
@@ -138,33 +137,59 @@ void check_box(Napi::Env env, const arrays::Elements& elements, const arrays::Bo
   if (!is_empty && furthest >= out_size / arrays::placed_size(elements.to)) throw_range(env, "the box leaves the result");
 }
 
+// Elements, extents, strides and offset, from argument `index` on.
+std::pair<arrays::Elements, arrays::Box> placing_arguments(const Napi::CallbackInfo& info, size_t index) {
+  const Napi::Env env = info.Env();
+  if (!info[index].IsObject()) throw_type(env, "elements must be an object");
+  const Napi::Object given = info[index].As<Napi::Object>();
+  const auto number = [&](const char* name) {
+    if (!given.Get(name).IsNumber()) throw_type(env, std::string(name) + " must be a number");
+    return given.Get(name).As<Napi::Number>().DoubleValue();
+  };
+  arrays::Elements elements;
+  elements.from = static_cast<int>(number("from"));
+  elements.to = static_cast<int>(number("to"));
+  elements.swapped = given.Get("swapped").ToBoolean();
+  elements.scaled = !given.Get("slope").IsUndefined();
+  if (elements.scaled) {
+    elements.slope = number("slope");
+    elements.inter = number("inter");
+  }
+  if (!arrays::can_place(elements)) throw_range(env, "elements must be of dtypes that can be placed");
+  return {elements, {sizes_argument(info, index + 1, "extents"), sizes_argument(info, index + 2, "strides"), static_cast<size_t>(integer_argument(info, index + 3, "offset"))}};
+}
+
 Napi::Value place_box(const Napi::CallbackInfo& info) {
   struct Work {
     Bytes source, out;
     arrays::Elements elements;
     arrays::Box box;
   };
-  const Napi::Env env = info.Env();
   auto work = std::make_shared<Work>(Work{bytes_argument(info, 0, "source"), bytes_argument(info, 1, "out"), {}, {}});
-  if (!info[2].IsObject()) throw_type(env, "elements must be an object");
-  const Napi::Object given = info[2].As<Napi::Object>();
-  const auto number = [&](const char* name) {
-    if (!given.Get(name).IsNumber()) throw_type(env, std::string(name) + " must be a number");
-    return given.Get(name).As<Napi::Number>().DoubleValue();
-  };
-  work->elements.from = static_cast<int>(number("from"));
-  work->elements.to = static_cast<int>(number("to"));
-  work->elements.swapped = given.Get("swapped").ToBoolean();
-  work->elements.scaled = !given.Get("slope").IsUndefined();
-  if (work->elements.scaled) {
-    work->elements.slope = number("slope");
-    work->elements.inter = number("inter");
-  }
-  if (!arrays::can_place(work->elements)) throw_range(env, "elements must be of dtypes that can be placed");
-  work->box = {sizes_argument(info, 3, "extents"), sizes_argument(info, 4, "strides"), static_cast<size_t>(integer_argument(info, 5, "offset"))};
-  check_box(env, work->elements, work->box, work->source.size, work->out.size);
-  return Task::run(env, [work] {
+  std::tie(work->elements, work->box) = placing_arguments(info, 2);
+  check_box(info.Env(), work->elements, work->box, work->source.size, work->out.size);
+  return Task::run(info.Env(), [work] {
     arrays::place(work->source.data, work->elements, work->box, work->out.data, threads_for(work->source.size));
+  }, undefined);
+}
+
+Napi::Value place_file(const Napi::CallbackInfo& info) {
+  struct Work {
+    std::shared_ptr<Mapping> mapping;
+    Range source;
+    Bytes out;
+    arrays::Elements elements;
+    arrays::Box box;
+  };
+  const auto mapping = mapping_of(info.Env(), info[0]);
+  auto work = std::make_shared<Work>(Work{mapping, range_argument(info, 1, mapping->size()), bytes_argument(info, 3, "out"), {}, {}});
+  std::tie(work->elements, work->box) = placing_arguments(info, 4);
+  check_box(info.Env(), work->elements, work->box, work->source.length, work->out.size);
+  return Task::run(info.Env(), [work] {
+    with_codes([&] {
+      const auto read = [&](uint64_t offset, uint8_t* to, size_t bytes) { work->mapping->read(work->source.offset + offset, to, bytes); };
+      arrays::place_read(read, work->elements, work->box, work->out.data, threads_for(work->source.length));
+    });
   }, undefined);
 }
 
@@ -319,61 +344,12 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
   std::shared_ptr<State> state_;
 };
 
-// foregroundBoxes(data, dtype, count, shape, axes, threshold, out)
-Napi::Value foreground_boxes(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  struct Work {
-    Bytes data, out;
-    std::vector<size_t> shape;
-    std::array<size_t, 3> axes;
-    int dtype;
-    size_t count, item_bytes;
-    double threshold;
-  };
-  auto work = std::make_shared<Work>();
-  work->data = bytes_argument(info, 0, "data");
-  work->dtype = static_cast<int>(integer_argument(info, 1, "dtype", 0, 255));
-  if (!arrays::can_compare(work->dtype)) throw_range(env, "dtype must be one that can be compared");
-  work->count = static_cast<size_t>(integer_argument(info, 2, "count"));
-  if (!info[3].IsArray() || !info[4].IsArray() || !info[5].IsNumber()) throw_type(env, "shape and axes must be arrays, threshold a number");
-  const Napi::Array shape = info[3].As<Napi::Array>(), axes = info[4].As<Napi::Array>();
-  uint64_t bytes = arrays::placed_size(work->dtype);
-  if (bytes == 0) bytes = work->dtype == kFloat16 || work->dtype == kBFloat16 ? 2 : 1;
-  for (uint32_t axis = 0; axis < shape.Length(); axis++) {
-    const Napi::Value extent = shape.Get(axis);
-    const double value = extent.IsNumber() ? extent.As<Napi::Number>().DoubleValue() : -1;
-    if (!(value >= 0 && value <= 2147483647.0) || value != std::floor(value)) throw_range(env, "extents must be integers from 0 below 2^31");
-    work->shape.push_back(static_cast<size_t>(value));
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(value), &bytes)) throw_range(env, "the shape is too large");
-  }
-  if (work->shape.empty() || axes.Length() != 3) throw_range(env, "there must be three axes");
-  for (uint32_t k = 0; k < 3; k++) {
-    const Napi::Value axis = axes.Get(k);
-    const double value = axis.IsNumber() ? axis.As<Napi::Number>().DoubleValue() : -1;
-    if (!(value >= 0 && value < static_cast<double>(work->shape.size())) || value != std::floor(value)) throw_range(env, "axes must be of the shape");
-    work->axes[k] = static_cast<size_t>(value);
-  }
-  work->item_bytes = static_cast<size_t>(bytes);
-  work->threshold = info[5].As<Napi::Number>().DoubleValue();
-  work->out = typed_argument(info, 6, "out", napi_int32_array, "Int32Array");
-  uint64_t all = 0;
-  if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(work->count), &all) || all != work->data.size) throw_range(env, "the data do not have the size of their shape");
-  if (work->out.size != work->count * 6 * sizeof(int32_t)) throw_range(env, "there must be six numbers for each item");
-  return Task::run(env, [work] {
-    for (size_t item = 0; item < work->count; item++) {
-      const arrays::ForegroundBox box = arrays::foreground_box(work->data.data + item * work->item_bytes, work->dtype, work->shape, work->axes, work->threshold);
-      int32_t* out = reinterpret_cast<int32_t*>(work->out.data) + 6 * item;
-      for (int k = 0; k < 3; k++) out[k] = static_cast<int32_t>(box.start[k]), out[3 + k] = static_cast<int32_t>(box.stop[k]);
-    }
-  }, [](Napi::Env env) { return env.Undefined(); });
-}
-
 }  // namespace
 
 void init_arrays(Napi::Env env, Napi::Object exports) {
   exports.Set("fromFortran", Napi::Function::New<from_fortran>(env, "fromFortran"));
   exports.Set("placeBox", Napi::Function::New<place_box>(env, "placeBox"));
-  exports.Set("foregroundBoxes", Napi::Function::New<foreground_boxes>(env, "foregroundBoxes"));
+  exports.Set("placeFile", Napi::Function::New<place_file>(env, "placeFile"));
   exports.Set("copySwapped", Napi::Function::New<copy_swapped>(env, "copySwapped"));
   exports.Set("crc32Async", Napi::Function::New<crc32_async>(env, "crc32Async"));
   Inflate::init(env, exports);

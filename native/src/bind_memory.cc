@@ -1,4 +1,4 @@
-// pooledBuffer, lendMemory, borrowMemory, captureStderr, releaseStderr, exitNow: see src/native/addon.ts.
+// pooledBuffer, returnBuffer, lendMemory, borrowMemory, captureStderr, releaseStderr, exitNow: see src/native/addon.ts.
 #include <napi.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -18,16 +18,25 @@ Napi::Value pooled_buffer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const size_t bytes = integer_argument(info, 0, "bytes");
   if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
-  void* memory = pool_take(bytes);
+  // Sizes that are nearly alike share what is given back.
+  const size_t taken = pool_size(bytes);
+  void* memory = pool_take(taken);
   if (memory == nullptr) throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no memory for " + std::to_string(bytes) + " bytes"});
   napi_value buffer;
   const napi_status status = napi_create_external_arraybuffer(
-      env, memory, bytes, [](napi_env, void* data, void* hint) { pool_give(data, reinterpret_cast<size_t>(hint)); }, reinterpret_cast<void*>(bytes), &buffer);
+      env, memory, bytes, [](napi_env, void* data, void* hint) { pool_give(data, reinterpret_cast<size_t>(hint)); }, reinterpret_cast<void*>(taken), &buffer);
   if (status != napi_ok) {
-    pool_give(memory, bytes);
+    pool_give(memory, taken);
     throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no buffer of " + std::to_string(bytes) + " bytes"});
   }
   return Napi::Value(env, buffer);
+}
+
+// Takes the memory away from a buffer, whose views are empty from then on. Its finalizer gives it back to the pool a turn of the event loop later.
+void return_buffer(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsArrayBuffer()) throw_type(env, "buffer must be an ArrayBuffer");
+  if (napi_detach_arraybuffer(env, info[0]) != napi_ok) throw_type(env, "buffer cannot be detached");
 }
 
 // The address of an array's bytes, for another thread of this process.
@@ -110,6 +119,7 @@ void init_memory(Napi::Env env, Napi::Object exports) {
   exports.Set("releaseStderr", Napi::Function::New(env, release_stderr, "releaseStderr"));
   exports.Set("lendMemory", Napi::Function::New(env, lend_memory, "lendMemory"));
   exports.Set("borrowMemory", Napi::Function::New(env, borrow_memory, "borrowMemory"));
+  exports.Set("returnBuffer", Napi::Function::New(env, return_buffer, "returnBuffer"));
   exports.Set("pooledBuffer", Napi::Function::New(env, pooled_buffer, "pooledBuffer"));
 }
 

@@ -79,6 +79,9 @@ ResampleDescription read_resample(const Napi::Object& step) {
 AffineDescription read_affine(const Napi::Object& step) {
   return {to_size(step.Get("axis"), "axis"), to_vector<int64_t>(step.Get("matrix"), napi_bigint64_array, "matrix"), to_bool(step.Get("linear"), "linear"), to_bool(step.Get("clamp"), "clamp")};
 }
+ForegroundBoxDescription read_foreground_box(const Napi::Object& step) {
+  return {to_sizes(step.Get("axes"), "axes"), to_vector<uint64_t>(step.Get("keys"), napi_biguint64_array, "keys")};
+}
 NormalizeDescription read_normalize(const Napi::Object& step) {
   NormalizeDescription normalize = {};
   normalize.groups = to_size(step.Get("groups"), "groups");
@@ -110,6 +113,7 @@ StepDescription read_step(const Napi::Object& step) {
   else if (name == "permute") description.kernel = PermuteDescription{to_sizes(step.Get("order"), "order")};
   else if (name == "resample") description.kernel = read_resample(step);
   else if (name == "affine") description.kernel = read_affine(step);
+  else if (name == "foreground-box") description.kernel = read_foreground_box(step);
   else if (name == "normalize") description.kernel = read_normalize(step);
   else throw InvalidProgram("unknown kernel " + name);
   return description;

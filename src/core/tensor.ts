@@ -25,6 +25,9 @@ export interface FieldSpec {
 
 export type FieldSpecs = Readonly<Record<string, FieldSpec>>
 
+/** Fields of one item, and what is in those that ops decide by, where that is known. */
+export type ItemSpecs = Readonly<Record<string, FieldSpec & { readonly value?: Tensor }>>
+
 /** An array that is known by dtype and shape and read only where it is asked for. */
 export interface LazyTensor {
   readonly dtype: DType

@@ -5,7 +5,7 @@ import { dataOf, rowOf, type Rows } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import type { DeviceSource } from '../devices/device.js'
 import { inputFields, segments, type Segment } from '../ops/compile.js'
-import type { FieldStates, ItemSequence } from '../ops/op.js'
+import type { FieldStates, ItemSequence, OpCall } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Notes, Source } from '../sources/source.js'
 import { Executor, slicePiece } from './execute.js'
@@ -40,7 +40,7 @@ export async function arrange(source: Source, recipe: Recipe, device: DeviceSour
       pending.push(segment)
       continue
     }
-    if (pending.length > 0) sequence = mapped(sequence, new Executor(pending, device), segment.first, recipe)
+    if (pending.length > 0) sequence = mapped(sequence, new Executor(pending, device), recipe.ops.slice(pending[0]!.first, segment.first))
     pending = []
     sequence = await segment.op.definition.arrange(sequence, segment.op.params, { seed: recipe.seed ?? 0n, signal })
   }
@@ -90,10 +90,9 @@ function sequenceOf(source: Source, notes: Notes | undefined): ItemSequence {
 }
 
 /** Items after some item ops, computed when they are read. */
-function mapped(sequence: ItemSequence, executor: Executor, before: number, recipe: Recipe): ItemSequence {
+function mapped(sequence: ItemSequence, executor: Executor, ops: readonly OpCall[]): ItemSequence {
   let fields = sequence.fields
-  const first = before - executor.length
-  recipe.ops.slice(first, before).forEach((op) => {
+  ops.forEach((op) => {
     fields = op.definition.infer(fields, op.params, (message) => { throw new TypeError(message) })
   })
   return {

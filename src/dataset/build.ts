@@ -5,9 +5,10 @@ import { IntegrityError, ItemError, LeaseLostError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { datasetDigest, datasetKey, FORMAT, HASH_BYTES, recipeKey } from '../core/keys.js'
 import { dataOf, isRagged, shapeOf } from '../core/rows.js'
-import { byteCount, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
+import { freeKept, giveBack } from '../native/fresh.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
@@ -20,6 +21,7 @@ import { completeManifest, requestKeyOf } from './find.js'
 import { knownDigest } from './fingerprint.js'
 import { contiguous, digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, originRecord, type ManifestFacts } from './manifest.js'
+import { guessedBytes, rangesOf, Room, type Range } from './ranges.js'
 import { ShardBuilder, type Piece } from './shard-builder.js'
 
 export interface BuildRequest {
@@ -75,8 +77,6 @@ const SHARD_BYTES = 64 * 2 ** 20
 const SHARD_MS = 5_000
 /** Items that are read, hashed and computed in one step. */
 const CHUNK_BYTES = 8 * 2 ** 20
-/** Index entries of one shard: bounds a transaction. */
-const SHARD_ROWS = 65_536
 /** Items handled in one go on the event loop: a look-up and what follows cost a few microseconds each. */
 const STEP_ROWS = 512
 /** Items that are read in vain rather than asking the source once more, and bytes of them: a volume in vain costs more. */
@@ -140,7 +140,7 @@ class Build {
   #shardDone: number
   #secondsSaved = 0
 
-  readonly #rangeRows: number
+  readonly #ranges: readonly Range[]
   /** Of an item, about. */
   readonly #outBytes: number
   /** Threads of one hashing call: ranges share the cores, a single one has them all. */
@@ -166,10 +166,10 @@ class Build {
     this.#rowOf = new Uint32Array(items)
     // Each job holds one shard being filled and one being written.
     this.#shardBytes = Math.max(2 ** 20, Math.min(SHARD_BYTES, Math.floor(request.memoryBytes / (3 * request.jobs))))
-    const out = Math.max(1, bytesPerItem(prepared.outputs))
-    this.#rangeRows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(this.#shardBytes / out)))
-    this.#outBytes = out
-    this.#threads = Math.max(1, Math.floor(request.jobs / Math.ceil(Math.max(1, items) / this.#rangeRows)))
+    const { ranges, itemBytes } = rangesOf(source, source === request.source ? request.recipe : undefined, prepared.outputs, this.#shardBytes, request.jobs)
+    this.#ranges = ranges
+    this.#outBytes = itemBytes
+    this.#threads = Math.max(1, Math.floor(request.jobs / Math.max(1, ranges.length)))
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
@@ -182,6 +182,7 @@ class Build {
       await source.published?.(0, source.length)
       return { manifest, report: this.#report() }
     } finally {
+      freeKept()
       await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
     }
@@ -190,16 +191,22 @@ class Build {
   // --- every item is identified, the missing ones are computed ----------------------------------------------------------------
 
   async #allRanges(): Promise<void> {
-    const { jobs } = this.#request
-    const source = this.#source
-    let pending: number[] = []
-    for (let start = 0; start < source.length; start += this.#rangeRows) pending.push(start)
+    const { jobs, memoryBytes } = this.#request
+    const room = new Room(memoryBytes)
+    let pending = this.#ranges
     while (pending.length > 0) {
-      const again: number[] = []
+      const again: Range[] = []
       const queue = pending[Symbol.iterator]()
       const work = async (): Promise<void> => {
         try {
-          for (const start of queue) if (!await this.#range(start)) again.push(start)
+          for (const range of queue) {
+            await room.take(range.bytes)
+            try {
+              if (!await this.#range(range)) again.push(range)
+            } finally {
+              room.give(range.bytes)
+            }
+          }
         } catch (error) {
           this.#stop.abort(error)
           throw error
@@ -208,7 +215,7 @@ class Build {
       await settleAll(Array.from({ length: Math.min(jobs, pending.length) }, work))
       // What is left is being computed by others, or turned out damaged when its digests were read.
       if (again.length === pending.length) await setTimeout(POLL_MS)
-      pending = again.sort((a, b) => a - b)
+      pending = again.sort((a, b) => a.start - b.start)
     }
   }
 
@@ -227,16 +234,15 @@ class Build {
   }
 
   /** Brings one range into the cache. False when somebody else is computing it, or when it must be looked at again. */
-  async #range(start: number): Promise<boolean> {
+  async #range({ start, stop }: Range): Promise<boolean> {
     const { store } = this.#request
     const source = this.#source
-    const stop = Math.min(source.length, start + this.#rangeRows)
     this.#signal.throwIfAborted()
     const recalled = this.#witnesses?.subarray(start * HASH_BYTES, stop * HASH_BYTES)
     const witnesses = this.#isIdentified(start, stop) ? undefined : recalled ?? await this.#recall(start, stop)
     const identified = this.#isIdentified(start, stop)
     if (identified && await this.#adopt(start, stop)) return true
-    const work: RangeWork = { start, stop, witnesses, unknown: this.#unidentified(start, stop), settled: start, lease: undefined, pending: undefined, shard: new ShardBuilder(), began: 0 }
+    const work: RangeWork = { start, stop, witnesses, unknown: this.#unidentified(start, stop), settled: start, lease: undefined, pending: undefined, shard: new ShardBuilder(), own: new Set(), began: 0 }
     try {
       if (identified && !await this.#claim(work)) return false
       const finished = await this.#readRange(work)
@@ -277,7 +283,7 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
-      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes })) {
+      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes / 4 })) {
         const chunkRows = this.#chunkRows(run)
         for (let from = 0; from < run.count; from += chunkRows) {
           this.#signal.throwIfAborted()
@@ -289,6 +295,7 @@ class Build {
           // Asked again under the lease: its last holder may have published since.
           if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
         }
+        this.#free(work, run.own)
         if (run.isFull !== true || takenByOther) continue
         await this.#flush(work, false)
         await this.#settle(work, run.start + run.count)
@@ -297,6 +304,17 @@ class Build {
     await this.#remember(work, work.stop)
     await this.#flush(work, true)
     return !takenByOther
+  }
+
+  /** Gives memory back that nothing waits in: volumes would pile up until the garbage collector hears of them. Ops of the user's may have kept what they were given. */
+  #free(work: RangeWork, own: readonly ArrayBuffer[] = []): void {
+    if (!this.#executor.isClosed) return
+    for (const buffer of own) work.own.add(buffer)
+    for (const buffer of work.own) {
+      if (work.shard.holds(buffer)) continue
+      work.own.delete(buffer)
+      giveBack(buffer)
+    }
   }
 
   /** Remembers identities by witnesses: of items before `stop` that were read. */
@@ -331,7 +349,7 @@ class Build {
       for (let item = from; item < to; item++) if (this.#identified[item] === 0 || missing.has(item)) items.push(item)
     }
     // What has to be brought here first is never read in vain.
-    const gap = this.#source.expect !== undefined ? 0 : Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, bytesPerItem(this.#source.fields))))
+    const gap = this.#source.expect !== undefined ? 0 : Math.min(GAP_ROWS, Math.floor(GAP_BYTES / Math.max(1, guessedBytes(this.#source.fields))))
     const runs: [number, number][] = []
     for (const [from, to] of contiguous(items)) {
       const last = runs.at(-1)
@@ -380,6 +398,7 @@ class Build {
         this.#assertPromised(done, ids[at - from]!)
         const keys = this.#keys.subarray(at * HASH_BYTES, (at + done.count) * HASH_BYTES)
         if (work.shard.rows === 0) work.began = performance.now()
+        for (const buffer of done.own ?? []) work.own.add(buffer)
         work.shard.add(done, keys, await digestsOf(done, this.#threads), ids.slice(at - from, at - from + done.count))
         at += done.count
         if (work.shard.bytes < this.#shardBytes && performance.now() - work.began <= SHARD_MS) continue
@@ -417,6 +436,7 @@ class Build {
     const written = await store.publishShard(encoded, { chunkBytes, compression, seconds: () => this.#sinceLastShard() }, shard.keys(), work.lease!, pending, done)
     if (done) work.lease = undefined
     work.shard = new ShardBuilder()
+    this.#free(work)
     this.#computed += shard.rows
     this.#bytes += written.bytes
     this.#tell()
@@ -557,15 +577,9 @@ interface RangeWork {
   /** Name in tmp/ of the next shard, from when it is recorded until it is used. */
   pending: string | undefined
   shard: ShardBuilder
+  /** Buffers of what was read and made, to be given back when the shard holds nothing in them. */
+  readonly own: Set<ArrayBuffer>
   began: number
-}
-
-/** An unknown extent is taken for 64, as of atoms and edges; several of a field for 1024 each, as of images. */
-function bytesPerItem(fields: FieldSpecs): number {
-  return Object.values(fields).reduce((sum, { dtype, shape }) => {
-    const unknown = shape.filter((extent) => extent === null).length === 1 ? 64 : 1024
-    return sum + byteCount(dtype, shape.map((extent) => extent ?? unknown))
-  }, 0)
 }
 
 /** Rows of 32 bytes, the first of which is that of item `start`. */

@@ -15,6 +15,7 @@ import { Stores } from '../store/stores.js'
 import { build, type BuildReport, type Progress } from './build.js'
 import { Dataset } from './dataset.js'
 import { Manifest } from './manifest.js'
+import { allDatasets, datasetsNamed, labelOf, type FoundDataset } from './named.js'
 import { checkVerifyOptions, sumVerifications, verify, type Verification, type VerifyOptions } from './verify.js'
 
 export interface DatasetOptions {
@@ -88,17 +89,29 @@ export class Datasets {
     return this.#opened(store, manifest, report, async () => (await run(undefined)).manifest)
   }
 
-  async open(key: string): Promise<Dataset | undefined> {
-    if (!/^[0-9a-f]{64}$/.test(key)) throw new TypeError(`openDataset: key must be 64 hex digits, not ${show(key)}`)
+  /** By key, or by name. */
+  async open(wanted: string): Promise<Dataset | undefined> {
+    if (typeof wanted !== 'string' || wanted === '') throw new TypeError(`openDataset: expected a key of 64 hex digits, or the name of a dataset, not ${show(wanted)}`)
     const began = performance.now()
-    for (const store of this.#stores?.all ?? [await this.#storeOf('')]) {
-      const record = store.datasetRecord(fromHex(key))
-      if (record === undefined) continue
-      const manifest = await Manifest.read(await store.blob(record.manifest))
-      const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: record.seconds ?? 0 }
-      return this.#opened(store, manifest, report)
+    const found = await this.#find(wanted)
+    if (found === undefined) return undefined
+    const { store, record } = found
+    const manifest = await Manifest.read(await store.blob(record.manifest))
+    const report = { items: manifest.length, hits: manifest.length, computed: 0, skipped: 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: record.seconds ?? 0 }
+    return this.#opened(store, manifest, report)
+  }
+
+  async #find(wanted: string): Promise<Omit<FoundDataset, 'key'> | undefined> {
+    const stores = this.#stores?.all ?? [await this.#storeOf('')]
+    if (/^[0-9a-f]{64}$/.test(wanted)) {
+      for (const store of stores) {
+        const record = store.datasetRecord(fromHex(wanted))
+        if (record !== undefined) return { store, record }
+      }
     }
-    return undefined
+    const named = datasetsNamed(allDatasets(stores), wanted)
+    if (named.length > 1) throw new TypeError(`openDataset: ${show(wanted)} is the name of ${named.length} datasets; say which: ${named.map(({ record }) => labelOf(record)).join(', ')}`)
+    return named[0]
   }
 
   /** `Cache.verify`, of all stores. */

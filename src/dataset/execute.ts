@@ -1,14 +1,11 @@
-import type { DType } from '../core/dtype.js'
-import { ItemError, MissingDependencyError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { dataOf, fixedRows, isRagged, joinRows, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
-import { byteCount, bytesOf, emptyTensor, type Tensor } from '../core/tensor.js'
-import type { DeviceIdentity, DeviceSource, PreparedProgram } from '../devices/device.js'
-import { isKnown } from '../ops/geometry.js'
-import { compile, type Compiled, type Segment } from '../ops/compile.js'
+import { ItemError, MissingDependencyError } from '../core/errors.js'
+import { dataOf, joinRows, rowOf, rowsOf } from '../core/rows.js'
+import { byteCount, type Tensor } from '../core/tensor.js'
+import type { DeviceIdentity, DeviceSource } from '../devices/device.js'
+import type { Segment } from '../ops/compile.js'
+import { Programs, type DeviceSegment } from './programs.js'
 import type { Piece } from './shard-builder.js'
 
-/** Programs that are kept for the next items of the same shapes. */
-const PREPARED_MAX = 64
 /** Items that a host op has under way at a time: enough for threads of its own, few enough to wait for when one fails. */
 const HOST_RUNS = 16
 
@@ -19,26 +16,36 @@ const FIRST_ROWS = 64
 /** Runs the item ops of a recipe on items of equal shapes, device programs and host functions in turn. */
 export class Executor {
   readonly #segments: readonly Segment[]
+  readonly #stages: readonly Stage[]
   readonly #device: DeviceSource
+  /** That of the batch steps. */
   #used: DeviceIdentity | undefined
   /** Items of one call, from what the last call made of its items. */
   readonly #batchRows = new Map<BatchSegment, number>()
   readonly #cuts = new Map<string, Cut>()
-  readonly #prepared = new Map<string, Promise<{ compiled: Compiled; program: PreparedProgram }>>()
+  readonly #programs: Programs
 
   constructor(segments: readonly Segment[], device: DeviceSource) {
     this.#segments = segments
+    this.#stages = stagesOf(segments)
+    this.#programs = new Programs(device)
     this.#device = device
   }
 
   /** What it computed on; undefined when nothing had to be computed. */
   get used(): DeviceIdentity | undefined {
-    return this.#used
+    // Of several devices the one that was asked is named.
+    return this.#programs.used ?? this.#used
   }
 
   /** What ops left out of items, as their parameters ask for. */
   get cuts(): readonly Cut[] {
     return [...this.#cuts.values()]
+  }
+
+  /** Whether all ops run on a device: then nobody but the caller sees what goes in and what comes out. */
+  get isClosed(): boolean {
+    return this.#segments.every(({ kind }) => kind === 'device')
   }
 
   /** Number of ops. */
@@ -53,17 +60,15 @@ export class Executor {
   async run(piece: Piece, ids: readonly string[], signal: AbortSignal | undefined): Promise<Piece[]> {
     let pieces: Piece[] = [piece]
     let finite: ReadonlySet<string> = new Set()
-    for (const segment of this.#segments) {
+    for (const segment of this.#stages) {
       const next: Piece[] = []
       // What is known after a segment is what is known of every piece.
       const known: ReadonlySet<string>[] = []
       let at = 0
       for (const part of pieces) {
         const names = ids.slice(at, at += part.count)
-        if (segment.kind === 'device') {
-          let item = 0
-          for (const equal of equalPieces(part).flatMap(alike)) {
-            const done = await this.#runDevice(segment, equal, finite, names.slice(item, item += equal.count))
+        if (segment.kind === 'programs') {
+          for (const done of await this.#programs.run(segment.programs, part, finite, names)) {
             known.push(done.finite)
             next.push(done.piece)
           }
@@ -81,52 +86,6 @@ export class Executor {
     return pieces
   }
 
-  async #runDevice(segment: DeviceSegment, piece: EqualPiece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<{ piece: Piece; finite: ReadonlySet<string> }> {
-    const specs = specsOf(piece)
-    const signature = JSON.stringify([segment.first, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort()])
-    let preparing = this.#prepared.get(signature)
-    if (preparing === undefined) {
-      preparing = this.#prepare(segment, specs, finite, ids[0] ?? '')
-      this.#prepared.set(signature, preparing)
-      // Items may all be of different shapes: the oldest goes. A run that uses it holds it.
-      if (this.#prepared.size > PREPARED_MAX) this.#prepared.delete(this.#prepared.keys().next().value!)
-    }
-    const { compiled, program } = await preparing
-    const { inputs, outputs } = compiled.program
-    const made = outputs.map(({ value }) => {
-      const { dtype, shape } = compiled.program.values[value]!
-      return emptyTensor(dtype, [piece.count, ...shape])
-    })
-    const faults = await program.run({
-      count: piece.count,
-      inputs: inputs.map(({ field }) => piece.fields[field]!.data),
-      outputs: made.map((tensor) => tensor.data),
-    })
-    const [fault] = faults
-    if (fault !== undefined) {
-      const { origin } = compiled.program.steps[fault.step]!
-      throw new NonFiniteError({ where: `op ${origin.op} (${origin.opName})`, item: ids[fault.item] ?? '', field: origin.field, count: fault.count, index: fault.index })
-    }
-    const fields: Record<string, Tensor> = {}
-    outputs.forEach(({ field }, i) => { fields[field] = made[i]! })
-    for (const { from, to } of compiled.passThrough) fields[to] = piece.fields[from]!
-    for (const { field, tensor } of compiled.known) fields[field] = stackRows(Array.from({ length: piece.count }, () => tensor))
-    return { piece: { count: piece.count, fields }, finite: compiled.finite }
-  }
-
-  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {
-    let compiled: Compiled
-    try {
-      compiled = compile(segment, specs, finite)
-    } catch (cause) {
-      // What the whole dataset's check could not see: the extents of these items.
-      throw cause instanceof RecipeError ? new ItemError(id, cause.message, { cause }) : cause
-    }
-    const device = await this.#device.open()
-    this.#used = device.identity
-    return { compiled, program: await device.prepare(compiled.program) }
-  }
-
   async #runBatch(segment: BatchSegment, piece: Piece, ids: readonly string[]): Promise<Piece[]> {
     const { op, first } = segment
     const step = op.definition.step(op.params)
@@ -137,7 +96,6 @@ export class Executor {
       const part = slicePiece(piece, start, Math.min(piece.count, start + rows))
       const { fields, faults: [fault], by } = await device.batch(step, { count: part.count, fields: Object.fromEntries(step.reads.map((name) => [name, part.fields[name]!])) })
       if (fault !== undefined) throw new ItemError(ids[start + fault.item] ?? '', `op ${first} (${op.name}): ${fault.message}`)
-      // Of several devices the one that was asked is named.
       if (by === undefined || this.#used === undefined) this.#used = by ?? device.identity
       if (step.cuts !== undefined) this.#count(`op ${first} (${op.name}): ${step.cuts.what}`, fields[step.cuts.field]!.data as Int32Array)
       pieces.push({ count: part.count, fields: { ...part.fields, ...fields } })
@@ -183,56 +141,23 @@ export interface Cut {
   readonly items: number
 }
 
-type DeviceSegment = Extract<Segment, { kind: 'device' }>
+/** Programs in a row are run together: what one leaves on the device the next one takes there. */
+type Stage = Exclude<Segment, { kind: 'device' }> | { readonly kind: 'programs'; readonly programs: readonly DeviceSegment[] }
+
+function stagesOf(segments: readonly Segment[]): Stage[] {
+  const stages: Stage[] = []
+  for (const segment of segments) {
+    const last = stages.at(-1)
+    if (segment.kind !== 'device') stages.push(segment)
+    else if (last?.kind === 'programs') stages[stages.length - 1] = { kind: 'programs', programs: [...last.programs, segment] }
+    else stages.push({ kind: 'programs', programs: [segment] })
+  }
+  return stages
+}
+
 type BatchSegment = Extract<Segment, { kind: 'batch' }>
 type HostSegment = Extract<Segment, { kind: 'host' }>
 type HostItem = Readonly<Record<string, Tensor>>
-type ConcreteSpecs = Readonly<Record<string, { dtype: DType; shape: readonly number[]; value?: Tensor }>>
-
-/** Items of equal shapes: what a program runs on. */
-interface EqualPiece {
-  readonly count: number
-  readonly fields: Readonly<Record<string, Tensor>>
-}
-
-/** The piece cut where shapes change; whole where no field is ragged. */
-function equalPieces({ count, fields }: Piece): EqualPiece[] {
-  const ragged = Object.values(fields).filter(isRagged)
-  const parts: EqualPiece[] = []
-  for (let start = 0; start < count;) {
-    let stop = ragged.length === 0 ? count : start + 1
-    while (stop < count && ragged.every((rows) => shapeOf(rows, stop)[0] === shapeOf(rows, start)[0])) stop++
-    parts.push({ count: stop - start, fields: Object.fromEntries(Object.entries(fields).map(([name, rows]) => [name, fixedRows(rows, start, stop)])) })
-    start = stop
-  }
-  return parts
-}
-
-/** The piece cut where affines and boxes change: ops make tables and shapes of their numbers. */
-function alike(piece: EqualPiece): EqualPiece[] {
-  const known = Object.entries(piece.fields).filter(([name, { dtype, shape }]) => isKnown(name, { dtype, shape: shape.slice(1) })).map(([, tensor]) => {
-    const bytes = bytesOf(tensor.data)
-    const size = bytes.byteLength / piece.count
-    return (item: number): Uint8Array => bytes.subarray(item * size, (item + 1) * size)
-  })
-  const parts: EqualPiece[] = []
-  for (let start = 0; start < piece.count;) {
-    let stop = known.length === 0 ? piece.count : start + 1
-    while (stop < piece.count && known.every((item) => Buffer.compare(item(start), item(stop)) === 0)) stop++
-    parts.push(start === 0 && stop === piece.count ? piece : { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => [name, rowsOf(tensor, start, stop)])) })
-    start = stop
-  }
-  return parts
-}
-
-function specsOf(piece: EqualPiece): ConcreteSpecs {
-  return Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => {
-    const { dtype } = tensor
-    const shape = tensor.shape.slice(1)
-    return [name, isKnown(name, { dtype, shape }) ? { dtype, shape, value: rowOf(tensor, 0) } : { dtype, shape }]
-  }))
-}
-
 /** Rows `start … stop` of every field, as views. */
 export function slicePiece(piece: Piece, start: number, stop: number): Piece {
   if (start === 0 && stop === piece.count) return piece

@@ -6,6 +6,8 @@ import { chunkBytesFor, OWN, type BlobTensor } from '../store/shard-format.js'
 export interface Piece {
   readonly count: number
   readonly fields: Readonly<Record<string, Rows>>
+  /** Buffers of `fields` that whoever made the piece no longer looks at. */
+  readonly own?: readonly ArrayBuffer[]
 }
 
 /**
@@ -29,6 +31,11 @@ export class ShardBuilder {
     for (const id of ids) this.#ids.push(id)
     this.rows += piece.count
     for (const rows of Object.values(piece.fields)) this.bytes += dataOf(rows).byteLength
+  }
+
+  /** Whether items that lie in this buffer are waiting to be written. */
+  holds(buffer: ArrayBuffer): boolean {
+    return this.#pieces.some(({ fields }) => Object.values(fields).some((rows) => dataOf(rows).buffer === buffer))
   }
 
   /** Item keys, 32 bytes per row. */

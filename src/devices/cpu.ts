@@ -5,8 +5,8 @@ import { native } from '../native/load.js'
 import type { KernelStep, Program } from '../ops/program.js'
 import { chained } from './chain.js'
 import { runCrystalStep } from './crystal.js'
-import { runForegroundStep } from './foreground.js'
 import type { Device, PreparedProgram, ProgramBatch } from './device.js'
+import { keysAbove } from './keys.js'
 
 export interface CpuDeviceOptions {
   /** Threads that one `run` may use; all processors when left out. The bytes do not depend on it. */
@@ -34,7 +34,7 @@ export function createCpuDevice(options: CpuDeviceOptions = {}): Device {
       const native = (part: Program): PreparedProgram => prepared(part, new addon.Program(describe(part)), threads)
       return program.steps.some(({ kernel }) => kernel === 'wgsl') ? chained(program, native) : native(program)
     },
-    batch: (step, batch) => (step.kernel === 'foreground-box' ? runForegroundStep(step, batch) : runCrystalStep(step, batch, threads)),
+    batch: (step, batch) => runCrystalStep(step, batch, threads),
     async close() {
       if (!closed && options.isa !== undefined) addon.isaForce(undefined)
       closed = true
@@ -58,19 +58,20 @@ export function describe(program: Program): ProgramDescription {
     values: program.values.map(({ dtype, shape }) => ({ dtype: DTYPES[dtype].code, shape: [...shape] })),
     inputs: program.inputs.map((port) => port.value),
     outputs: program.outputs.map((port) => port.value),
-    steps: program.steps.map((step) => describeStep(step as KernelStep)),
+    steps: program.steps.map((step) => describeStep(step as KernelStep, program)),
   }
 }
 
 const NON_FINITE = { error: 0, zero: 1, keep: 2 } as const
 
-function describeStep(step: KernelStep): StepDescription {
+function describeStep(step: KernelStep, { values }: Program): StepDescription {
   switch (step.kernel) {
     case 'cast': return { kernel: 'cast', in: step.in, out: step.out, nonFinite: NON_FINITE[step.nonFinite] }
     case 'gather': return { kernel: 'gather', in: step.in, out: step.out, index: [...step.index], fill: step.fill }
     case 'permute': return { kernel: 'permute', in: step.in, out: step.out, order: [...step.order] }
     case 'resample': return { kernel: 'resample', in: step.in, out: step.out, tables: step.tables.map(({ axis, taps, index, weight }) => ({ axis, taps, index, weight })) }
     case 'affine': return { kernel: 'affine', in: step.in, out: step.out, axis: step.axis, matrix: step.matrix, linear: step.method === 'linear', clamp: step.edges === 'clamp' }
+    case 'foreground-box': return { kernel: 'foreground-box', in: step.in, out: step.out, axes: [...step.axes], keys: BigUint64Array.from(keysAbove(values[step.in]!.dtype, step.threshold)) }
     case 'normalize': {
       const { groups, members, statistics, nonzero, eps, toLow, toHigh, quantileLow, quantileHigh, clip, affine } = step
       return { kernel: 'normalize', in: step.in, out: step.out, groups, members, statistics, nonzero, eps, toLow, toHigh, quantileLow, quantileHigh, clip, affine }

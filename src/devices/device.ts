@@ -13,6 +13,8 @@ export interface Device {
   /** False when nobody checked that it gives the same bytes; then its identity is part of every key. */
   readonly exact: boolean
   prepare(program: Program): Promise<PreparedProgram>
+  /** A place for a result that is to stay where it is computed; left out by devices whose memory is everybody's. */
+  keep?(): KeptArray
   /** Runs a batch step. The given arrays are only read. */
   batch(step: BatchStep, batch: Batch): Promise<BatchResult>
   close(): Promise<void>
@@ -42,12 +44,28 @@ export interface PreparedProgram {
    * Resolves to the faults found, in item order; an item with a fault has no valid output.
    */
   run(batch: ProgramBatch): Promise<readonly Fault[]>
+  /** One item, of which some arrays stay on the device: what one program made the next one reads there. Where `keep` is. */
+  runKept?(item: KeptItem): Promise<readonly Fault[]>
 }
 
 export interface ProgramBatch {
   readonly count: number
   readonly inputs: readonly TypedArray[]
   readonly outputs: readonly TypedArray[]
+}
+
+/** Arrays of one item. An output that is kept is made by that run and no other. */
+export interface KeptItem {
+  readonly inputs: readonly (TypedArray | KeptArray)[]
+  readonly outputs: readonly (TypedArray | KeptArray)[]
+}
+
+/** An array that stays on a device until it is released. What the device loses is computed again. */
+export interface KeptArray {
+  /** Copies it. `out` has its dtype and length, and belongs to the device until the promise settles. */
+  read(out: TypedArray): Promise<void>
+  /** Nothing needs it any more. */
+  release(): void
 }
 
 /** NaN or infinity where the step does not allow it. */

@@ -1,16 +1,16 @@
-import { DTYPES, type TypedArray } from '../core/dtype.js'
 import { checkOptions, choice, number } from '../core/options.js'
-import { elementCount } from '../core/tensor.js'
 import type { Batch, BatchResult, BatchStep } from '../ops/batch.js'
 import type { Program } from '../ops/program.js'
 import { createCpuDevice } from './cpu.js'
 import { edgeFields } from './crystal.js'
-import type { Device, DeviceIdentity, Fault, PreparedProgram, ProgramBatch } from './device.js'
+import type { Device, DeviceIdentity, KeptArray, PreparedProgram } from './device.js'
 import type { Backend, BackendOptions, Preparation } from './webgpu/backend.js'
 import type { Verdicts } from './webgpu/canary.js'
 import { findAdapters, type AdapterFacts } from './webgpu/dawn.js'
 import { GpuError } from './webgpu/errors.js'
 import { chosen, crystalsOf, searchOf, withItems } from './webgpu/graph.js'
+import { GpuProgram } from './webgpu/gpu-program.js'
+import { Kept } from './webgpu/kept.js'
 import { LocalBackend } from './webgpu/local.js'
 import { neighborVariants, type FoundEdges, type NeighborSearch } from './webgpu/neighbors.js'
 import { RemoteBackend } from './webgpu/remote.js'
@@ -106,6 +106,7 @@ export class Webgpu implements WebgpuDevice {
   readonly #searches = new Map<string, Promise<boolean | undefined>>()
   #closed = false
   #programs = 0
+  #places = 0
 
   constructor(backend: Backend, exact: boolean, verdicts: VerdictStore | undefined, cpu: Device = createCpuDevice()) {
     this.#backend = backend
@@ -124,30 +125,24 @@ export class Webgpu implements WebgpuDevice {
   async prepare(program: Program): Promise<PreparedProgram> {
     this.#checkOpen()
     const id = this.#programs++
-    let cpu: Promise<PreparedProgram> | undefined
-    const onCpu = async (batch: ProgramBatch): Promise<readonly Fault[]> => (await (cpu ??= this.#cpu.prepare(program))).run(batch)
-    let usable = this.#track(this.#usable(id, program))
-    const compute = async (batch: ProgramBatch): Promise<readonly Fault[]> => {
-      const asked = usable
-      // A device that was lost while it prepared may be asked again.
-      if (await asked === undefined && usable === asked) usable = this.#usable(id, program)
-      // Arrays that are not what the program says are refused by the CPU, so that they are refused alike everywhere.
-      if (!await usable || !fits(program, batch)) return onCpu(batch)
-      try {
-        return await this.#backend.run(id, batch.count, batch.inputs, batch.outputs)
-      } catch (error) {
-        this.#warn(error)
-        return onCpu(batch)
-      }
-    }
-    await usable
-    const run = async (batch: ProgramBatch): Promise<readonly Fault[]> => {
-      this.#checkOpen()
-      return this.#track(compute(batch))
-    }
+    const gpuProgram = new GpuProgram(program, id, {
+      backend: this.#backend,
+      cpu: this.#cpu,
+      usable: () => this.#usable(id, program),
+      work: (work) => {
+        this.#checkOpen()
+        return this.#track(work())
+      },
+      warn: (error) => this.#warn(error),
+    })
     // Whoever forgets the program need not tell: the backend forgets it too.
-    released.register(run, { backend: this.#backend, id })
-    return { program, scratchBytes: 0, run }
+    released.register(gpuProgram, { backend: this.#backend, id })
+    await this.#track(gpuProgram.able())
+    return gpuProgram
+  }
+
+  keep(): KeptArray {
+    return new Kept(this.#backend, this.#places++)
   }
 
   /** Neighbour lists run on the device, other steps on the CPU; and there the items that the device cannot do, or finds a fault in. */
@@ -242,16 +237,6 @@ export class Webgpu implements WebgpuDevice {
 /** The program without functions, which do not travel to another thread: what it needs of them is known by its shapes. */
 function plain(program: Program): Program {
   return { ...program, steps: program.steps.map((step) => step.kernel === 'wgsl' ? { ...step, twin: undefined } : step) }
-}
-
-/** Whether the arrays are what the program says: others are not lent to a thread that writes where it is told. */
-function fits(program: Program, { count, inputs, outputs }: ProgramBatch): boolean {
-  const fit = (arrays: readonly TypedArray[], ports: readonly { readonly value: number }[]): boolean => arrays.length === ports.length && ports.every(({ value }, k) => {
-    const { dtype, shape } = program.values[value]!
-    const array = arrays[k]!
-    return array instanceof DTYPES[dtype].array && array.buffer instanceof ArrayBuffer && array.length * array.BYTES_PER_ELEMENT === count * elementCount(shape)! * DTYPES[dtype].size
-  })
-  return Number.isSafeInteger(count) && count >= 0 && fit(inputs, program.inputs) && fit(outputs, program.outputs)
 }
 
 const released = new FinalizationRegistry<{ backend: Backend; id: number }>(({ backend, id }) => backend.release(id))

@@ -55,10 +55,8 @@ export interface Addon {
    * tile on threads, with bounded memory. Numbers are converted to float32 or float64, or moved as they are; complex ones are only moved.
    */
   placeBox(source: Uint8Array, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
-  /**
-   * For each of `count` items [shape], C order, of real numbers: the box along three `axes` that holds all elements above the threshold, as three starts and three stops (exclusive), all 0 where there are none.
-   */
-  foregroundBoxes(data: Uint8Array, dtype: number, count: number, shape: readonly number[], axes: readonly number[], threshold: number, out: Int32Array): Promise<void>
+  /** `placeBox` of a range of a file, which is read in blocks that stay in a cache and not touched where it is mapped. Rejects with an Error whose `code` is EFAULT when it cannot be read. */
+  placeFile(source: MappedFile, at: number, length: number, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], offset: number): Promise<void>
   /** Copies, reversing the bytes of every `unit` (2, 4, 8); unit 1 is a plain copy. Source and out may be the same array. */
   copySwapped(source: Uint8Array, unit: number, out: Uint8Array): Promise<void>
   /**
@@ -110,6 +108,8 @@ export interface Addon {
    * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it.
    */
   pooledBuffer(bytes: number): ArrayBuffer
+  /** Gives the memory of such a buffer back at once, rather than when it is collected; the buffer and its views are empty from then on. */
+  returnBuffer(buffer: ArrayBuffer): void
 
   /**
    * The address of an array's bytes, so that another thread of this process can work on them without a copy (an ArrayBuffer over mapped memory
@@ -315,6 +315,8 @@ export type StepDescription =
   | { kernel: 'permute'; in: number; out: number; order: number[] }
   | { kernel: 'resample'; in: number; out: number; tables: { axis: number; taps: number; index: Int32Array; weight: Float32Array }[] }
   | { kernel: 'affine'; in: number; out: number; axis: number; matrix: BigInt64Array; linear: boolean; clamp: boolean }
+  /** `keys`: the first and the last that are in the box, as src/devices/keys.ts has them. */
+  | { kernel: 'foreground-box'; in: number; out: number; axes: number[]; keys: BigUint64Array }
   | {
     kernel: 'normalize'; in: number; out: number; groups: number; members: number
     statistics: 'none' | 'moments' | 'extrema' | 'quantiles'

@@ -21,3 +21,46 @@ export function freshTensor(dtype: DType, shape: readonly number[]): Tensor {
   const { buffer, byteLength } = freshBytes(byteCount(dtype, shape))
   return { dtype, shape, data: typedArray(dtype, buffer, 0, byteLength) }
 }
+
+/** Buffers of items that are done. Used again, the next items are no news to the garbage collector, which otherwise goes through the heap for each 64 MB or so of them. */
+const kept: ArrayBuffer[] = []
+let keptBytes = 0
+/** A few volumes of 32 MiB, read and made. */
+const KEPT_BYTES_MAX = 2 ** 28
+
+/** Memory for a whole item, all of which is about to be filled: where it is large from buffers that `giveBack` was given, else from the pool. */
+export function itemTensor(dtype: DType, shape: readonly number[]): Tensor {
+  const bytes = byteCount(dtype, shape)
+  return { dtype, shape, data: typedArray(dtype, bytes >= POOLED_BYTES_MIN ? taken(bytes) : new ArrayBuffer(bytes), 0, bytes) }
+}
+
+/** Whether this tensor, of `itemTensor`, lies in a buffer for `giveBack`. */
+export function isPooled({ data }: Tensor): boolean {
+  return data.byteLength >= POOLED_BYTES_MIN
+}
+
+/** Takes a pooled buffer that nobody looks at any more. */
+export function giveBack(buffer: ArrayBuffer): void {
+  kept.push(buffer)
+  keptBytes += buffer.byteLength
+  while (keptBytes > KEPT_BYTES_MAX) drop(kept.shift()!)
+}
+
+/** Gives the memory of what is kept back. */
+export function freeKept(): void {
+  for (const buffer of kept.splice(0)) drop(buffer)
+}
+
+function drop(buffer: ArrayBuffer): void {
+  keptBytes -= buffer.byteLength
+  native().returnBuffer(buffer)
+}
+
+/** The newest that fits and is an eighth too large at most, or a new one. */
+function taken(bytes: number): ArrayBuffer {
+  const at = kept.findLastIndex(({ byteLength }) => byteLength >= bytes && byteLength <= bytes * 1.125)
+  if (at < 0) return native().pooledBuffer(bytes)
+  const [buffer] = kept.splice(at, 1)
+  keptBytes -= buffer!.byteLength
+  return buffer!
+}

@@ -6,7 +6,7 @@ import type { Rows } from '../core/rows.js'
  * kernels by name. Items do not see each other.
  */
 export interface BatchStep {
-  readonly kernel: 'niggli' | 'lattice-parameters' | 'crystal-graph' | 'foreground-box'
+  readonly kernel: 'niggli' | 'lattice-parameters' | 'crystal-graph'
   /** Fields it needs; others are not given. */
   readonly reads: readonly string[]
   readonly writes: readonly { readonly field: string; readonly dtype: DType }[]

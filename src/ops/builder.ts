@@ -2,7 +2,7 @@ import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
 import type { NonFinite, Tensor } from '../core/tensor.js'
 import type { Finiteness } from './op.js'
-import { readsOf, writesOf, type AffineStep, type AxisTable, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
+import { readsOf, writesOf, type AffineStep, type AxisTable, type ForegroundBoxStep, type NormalizeStep, type Program, type ProgramPort, type ProgramValue, type Step, type StepOrigin, type WgslStep } from './program.js'
 
 interface Current {
   readonly value: number
@@ -18,7 +18,7 @@ export interface ConcreteField {
   readonly value?: Tensor
 }
 
-/** Collects the steps of consecutive device ops for items of known dtypes and shapes. Each method replaces a field by the step's result. */
+/** Collects the steps of consecutive device ops for items of known dtypes and shapes. Methods replace a field by the step's result, or add one. */
 export class ProgramBuilder {
   readonly #values: ProgramValue[] = []
   readonly #steps: Step[] = []
@@ -108,6 +108,11 @@ export class ProgramBuilder {
     this.#push(name, out, step.method === 'linear' ? 'finite' : finiteness, { kernel: 'affine', ...step })
   }
 
+  /** A new field says where this one is above the threshold. */
+  foregroundBox(name: string, box: string, step: Pick<ForegroundBoxStep, 'axes' | 'threshold'>): void {
+    this.#push(name, this.#value('int32', [2, 3]), 'finite', { kernel: 'foreground-box', ...step }, box)
+  }
+
   normalize(name: string, step: Omit<NormalizeStep, 'kernel' | 'in' | 'out' | 'origin'>): void {
     this.#push(name, this.#value('float32', this.field(name).shape), 'finite', { kernel: 'normalize', ...step })
   }
@@ -164,10 +169,10 @@ export class ProgramBuilder {
     this.#fields.set(name, { value, finiteness })
   }
 
-  #push(name: string, out: number, finiteness: Finiteness, step: Record<string, unknown>): void {
+  #push(name: string, out: number, finiteness: Finiteness, step: Record<string, unknown>, makes: string = name): void {
     const origin: StepOrigin = { ...this.#op, field: name }
     this.#steps.push({ ...step, in: this.#fields.get(name)!.value, out, origin } as unknown as Step)
-    this.#set(name, out, finiteness)
+    this.#set(makes, out, finiteness)
   }
 }
 

@@ -1,12 +1,12 @@
 import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
-import type { FieldSpecs, Tensor } from '../core/tensor.js'
+import type { FieldSpecs, ItemSpecs, Tensor } from '../core/tensor.js'
 import { ProgramBuilder, type ConcreteField } from './builder.js'
 import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
 import type { Program } from './program.js'
 import type { Recipe } from './recipe.js'
 
-/** Consecutive device ops run as one program; all others stand alone. `first` is the place of the first op in the recipe. */
+/** Consecutive device ops run as one program, as far as none has to know what one before it found; all others stand alone. `first` is the place of the first op in the recipe. */
 export type Segment =
   | { readonly kind: 'device'; readonly first: number; readonly ops: readonly OpCall[] }
   | { readonly kind: 'batch'; readonly first: number; readonly op: OpCall & { readonly definition: BatchOp } }
@@ -29,6 +29,16 @@ export function checkRecipe(recipe: Recipe, fields: FieldSpecs): FieldSpecs {
   return Object.fromEntries(Object.entries(states).map(([name, { dtype, shape }]) => [name, { dtype, shape }]))
 }
 
+/** Fields that one item has after the recipe, as far as what is known of it says; undefined when an op refuses it. */
+export function outputsOf(recipe: Recipe, item: ItemSpecs): FieldSpecs | undefined {
+  try {
+    return statesAlong(recipe, item).at(-1)!
+  } catch (error) {
+    if (error instanceof RecipeError) return undefined
+    throw error
+  }
+}
+
 /** The source fields that the recipe's outputs are made from; others are not read and are in no key. */
 export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
   const states = statesAlong(recipe, fields)
@@ -43,26 +53,32 @@ export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
 export function segments(recipe: Recipe): Segment[] {
   const found: Segment[] = []
   let run: OpCall[] = []
-  const close = (end: number): void => {
-    // The second part of an op has the place of the first.
-    if (run.length > 0) found.push({ kind: 'device', first: end - run.length, ops: run })
+  let first = 0
+  const add = (place: number, op: OpCall): void => {
+    if (run.length === 0) first = place
+    run.push(op)
+  }
+  const close = (): void => {
+    if (run.length > 0) found.push({ kind: 'device', first, ops: run })
     run = []
   }
   recipe.ops.forEach((op, i) => {
     const { definition } = op
-    if (definition.kind === 'device') {
-      run.push(op)
+    if (definition.kind === 'device') return add(i, op)
+    if (definition.kind === 'series') {
+      // The second part of an op has the place of the first.
+      definition.parts.forEach((part, k) => {
+        if (k > 0) close()
+        add(i, { ...op, definition: part })
+      })
       return
     }
-    close(i)
-    if (definition.kind === 'batch') {
-      found.push({ kind: 'batch', first: i, op: { ...op, definition } })
-      if (definition.followedBy !== undefined) run.push({ ...op, definition: definition.followedBy })
-    }
+    close()
+    if (definition.kind === 'batch') found.push({ kind: 'batch', first: i, op: { ...op, definition } })
     else if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
     else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })
   })
-  close(recipe.ops.length)
+  close()
   return found
 }
 
@@ -90,8 +106,8 @@ export function compile({ ops, first }: { readonly ops: readonly OpCall[]; reado
 }
 
 /** Fields before each op, and after the last. */
-function statesAlong(recipe: Recipe, fields: FieldSpecs): FieldStates[] {
-  let states: FieldStates = Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]): [string, FieldState] => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' : 'finite' }]))
+function statesAlong(recipe: Recipe, fields: ItemSpecs): FieldStates[] {
+  let states: FieldStates = Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape, value }]): [string, FieldState] => [name, { dtype, shape, finiteness: isFloating(dtype) ? 'unchecked' : 'finite', ...(value !== undefined && { value }) }]))
   const all = [states]
   recipe.ops.forEach((op, i) => {
     states = op.definition.infer(states, op.params, failing(i, op.name))

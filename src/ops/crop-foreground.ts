@@ -5,7 +5,7 @@ import { never } from './cast.js'
 import { chosenFields, fieldOf, fieldsParam, objectParam, withFields } from './fields.js'
 import { affineOf, affineTensor, affineValue, FOREGROUND_BOX, rescaled } from './geometry.js'
 import { unfitForXyz, xyzParam } from './images.js'
-import { callOf, type BatchOp, type DeviceOp, type Fail, type FieldStates, type OpCall, type OpParams } from './op.js'
+import { callOf, type DeviceOp, type Fail, type FieldStates, type OpCall, type OpParams, type SeriesOp } from './op.js'
 
 export interface CropForegroundOptions {
   /** The field that says what the foreground is. Default: the first that is cropped. */
@@ -20,10 +20,32 @@ export interface CropForegroundOptions {
   readonly fields?: readonly string[]
 }
 
-/** The second part: cuts out the box that the first has found. */
+const PART = { name: 'cropForeground', version: 1, scope: 'item', kind: 'device', draws: false, exact: true, params: (given: unknown) => given as OpParams } as const
+
+/** The first part: finds the box. */
+const findOp: DeviceOp = {
+  ...PART,
+  infer(fields, params, fail) {
+    const source = fieldOf(fields, params.source, fail)
+    const reason = unfitForXyz(source, params.axes) ?? (source.dtype.startsWith('complex') ? 'it is complex' : undefined)
+    if (reason !== undefined) fail(`field ${params.source} cannot say what the foreground is: ${reason}`)
+    return { ...fields, [FOREGROUND_BOX]: { dtype: 'int32', shape: [2, 3], finiteness: 'finite' } }
+  },
+  needs(_fields, params, wanted) {
+    const needed = new Set([...wanted].filter((name) => name !== FOREGROUND_BOX))
+    if (wanted.has(FOREGROUND_BOX)) needed.add(params.source)
+    return needed
+  },
+  // Nothing is cropped where the source was not read.
+  narrow: (fields, params) => (Object.hasOwn(fields, params.source) ? params : undefined),
+  lower(builder, params) {
+    builder.foregroundBox(params.source, FOREGROUND_BOX, { axes: axesOf(params, builder.field(params.source).shape.length), threshold: params.threshold })
+  },
+}
+
+/** The second: cuts it out. */
 const cropOp: DeviceOp = {
-  name: 'cropForeground', version: 1, scope: 'item', kind: 'device', draws: false, exact: true,
-  params: (given) => given as OpParams,
+  ...PART,
   infer(fields, params, fail) {
     const names = croppedFields(fields, params, fail)
     const boxes = new Map(names.map((name) => [name, boxOf(fields, name, params, fail)]))
@@ -39,7 +61,10 @@ const cropOp: DeviceOp = {
     }
     return states
   },
-  needs: (_fields, _params, wanted) => wanted,
+  needs(fields, params, wanted) {
+    const cropped = croppedFields(fields, params, never)
+    return [...cropped, ...affinesOf(fields, cropped).keys()].some((name) => wanted.has(name)) ? new Set([...wanted, FOREGROUND_BOX]) : wanted
+  },
   narrow: (fields, params) => (Object.hasOwn(fields, FOREGROUND_BOX) ? { ...params, fields: (params.fields ?? Object.keys(fields)).filter((name: string) => Object.hasOwn(fields, name)) } : undefined),
   lower(builder, params) {
     const fields = builder.fields()
@@ -63,8 +88,8 @@ const cropOp: DeviceOp = {
  * Cuts images down to the box that holds all voxels above a threshold, with a margin; bits untouched, affines follow. The box is a new field, `foreground_box` int32 [2, 3]: first positions and those after the last,
  * before the margin. Images without any foreground stay whole; their box is all 0.
  */
-export const cropForegroundOp: BatchOp = {
-  name: 'cropForeground', version: 1, scope: 'item', kind: 'batch', draws: false, exact: true,
+export const cropForegroundOp: SeriesOp = {
+  name: 'cropForeground', version: 1, scope: 'item', kind: 'series', draws: false, exact: true,
   params(given) {
     const where = 'cropForeground'
     const options = objectParam(where, given)
@@ -77,21 +102,9 @@ export const cropForegroundOp: BatchOp = {
     if (source === undefined) throw new TypeError(`${where}: say by which field the foreground is told: source, or fields, whose first it is`)
     return { source, threshold: number(where, 'threshold', options.threshold, {}, 0), margin: margins.map((margin) => number(where, 'margin', margin, { integer: true, min: 0 }, 0)), axes: xyzParam(where, options.axes), fields }
   },
-  infer(fields, params, fail) {
-    const source = fieldOf(fields, params.source, fail)
-    const reason = unfitForXyz(source, params.axes) ?? (source.dtype.startsWith('complex') ? 'it is complex' : undefined)
-    if (reason !== undefined) fail(`field ${params.source} cannot say what the foreground is: ${reason}`)
-    return cropOp.infer({ ...fields, [FOREGROUND_BOX]: { dtype: 'int32', shape: [2, 3], finiteness: 'finite' } }, params, fail)
-  },
-  needs(fields, params, wanted) {
-    const cropped = croppedFields(fields, params, never)
-    const affected = [FOREGROUND_BOX, ...cropped, ...affinesOf(fields, cropped).keys()].some((name) => wanted.has(name))
-    const needed = new Set([...wanted].filter((name) => name !== FOREGROUND_BOX))
-    if (affected) needed.add(params.source)
-    return needed
-  },
-  step: ({ source, threshold, axes }) => ({ kernel: 'foreground-box', reads: [source], writes: [{ field: FOREGROUND_BOX, dtype: 'int32' }], params: { threshold, axes } }),
-  followedBy: cropOp,
+  infer: (fields, params, fail) => cropOp.infer(findOp.infer(fields, params, fail), params, fail),
+  needs: (fields, params, wanted) => findOp.needs(fields, params, cropOp.needs(findOp.infer(fields, params, never), params, wanted)),
+  parts: [findOp, cropOp],
 }
 
 function croppedFields(fields: FieldStates, params: OpParams, fail: Fail): string[] {

@@ -17,23 +17,26 @@ export function objectParam(where: string, value: unknown): Record<string, unkno
   return value as Record<string, unknown>
 }
 
+/** Why an op cannot work on a field; undefined when it can. */
+export type Unfit = (field: FieldState, name: string) => string | undefined
+
 /**
  * The fields an op works on: those named, each of which must be fit, or every one that is and is no affine. `unfit` gives the reason why the op cannot work on
  * a field. It may look at dtype, rank and finiteness, never at extents: where those differ between items, one item would be left as it is
  * and the next one not. What is wrong with an extent is for `infer` to refuse.
  */
-export function chosenFields(fields: FieldStates, named: readonly string[] | undefined, unfit: (field: FieldState) => string | undefined, fail: Fail): string[] {
+export function chosenFields(fields: FieldStates, named: readonly string[] | undefined, unfit: Unfit, fail: Fail): string[] {
   if (named === undefined) {
-    const fit = Object.keys(fields).filter((name) => !isAffine(name, fields[name]!) && unfit(fields[name]!) === undefined)
+    const fit = Object.keys(fields).filter((name) => !isAffine(name, fields[name]!) && unfit(fields[name]!, name) === undefined)
     if (fit.length === 0) {
-      const reasons = Object.entries(fields).map(([name, field]) => `${name} (${describe(field)}): ${isAffine(name, field) ? 'it says where an image lies' : unfit(field)}`)
+      const reasons = Object.entries(fields).map(([name, field]) => `${name} (${describe(field)}): ${isAffine(name, field) ? 'it says where an image lies' : unfit(field, name)}`)
       fail(`can work on none of the fields: ${reasons.join('; ')}`)
     }
     return fit
   }
   for (const name of named) {
     const field = fieldOf(fields, name, fail)
-    const reason = unfit(field)
+    const reason = unfit(field, name)
     if (reason !== undefined) fail(`expected for field ${name} something else than ${describe(field)}: ${reason}`)
   }
   return [...named]
@@ -47,9 +50,9 @@ export function fieldOf(fields: FieldStates, name: string, fail: Fail): FieldSta
 }
 
 /** `narrow` of ops with a `fields` parameter. */
-export function narrowFields(fields: FieldStates, params: OpParams, unfit: (field: FieldState) => string | undefined): OpParams | undefined {
+export function narrowFields(fields: FieldStates, params: OpParams, unfit: Unfit): OpParams | undefined {
   const named = params.fields as readonly string[] | undefined
-  if (named === undefined) return Object.entries(fields).some(([name, field]) => !isAffine(name, field) && unfit(field) === undefined) ? params : undefined
+  if (named === undefined) return Object.entries(fields).some(([name, field]) => !isAffine(name, field) && unfit(field, name) === undefined) ? params : undefined
   const left = named.filter((name) => Object.hasOwn(fields, name))
   if (left.length === named.length) return params
   return left.length === 0 ? undefined : { ...params, fields: left }

@@ -1,11 +1,9 @@
 import { axesParam, lastAxes, resolveAxes } from './axes.js'
-import { chosenFields, narrowFields } from './fields.js'
+import { chosenFields, narrowFields, type Unfit } from './fields.js'
 import { affineOf, byAffine } from './geometry.js'
 import type { Fail, FieldState, FieldStates, OpParams } from './op.js'
 
 /** What ops on images that lie in space have in common. */
-
-type Unfit = (field: FieldState) => string | undefined
 
 /** Checks an `axes` parameter: the three of x, y and z. Default: the first three. */
 export function xyzParam(where: string, value: unknown): readonly number[] {
@@ -21,7 +19,7 @@ export function unfitForXyz(field: FieldState, axes: readonly number[]): string 
 
 /** Fields that lie in space and that an op can work on: what ops that go by affines choose by default. */
 export function imagesIn(fields: FieldStates, unfit: Unfit): string[] {
-  return Object.keys(fields).filter((name) => affineOf(fields, name) !== undefined && unfit(fields[name]!) === undefined)
+  return Object.keys(fields).filter((name) => affineOf(fields, name) !== undefined && unfit(fields[name]!, name) === undefined)
 }
 
 /** The images an op that goes by affines works on: those named, or all that it can. */

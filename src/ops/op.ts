@@ -58,13 +58,21 @@ export interface DeviceOp extends OpBase {
   lower(builder: ProgramBuilder, params: OpParams): void
 }
 
+/**
+ * Device ops in a row that are one op of a recipe: all have its place, its name and its parameters. Each has to know what the one before it found (geometry.ts says of which fields values are known), so their
+ * programs end there.
+ */
+export interface SeriesOp extends OpBase {
+  readonly kind: 'series'
+  readonly scope: 'item'
+  readonly parts: readonly DeviceOp[]
+}
+
 /** Native work on many items at once, whose outputs may differ in length from item to item. */
 export interface BatchOp extends OpBase {
   readonly kind: 'batch'
   readonly scope: 'item'
   step(params: OpParams): BatchStep
-  /** What is then done with what it found, as the first op of a program, with the same parameters. */
-  readonly followedBy?: DeviceOp
 }
 
 /** A function on one item, on the main thread. */
@@ -92,7 +100,7 @@ export interface DatasetOp extends OpBase {
   arrange(items: ItemSequence, params: OpParams, context: { readonly seed: bigint; readonly signal: AbortSignal | undefined }): Promise<ItemSequence>
 }
 
-export type OpDefinition = DeviceOp | BatchOp | HostOp | DatasetOp
+export type OpDefinition = DeviceOp | SeriesOp | BatchOp | HostOp | DatasetOp
 
 /** One op of a recipe with its parameters: plain data, and the definition that gives it meaning. */
 export interface OpCall {

@@ -116,6 +116,18 @@ export type AffineMethod = 'linear' | 'nearest'
 export type AffineEdges = 'clamp' | 'constant'
 
 /**
+ * Finds the box along three axes that holds every element above a threshold, of any real dtype, as int32 [2, 3]: the first positions, and those after the last; all 0 where no element is above. An element is above
+ * when its exact value is greater: NaN is not, and nothing is above NaN. A bool counts as 1 when its byte is not 0. Elements at every position of the other axes are looked at. The three axes have fewer than 2^31
+ * elements each.
+ */
+export interface ForegroundBoxStep extends StepBase {
+  readonly kernel: 'foreground-box'
+  /** x, y and z: three different ones, counted from 0. */
+  readonly axes: readonly number[]
+  readonly threshold: number
+}
+
+/**
  * float32 (or bool, int8, uint8, int16, uint16) seen as [groups, members] to float32, each group by its own parameters:
  *   y = guard(guard(guard(guard(x - subHigh) - subLow) · mul) + add), then y < clipLow ? clipLow : y > clipHigh ? clipHigh : y when `clip`.
  * x is flushed on load; a result that is not finite is a fault. Parameters come from `affine` (given, flushed on load) or from the group's
@@ -154,7 +166,7 @@ export interface NormalizeStep extends StepBase {
 }
 
 /** One of the kernels of the project: what every device has, and what has one input and one output. */
-export type KernelStep = CastStep | GatherStep | PermuteStep | ResampleStep | AffineStep | NormalizeStep
+export type KernelStep = CastStep | GatherStep | PermuteStep | ResampleStep | AffineStep | ForegroundBoxStep | NormalizeStep
 
 /** A kernel of the user's (define-op.ts): WGSL text for the GPU, and a twin for the CPU. */
 export interface WgslStep {

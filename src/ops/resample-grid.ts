@@ -103,7 +103,7 @@ function requireUpright(affine: Affine, name: string, extents: readonly number[]
   const smallest = Math.min(...along.map((row, axis) => Math.abs(column(axis)[row]!)))
   for (const [axis, row] of along.entries()) {
     const astray = Math.max(...column(axis).map((entry, k) => (k === row ? 0 : Math.abs(entry))))
-    if (astray * (extents[axis]! - 1) > STRAIGHT * smallest) fail(`field ${name} lies obliquely, ${found()}: geometry "nibabel" samples along the world's axes, for which such an image needs a resample by affine, along all axes at once, which this version has not; "center" and "monai" go along the image's own axes`)
+    if (astray * (extents[axis]! - 1) > STRAIGHT * smallest) fail(`field ${name} lies obliquely, ${found()}: geometry "nibabel" samples along the world's axes, for which such an image is read along all axes at once: reslice({ to: 'world', spacing }); "center" and "monai" go along the image's own axes`)
   }
   if (along.some((row, axis) => row !== axis || column(axis)[row]! < 0)) fail(`the axes of field ${name} do not run right, anterior and superior, ${found()}: geometry "nibabel" needs orient({ axcodes: 'RAS' }) before`)
 }
@@ -112,6 +112,6 @@ function requireUpright(affine: Affine, name: string, extents: readonly number[]
 function requireRectangular(affine: Affine, name: string, extents: readonly number[], sizes: readonly number[], fail: Fail): void {
   for (const [a, b] of [[0, 1], [0, 2], [1, 2]] as const) {
     const cosine = [0, 1, 2].reduce((sum, row) => sum + affine[4 * row + a]! * affine[4 * row + b]!, 0) / (sizes[a]! * sizes[b]!)
-    if (Math.abs(cosine) * (Math.max(extents[a]!, extents[b]!) - 1) > STRAIGHT) fail(`axes ${a} and ${b} of field ${name} do not meet at a right angle (cosine ${cosine}): geometry "monai" would make them, for which such an image needs a resample by affine, which this version has not; "center" keeps the angle`)
+    if (Math.abs(cosine) * (Math.max(extents[a]!, extents[b]!) - 1) > STRAIGHT) fail(`axes ${a} and ${b} of field ${name} do not meet at a right angle (cosine ${cosine}): geometry "monai" would make them; reslice({ to: 'world', spacing }) does, and "center" keeps the angle`)
   }
 }

@@ -1,21 +1,22 @@
 import { sizeOf } from '../core/dtype.js'
 import { boolean, checkOptions, choice, show } from '../core/options.js'
 import { axesParam, lastAxes, sizesParam } from './axes.js'
+import { byFieldParam, checkNamed, narrowed, ofField, type ByField } from './by-field.js'
 import { never } from './cast.js'
-import { chosenFields, fieldsParam, narrowFields, objectParam, unfitForArithmetic, withFields } from './fields.js'
+import { chosenFields, fieldsParam, narrowFields, objectParam, unfitForArithmetic, withFields, type Unfit } from './fields.js'
 import { affineValue, byAffine, type Affine } from './geometry.js'
-import { extentsOf, imagesIn, imagesOf, needsOfImages } from './images.js'
+import { extentsOf, imagesOf, narrowImages, needsOfImages } from './images.js'
 import { knowAffines, movedAffines, movedImages, withAffines, type Move, type MovedAffines } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 import { gridOf, type GridRequest, type ResampleGeometry } from './resample-grid.js'
 import { axisTable, moveOf, nearestTable, type AxisPlan, type ResampleEdges, type ResampleMethod } from './resample-tables.js'
 
-const METHODS = ['nearest', 'linear', 'cubic', 'area'] as const
+const METHODS = ['linear', 'nearest', 'cubic', 'area'] as const
 const EDGES = ['clamp', 'constant'] as const
 
 interface ResampleBase {
-  /** `linear` (default), `nearest` (bits untouched), `cubic` (Catmull-Rom) or `area` (mean over the output cell, for shrinking). */
-  readonly method?: ResampleMethod
+  /** `linear` (default), `nearest` (bits untouched), `cubic` (Catmull-Rom) or `area` (mean over the output cell, for shrinking); or by field, `{ label: 'nearest' }`: fields that are not named are `linear`. */
+  readonly method?: ByField<ResampleMethod>
 }
 
 /** To given extents. */
@@ -61,16 +62,21 @@ export const resampleOp: DeviceOp = {
     return options.spacing === undefined ? shapeParams('resample', options) : spacingParams('resample', options)
   },
   infer(fields, params, fail) {
-    const { plans, affines } = samplingOf(fields, params, chosen(fields, params, fail), fail)
+    const names = chosen(fields, params, fail)
+    checkNamed(params.method, names, 'method', fail)
+    const { plans, affines } = samplingOf(fields, params, names, fail)
     const states = withFields(fields, [...plans.keys()], (field, name) => {
       const shape = [...field.shape]
       plans.get(name)!.forEach(({ axis, plan }) => { shape[axis] = plan?.to ?? null })
-      return params.method === 'nearest' ? { ...field, shape } : { dtype: 'float32', shape, finiteness: 'finite' }
+      return methodOf(params, name) === 'nearest' ? { ...field, shape } : { dtype: 'float32', shape, finiteness: 'finite' }
     })
     return withAffines(states, affines)
   },
   needs: (fields, params, wanted) => needsOfImages(fields, movedBy(fields, params, chosen(fields, params, never)), wanted, params.spacing !== undefined, never),
-  narrow: (fields, params) => narrowFields(fields, params.spacing === undefined ? params : { ...params, fields: params.fields ?? imagesIn(fields, (field) => unfit(field, params)) }, (field) => unfit(field, params)),
+  narrow(fields, params) {
+    const left = { ...params, method: narrowed(params.method, fields) }
+    return (params.spacing === undefined ? narrowFields : narrowImages)(fields, left, unfitFor(params))
+  },
   lower(builder, params) {
     const fields = builder.fields()
     const { plans, affines } = samplingOf(fields, params, chosen(fields, params, never), never)
@@ -78,13 +84,14 @@ export const resampleOp: DeviceOp = {
     for (const [name, placed] of plans) {
       const { dtype, shape } = fields[name]!
       const axes = [...placed].sort((a, b) => a.axis - b.axis)
-      if (params.method === 'nearest') {
+      const method = methodOf(params, name)
+      if (method === 'nearest') {
         const index: (Int32Array | null)[] = shape.map(() => null)
         for (const { axis, plan } of axes) index[axis] = nearestTable(plan!)
         builder.gather(name, index, new Uint8Array(sizeOf(dtype)))
       } else {
         builder.arithmetic(name)
-        builder.resample(name, axes.map(({ axis, plan }) => axisTable(axis, params.method, plan!)))
+        builder.resample(name, axes.map(({ axis, plan }) => axisTable(axis, method, plan!)))
       }
     }
   },
@@ -97,9 +104,9 @@ function shapeParams(where: string, options: Record<string, unknown>): OpParams 
   const axes = axesParam(where, options.axes)
   if (shape.length > 3) throw new TypeError(`${where}: shape must have 1 to 3 extents, not ${shape.length}`)
   if (axes !== undefined && axes.length !== shape.length) throw new TypeError(`${where}: axes has ${axes.length} entries, shape ${shape.length}`)
-  const method = choice(where, 'method', options.method, METHODS, 'linear')
+  const method = byFieldParam(where, 'method', options.method, METHODS)
   const alignCorners = boolean(where, 'alignCorners', options.alignCorners, false)
-  if (alignCorners && method === 'area') throw new TypeError(`${where}: area covers cells, so alignCorners has no meaning`)
+  if (alignCorners && hasArea(method)) throw new TypeError(`${where}: area covers cells, so alignCorners has no meaning`)
   // The geometry is in the key from the start, so that others can be added without making it another.
   return { shape, axes, method, alignCorners, edges: choice(where, 'edges', options.edges, EDGES, 'clamp'), geometry: 'center', fields: fieldsParam(where, options.fields) }
 }
@@ -112,9 +119,9 @@ function spacingParams(where: string, options: Record<string, unknown>): OpParam
   if (!Array.isArray(given) || given.length !== 3 || given.some((size) => typeof size !== 'number' || !Number.isFinite(size) || size <= 0)) throw new TypeError(`${where}: spacing must be one number of mm above 0, or one for each of x, y and z, not ${show(options.spacing)}`)
   const axes = axesParam(where, options.axes)
   if (axes !== undefined && axes.length !== 3) throw new TypeError(`${where}: axes must be the three of x, y and z, not ${axes.length}`)
-  const method = choice(where, 'method', options.method, METHODS, 'linear')
+  const method = byFieldParam(where, 'method', options.method, METHODS)
   const geometry = choice(where, 'geometry', options.geometry, ['center', 'nibabel', 'monai'] as const, 'center')
-  if (method === 'area' && geometry !== 'center') throw new TypeError(`${where}: area covers cells of the whole extent, so it goes with geometry "center"`)
+  if (hasArea(method) && geometry !== 'center') throw new TypeError(`${where}: area covers cells of the whole extent, so it goes with geometry "center"`)
   return { spacing: given, axes: axes ?? [0, 1, 2], method, edges: choice(where, 'edges', options.edges, EDGES, geometry === 'nibabel' ? 'constant' : 'clamp'), geometry, fields: fieldsParam(where, options.fields) }
 }
 
@@ -158,7 +165,7 @@ function spacingSampling(fields: FieldStates, params: OpParams, names: readonly 
 
 /** Fields the op works on. */
 function chosen(fields: FieldStates, params: OpParams, fail: Fail): string[] {
-  return (params.spacing === undefined ? chosenFields : imagesOf)(fields, params.fields, (field) => unfit(field, params), fail)
+  return (params.spacing === undefined ? chosenFields : imagesOf)(fields, params.fields, unfitFor(params), fail)
 }
 
 /** Those whose affine changes. */
@@ -174,10 +181,20 @@ function countOf(params: OpParams): number {
   return (params.shape ?? params.spacing).length
 }
 
-function unfit(field: FieldState, params: OpParams): string | undefined {
-  const axes = lastAxes(params.axes, countOf(params), field.shape.length)
-  if (axes === undefined) return `it has ${field.shape.length} axes, and ${params.axes === undefined ? `the last ${params.shape.length}` : `axes [${params.axes}]`} are to be resampled`
-  return params.method === 'nearest' ? undefined : unfitForArithmetic(field)
+function unfitFor(params: OpParams): Unfit {
+  return (field, name) => {
+    const axes = lastAxes(params.axes, countOf(params), field.shape.length)
+    if (axes === undefined) return `it has ${field.shape.length} axes, and ${params.axes === undefined ? `the last ${params.shape.length}` : `axes [${params.axes}]`} are to be resampled`
+    return methodOf(params, name) === 'nearest' ? undefined : unfitForArithmetic(field)
+  }
+}
+
+function methodOf({ method }: OpParams, field: string): ResampleMethod {
+  return ofField<ResampleMethod>(method, field, METHODS[0])
+}
+
+function hasArea(method: ByField<ResampleMethod>): boolean {
+  return typeof method === 'string' ? method === 'area' : Object.values(method).includes('area')
 }
 
 export function resample(options: ResampleOptions): OpCall {

@@ -1,5 +1,6 @@
 import { checkOptions, choice, show } from '../core/options.js'
 import { resolveAxes, sizesParam } from './axes.js'
+import { byFieldParam, checkNamed, narrowed, ofField, type ByField } from './by-field.js'
 import { never } from './cast.js'
 import { describe, fieldsParam, objectParam, unfitForArithmetic, withFields } from './fields.js'
 import { affineTensor, affineValue, byAffine, type Affine } from './geometry.js'
@@ -20,7 +21,7 @@ export interface ResliceOptions {
   /** Extents of x, y and z. With an affine only. */
   readonly shape?: readonly number[]
   /** `linear` (default), `nearest` (bits untouched), or by field: fields not named are `linear`. */
-  readonly method?: AffineMethod | Readonly<Record<string, AffineMethod>>
+  readonly method?: ByField<AffineMethod>
   /** Outside the image: `constant` (default) is zero, `clamp` repeats the edge. A voxel reaches half a voxel beyond its centre. */
   readonly edges?: AffineEdges
   /** The image's x, y and z. Default 0, 1, 2. */
@@ -40,7 +41,7 @@ export const resliceOp: DeviceOp = {
     const options = objectParam(where, given)
     checkOptions(where, options, ['to', 'spacing', 'shape', 'method', 'edges', 'axes', 'fields'])
     const common = {
-      method: methodParam(where, options.method), edges: choice(where, 'edges', options.edges, ['constant', 'clamp'] as const, 'constant'),
+      method: byFieldParam(where, 'method', options.method, METHODS), edges: choice(where, 'edges', options.edges, ['constant', 'clamp'] as const, 'constant'),
       axes: xyzParam(where, options.axes), fields: fieldsParam(where, options.fields),
     }
     if (options.to === 'world') {
@@ -54,8 +55,7 @@ export const resliceOp: DeviceOp = {
   },
   infer(fields, params, fail) {
     const names = chosenImages(fields, params, fail)
-    const strangers = typeof params.method === 'string' ? [] : Object.keys(params.method).filter((name) => !names.includes(name))
-    if (strangers.length > 0) fail(`method names ${strangers.join(', ')}, which is none of the images: ${names.join(', ')}`)
+    checkNamed(params.method, names, 'method', fail)
     let states = fields
     for (const [affine, images] of byAffine(fields, names, fail)) {
       const target = targetOf(fields, affine, images, params, fail)
@@ -66,9 +66,7 @@ export const resliceOp: DeviceOp = {
   },
   needs: (fields, params, wanted) => needsOfImages(fields, chosenImages(fields, params, never), wanted, true, never),
   narrow(fields, params) {
-    const { method } = params
-    const left = typeof method === 'string' ? method : Object.fromEntries(Object.entries(method).filter(([name]) => Object.hasOwn(fields, name)))
-    return narrowImages(fields, { ...params, method: left }, (field) => unfitForXyz(field, params.axes))
+    return narrowImages(fields, { ...params, method: narrowed(params.method, fields) }, (field) => unfitForXyz(field, params.axes))
   },
   lower(builder, params) {
     const fields = builder.fields()
@@ -101,19 +99,15 @@ function targetOf(fields: FieldStates, affineName: string, images: readonly stri
 function resliced(field: FieldState, name: string, params: OpParams, extents: readonly number[] | undefined, fail: Fail): FieldState {
   const shape = [...field.shape]
   resolveAxes(params.axes, shape.length)!.forEach((axis, k) => { shape[axis] = extents?.[k] ?? params.shape?.[k] ?? null })
-  if (methodOf(params, name) === 'nearest') return { ...field, shape }
+  if (ofField(params.method, name, METHODS[0]) === 'nearest') return { ...field, shape }
   const reason = unfitForArithmetic(field)
   if (reason !== undefined) fail(`cannot interpolate field ${name} (${describe(field)}): ${reason}; method "nearest" can`)
   return { dtype: 'float32', shape, finiteness: 'finite' }
 }
 
-function methodOf({ method }: OpParams, name: string): AffineMethod {
-  return typeof method === 'string' ? method as AffineMethod : method[name] ?? 'linear'
-}
-
 /** The step wants the three axes one after the other, so they are brought together first and put back after it. */
 function read(builder: ProgramBuilder, image: string, extents: readonly number[], matrix: BigInt64Array, params: OpParams): void {
-  const method = methodOf(params, image)
+  const method = ofField<AffineMethod>(params.method, image, METHODS[0])
   if (method === 'linear') builder.arithmetic(image)
   const rank = builder.field(image).shape.length
   const axes = resolveAxes(params.axes, rank)!
@@ -126,11 +120,6 @@ function read(builder: ProgramBuilder, image: string, extents: readonly number[]
   const turned = BigInt64Array.from(order.flatMap((row) => [...order, 3].map((column) => matrix[4 * row + column]!)))
   builder.affine(image, order.map((k) => extents[k]!), { axis: first, matrix: turned, method, edges: params.edges as AffineEdges })
   builder.permute(image, together.map((_, axis) => together.indexOf(axis)))
-}
-
-function methodParam(where: string, value: unknown): AffineMethod | Readonly<Record<string, AffineMethod>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return choice(where, 'method', value, METHODS, 'linear')
-  return Object.fromEntries(Object.entries(value).map(([name, method]) => [name, choice(where, `method.${name}`, method, METHODS)]))
 }
 
 function spacingParam(where: string, value: unknown): readonly number[] {

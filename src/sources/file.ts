@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FileError, SourceChangedError } from '../core/errors.js'
 import { toHex } from '../core/hash.js'
-import type { FileStat, MappedFile } from '../native/addon.js'
+import type { FileStat, MappedFile, PlacedElements } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { SourceFile } from './source.js'
 
@@ -86,9 +86,19 @@ export class OpenFile {
     this.#populated.fill(1, first, stop)
   }
 
+  /** A range that holds a box of a Fortran-ordered array to its place in `out`, as `placeBox` has it: read, so that no page of it is mapped. */
+  async place({ offset, length }: { readonly offset: number; readonly length: number }, out: Uint8Array, elements: PlacedElements, extents: readonly number[], strides: readonly number[], first: number): Promise<void> {
+    if (this.#closed) throw new FileError(this.path, 'has been closed')
+    await this.#reading(offset, length, () => native().placeFile(this.#mapped, offset, length, out, elements, extents, strides, first))
+  }
+
   async #populateRange(offset: number, length: number): Promise<void> {
+    await this.#reading(offset, length, () => this.#mapped.populate(offset, length))
+  }
+
+  async #reading(offset: number, length: number, read: () => Promise<void>): Promise<void> {
     try {
-      await this.#mapped.populate(offset, length)
+      await read()
     } catch (cause) {
       this.assertUnchanged()
       throw new FileError(this.path, `bytes ${offset} to ${offset + length} cannot be read`, { cause })

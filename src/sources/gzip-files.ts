@@ -43,7 +43,7 @@ export class GzipFiles {
 
   /** Notes what is known of those that are open. Never rejects. */
   async save(notes: Notes | undefined): Promise<void> {
-    for (const { opening } of [...this.#held.values()]) await opening.then((ranges) => ranges.save(notes ?? this.#own)).catch(() => undefined)
+    await Promise.allSettled([...this.#held.values()].map(async ({ opening }) => (await opening).save(notes ?? this.#own)))
   }
 
   /** Bytes inflated so far. */

@@ -16,8 +16,7 @@ const GROWTH = 1.25
  * A gzip file that is read by ranges in any order. What lies behind the first pass is inflated from the nearest resume point, and compared block by block with the CRC-32 that the first pass saw;
  * what the first pass knows is noted, so that another run has it from the start. A note that turns out wrong is forgotten, and the file read from its front.
  */
-export class GzipRanges implements Pick<StoredBytes, 'deflated' | 'view' | 'populate' | 'passed' | 'read'> {
-  readonly deflated = true
+export class GzipRanges implements Pick<StoredBytes, 'read'> {
   readonly #file: OpenFile
   readonly #of: IndexedFile
   readonly #pieces: readonly Uint8Array[]
@@ -53,12 +52,6 @@ export class GzipRanges implements Pick<StoredBytes, 'deflated' | 'view' | 'popu
   get work(): number {
     return this.#inflate.work
   }
-
-  view(): undefined {}
-
-  async populate(): Promise<void> {}
-
-  async passed(): Promise<void> {}
 
   /** Rejects with FormatError, and with SourceChangedError when it is no longer the file that was opened. */
   async read(offset: number, out: Uint8Array, unit: number, signal?: AbortSignal): Promise<void> {

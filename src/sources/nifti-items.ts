@@ -5,6 +5,7 @@ import { FileError, FormatError } from '../core/errors.js'
 import { brief } from './brief.js'
 import { CsvFile } from './csv.js'
 import { glob, isPattern, splitPattern } from './glob.js'
+import { numberIn } from './properties.js'
 
 /** Where the images of one item are. */
 export interface VolumeItem {
@@ -33,7 +34,6 @@ export interface TableColumns {
 
 /** Rows read before others have their turn. */
 const ROWS_AT_ONCE = 1024
-const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
 const SUFFIX = /\.(nii|hdr|img)(\.gz)?$/i
 /** Of a pair the header stands for both. */
 const FOUND = /\.(nii|hdr)(\.gz)?$/i
@@ -108,9 +108,8 @@ async function rowsOf(table: CsvFile, { fields, id, properties, root }: TableCol
     const values = table.read(row, all)
     const paths = Object.fromEntries(names.map((field, k) => [field, resolve(folder, values[k] === '' ? fail(fields[field]!, 'the path of an image', '') : values[k]!)]))
     const numbers = Object.values(properties).map((name, k) => {
-      const text = values[names.length + k]!.trim()
-      // Adding 0 makes 0 of −0.
-      return DECIMAL.test(text) && Number.isFinite(Number(text)) ? Number(text) + 0 : fail(name, 'a number', text)
+      const text = values[names.length + k]!
+      return numberIn(text) ?? fail(name, 'a number', text.trim())
     })
     const given = id === undefined ? nameUnder(folder, paths[names[0]!]!) : values.at(-1)!
     items.push({ id: given === '' ? fail(id!, 'an id', '') : given, paths, properties: numbers })

@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os'
 import { sha256 } from '../core/hash.js'
 import { FileError } from '../core/errors.js'
 import { show } from '../core/options.js'
-import { byteCount, type FieldSpec, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { isPooled } from '../native/fresh.js'
+import { byteCount, type FieldSpec, type FieldSpecs, type ItemSpecs, type Tensor } from '../core/tensor.js'
 import { GzipFiles } from './gzip-files.js'
 import { checkFields, checkRange } from './names.js'
 import type { VolumeItem } from './nifti-items.js'
@@ -82,7 +83,17 @@ export class NiftiSource implements Source {
     return found.item.id
   }
 
-  async *read(start: number, stop: number, { fields, signal, notes }: ReadOptions): AsyncGenerator<ItemRun> {
+  known(index: number): ItemSpecs {
+    const { volumes } = this.#items[index]!
+    const known: Record<string, ItemSpecs[string]> = { ...this.fields }
+    for (const [image, volume] of Object.entries(volumes)) {
+      known[image] = volume.spec(this.#fields.images[image]!)
+      known[affineName(image)] = { dtype: 'float64', shape: [4, 4], value: { dtype: 'float64', shape: [4, 4], data: volume.header.affine } }
+    }
+    return known
+  }
+
+  async *read(start: number, stop: number, { fields, signal, notes, aheadBytes = AHEAD_BYTES }: ReadOptions): AsyncGenerator<ItemRun> {
     checkRange(start, stop, this.length)
     checkFields(fields, this.fields)
     signal?.throwIfAborted()
@@ -96,7 +107,7 @@ export class NiftiSource implements Source {
       for (let at = start; at < stop; at++) {
         while (next < stop && ahead.length < lanes) {
           const coming = this.#bytesOf(next, fields)
-          if (ahead.length > 0 && this.#underWay + coming > AHEAD_BYTES) break
+          if (ahead.length > 0 && this.#underWay + coming > aheadBytes) break
           const run = this.#item(next++, fields, either, notes)
           // Reported when its turn comes; until then it must not count as unhandled.
           run.catch(() => {})
@@ -153,6 +164,7 @@ export class NiftiSource implements Source {
     if (this.#closed) throw new FileError(Object.values(item.paths)[0]!, 'has been closed')
     for (const part of [...this.#tables, ...Object.values(volumes)]) part.assertUnchanged()
     const read: Record<string, Tensor> = {}
+    const own: ArrayBuffer[] = []
     for (const field of fields) {
       signal.throwIfAborted()
       const image = this.#imageOf(field)
@@ -160,8 +172,11 @@ export class NiftiSource implements Source {
         ? { dtype: 'float64', shape: [], data: Float64Array.of(item.properties[this.#fields.properties.indexOf(field)]!) }
         : image === field ? await this.#image(volumes[image]!, image, frame, signal, notes) : { dtype: 'float64', shape: [4, 4], data: volumes[image]!.header.affine }
       read[field] = { ...tensor, shape: [1, ...tensor.shape] }
+      // What goes with every frame is read once.
+      const isShared = image !== undefined && frame !== undefined && volumes[image]!.frames === undefined
+      if (isPooled(tensor) && !isShared) own.push(tensor.data.buffer as ArrayBuffer)
     }
-    return { start: index, count: 1, fields: read }
+    return { start: index, count: 1, fields: read, own }
   }
 
   async #image(volume: NiftiVolume, image: string, frame: number | undefined, signal: AbortSignal, notes: Notes | undefined): Promise<Tensor> {

@@ -2,17 +2,19 @@ import { stat } from 'node:fs/promises'
 import { DTYPES, sizeOf, type DType } from '../core/dtype.js'
 import { FileError, FormatError, UnsupportedError } from '../core/errors.js'
 import { bytesOf, type Tensor } from '../core/tensor.js'
-import { freshTensor } from '../native/fresh.js'
+import { itemTensor } from '../native/fresh.js'
+import type { PlacedElements } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
 import type { StoredBytes } from './bytes.js'
+import type { OpenFile } from './file.js'
 import type { GzipFiles } from './gzip-files.js'
 import { NIFTI_HEADER_BYTES, readNiftiHeader, type NiftiHeader } from './nifti-header.js'
 import { exactBytes } from './npy-header.js'
 import { product, READ_BYTES_MAX } from './ranges.js'
 import type { Notes } from './source.js'
 import { VolumeFile } from './volume-file.js'
-import { boxesOf, itemShapeOf, layoutOf, type AxisOptions } from './volume-axes.js'
+import { boxesOf, itemShapeOf, layoutOf, type AxisOptions, type VolumeBox } from './volume-axes.js'
 
 export interface VolumeForm extends AxisOptions {
   /** False: the numbers as they are stored. */
@@ -20,10 +22,10 @@ export interface VolumeForm extends AxisOptions {
   readonly dtype: 'float32' | 'float64' | undefined
 }
 
-type PlacedBytes = Pick<StoredBytes, 'deflated' | 'view' | 'populate' | 'passed' | 'read'>
-
-/** Bytes that are read, and converted, in one step. Of a compressed volume one such piece is inflated while the one before is converted. */
+/** Of a compressed volume one such piece is inflated while the one before is converted. */
 const PIECE_BYTES = 32 * 2 ** 20
+/** What is read and converted between two looks at the signal. Of slices of 1024 × 1024 int16 it holds 64, so that rows of the result are written by whole cache lines. */
+const STEP_BYTES = 128 * 2 ** 20
 /** The shortest header, for files that end there. */
 const HEADER_BYTES_MIN = 348
 
@@ -79,53 +81,51 @@ export class NiftiVolume {
   /** The whole volume in C order. */
   async read(form: VolumeForm, signal?: AbortSignal): Promise<Tensor> {
     const { dataOffset, dataBytes } = this.header
-    return await this.files.at(-1)!.reading(dataOffset + dataBytes, (bytes) => this.#place(bytes, dataOffset, form, signal))
+    const file = this.files.at(-1)!
+    return await file.reading(dataOffset + dataBytes, (bytes) => file.isGzip ? this.#inflate(bytes, dataOffset, form, signal) : this.#place(bytes.file, dataOffset, form, signal))
   }
 
   /** One 3-D frame, for a form with `frames`: no more is read than that, and of a compressed file what lies between it and the resume point before it. */
   async readFrame(frame: number, form: VolumeForm, { gzips, notes, signal }: { readonly gzips: GzipFiles; readonly notes: Notes | undefined; readonly signal: AbortSignal }): Promise<Tensor> {
     const { dtype, dataOffset, dataBytes, shape } = this.header
     const file = this.files.at(-1)!
+    const end = dataOffset + dataBytes
     const offset = dataOffset + frame * product(itemShapeOf(shape, form)) * sizeOf(dtype!)
-    const place = (bytes: PlacedBytes): Promise<Tensor> => this.#place(bytes, offset, form, signal)
-    return file.isGzip ? await gzips.reading(file, dataOffset + dataBytes, notes, place) : await file.reading(dataOffset + dataBytes, place)
+    return file.isGzip ? await gzips.reading(file, end, notes, (bytes) => this.#inflate(bytes, offset, form, signal)) : await file.reading(end, (bytes) => this.#place(bytes.file, offset, form, signal))
   }
 
-  /** What lies at `dataOffset`, in C order; memory beside the result is bounded by two pieces. */
-  async #place(bytes: PlacedBytes, dataOffset: number, form: VolumeForm, signal: AbortSignal | undefined): Promise<Tensor> {
-    const { dtype: stored, scale, bigEndian } = this.header
-    const shape = itemShapeOf(this.header.shape, form)
-    const { dtype, shape: outShape } = this.spec(form)
-    const { strides } = layoutOf(shape, form)
-    const out = freshTensor(dtype, outShape)
-    const outBytes = bytesOf(out.data)
-    const size = sizeOf(stored!)
-    const elements = { from: DTYPES[stored!].code, to: DTYPES[dtype].code, swapped: bigEndian, ...(form.scaled && scale) }
+  /** What lies at `dataOffset` of a file as it is. */
+  async #place(file: OpenFile, dataOffset: number, form: VolumeForm, signal: AbortSignal | undefined): Promise<Tensor> {
+    const { size, out, elements, boxes, strides } = this.#placing(form, STEP_BYTES)
+    for (const { extents, offset, first, count } of boxes) {
+      signal?.throwIfAborted()
+      await file.place({ offset: dataOffset + first * size, length: count * size }, bytesOf(out.data), elements, extents, strides, offset)
+    }
+    signal?.throwIfAborted()
+    return out
+  }
+
+  /** What lies at `dataOffset` of an inflated file; memory beside the result is bounded by two pieces. */
+  async #inflate(bytes: Pick<StoredBytes, 'read'>, dataOffset: number, form: VolumeForm, signal: AbortSignal | undefined): Promise<Tensor> {
+    const { size, out, elements, boxes, strides } = this.#placing(form, PIECE_BYTES)
+    const largest = Math.max(0, ...boxes.map(({ count }) => count)) * size
     const buffers: (Uint8Array | undefined)[] = [undefined, undefined]
-    const boxes = boxesOf(shape, strides, Math.max(1, Math.floor(PIECE_BYTES / size)))
     const load = async (k: number): Promise<Uint8Array | undefined> => {
       const box = boxes[k]
       if (box === undefined) return undefined
       signal?.throwIfAborted()
-      const [at, length] = [dataOffset + box.first * size, box.count * size]
-      const stored = bytes.view(at, length, 1)
-      if (stored !== undefined) {
-        await bytes.populate(at, length)
-        return stored
-      }
-      const buffer = (buffers[k % 2] ??= new Uint8Array(Math.min(PIECE_BYTES, product(shape) * size))).subarray(0, length)
-      await bytes.read(at, buffer, 1, signal)
+      const buffer = (buffers[k % 2] ??= new Uint8Array(largest)).subarray(0, box.count * size)
+      await bytes.read(dataOffset + box.first * size, buffer, 1, signal)
       return buffer
     }
     let coming = load(0)
-    for (const [k, { extents, offset, first, count }] of boxes.entries()) {
+    for (const [k, { extents, offset }] of boxes.entries()) {
       const source = (await coming)!
       coming = load(k + 1)
       // Reported when its turn comes; until then it must not count as unhandled.
       coming.catch(() => {})
       try {
-        await native().placeBox(source, outBytes, elements, extents, strides, offset)
-        if (!bytes.deflated) await bytes.passed(dataOffset + first * size, count * size)
+        await native().placeBox(source, bytesOf(out.data), elements, extents, strides, offset)
       } catch (error) {
         await coming.catch(() => {})
         throw error
@@ -133,6 +133,22 @@ export class NiftiVolume {
     }
     await coming
     return out
+  }
+
+  /** The result, not yet filled, and the boxes of at most `stepBytes` in which it is. */
+  #placing(form: VolumeForm, stepBytes: number): { size: number; out: Tensor; elements: PlacedElements; boxes: readonly VolumeBox[]; strides: readonly number[] } {
+    const { dtype: stored, scale, bigEndian } = this.header
+    const shape = itemShapeOf(this.header.shape, form)
+    const spec = this.spec(form)
+    const { strides } = layoutOf(shape, form)
+    const size = sizeOf(stored!)
+    return {
+      size,
+      out: itemTensor(spec.dtype, spec.shape),
+      elements: { from: DTYPES[stored!].code, to: DTYPES[spec.dtype].code, swapped: bigEndian, ...(form.scaled && scale) },
+      boxes: boxesOf(shape, strides, Math.max(1, Math.floor(stepBytes / size))),
+      strides,
+    }
   }
 
   assertUnchanged(): void {

@@ -10,6 +10,7 @@ import { framesOf } from './nifti-frames.js'
 import { isImageName, itemsOfFiles, itemsOfPatterns, itemsOfTables, pathOf, type VolumeItems } from './nifti-items.js'
 import { affineName, commonSpec, NiftiSource, type NiftiFields, type NiftiItem } from './nifti-source.js'
 import { NiftiVolume, type VolumeForm } from './nifti-volume.js'
+import { propertiesOf, type PropertyColumns } from './properties.js'
 import type { Source } from './source.js'
 
 export interface NiftiOptions {
@@ -25,7 +26,7 @@ export interface NiftiOptions {
   /** Column of a CSV with the items' ids, each different. Default: the path without suffix. */
   readonly idColumn?: string
   /** Columns of a CSV with numbers, each a float64 [] field of its name: `['age']`; or by field: `{ age: 'Age at scan' }`. */
-  readonly properties?: readonly string[] | Readonly<Record<string, string>>
+  readonly properties?: PropertyColumns
   /** Whether scl_slope and scl_inter are applied: default true. By field, or of the first. */
   readonly scaled?: boolean | Readonly<Record<string, boolean>>
   /** Default: the stored dtype; where there is scaling float32, or float64 when that is stored. By field, or of the first. */
@@ -67,7 +68,7 @@ export async function nifti(paths: string | URL | readonly (string | URL)[], opt
   const isTable = isTableOf(list, TABLE_OPTIONS.find((name) => options[name] !== undefined))
   const images = imagesOf(options)
   const forms = formsOf(Object.keys(images), options)
-  const properties = propertiesOf(options.properties, Object.keys(images))
+  const properties = propertiesOf('nifti', options.properties, Object.keys(images).flatMap((image) => [image, affineName(image)]))
 
   const { items, tables }: VolumeItems = isTable
     ? await itemsOfTables(list, { fields: images, id: options.idColumn, properties, root: options.root === undefined ? undefined : pathOf(options.root) })
@@ -133,21 +134,6 @@ function byField(option: string, given: unknown, images: readonly string[]): Rea
   return given as Record<string, unknown>
 }
 
-/** Column by field. */
-function propertiesOf(given: NiftiOptions['properties'] = [], images: readonly string[]): Readonly<Record<string, string>> {
-  if (typeof given !== 'object' || given === null) throw new TypeError(`nifti: properties must be a list of columns or { field: column }, not ${show(given)}`)
-  const pairs: (readonly [string, unknown])[] = Array.isArray(given) ? given.map((name: unknown) => [String(name), name] as const) : Object.entries(given)
-  const taken = images.flatMap((image) => [image, affineName(image)])
-  const properties: Record<string, string> = {}
-  for (const [field, column] of pairs) {
-    if (typeof column !== 'string') throw new TypeError(`nifti: properties: ${show(column)} is not the name of a column`)
-    checkFieldName('nifti: properties', field)
-    if (taken.includes(field) || Object.hasOwn(properties, field)) throw new TypeError(`nifti: properties: there is a field ${show(field)} already`)
-    properties[field] = column
-  }
-  return properties
-}
-
 async function folderOf(paths: readonly (string | URL)[]): Promise<string> {
   const folder = pathOf(paths[0]!)
   if (paths.length > 1 || (await stat(folder).catch(() => undefined))?.isDirectory() === false) throw new TypeError(`nifti: fields says what is below one folder, not ${paths.length > 1 ? `${paths.length} paths` : show(folder)}`)
@@ -179,7 +165,7 @@ function specsOf(items: readonly NiftiItem[], forms: Readonly<Record<string, Vol
   for (const [image, form] of Object.entries(forms)) {
     specs[image] = items.length === 0 ? { dtype: form.dtype ?? 'float32', shape: [null, null, null] } : commonSpec(items.map(({ volumes }) => volumes[image]!), form, (volume, found, first, expected) => new FormatError({
       file: volume.path, place: `field ${image}`, expected: `${text(expected)}, as ${first.path} has`,
-      found: `${text(found)} (${found.dtype === expected.dtype ? '`squeeze` leaves out axes of 1 at the end' : '`dtype` makes them one'})`,
+      found: `${text(found)} (${found.dtype === expected.dtype ? '`squeeze` leaves out axes of 1 at the end' : "`dtype: 'float32'` makes them one"})`,
     }))
     specs[affineName(image)] = { dtype: 'float64', shape: [4, 4] }
   }

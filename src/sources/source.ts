@@ -1,5 +1,5 @@
 import type { Rows } from '../core/rows.js'
-import type { FieldSpecs, LazyTensor } from '../core/tensor.js'
+import type { FieldSpecs, ItemSpecs, LazyTensor } from '../core/tensor.js'
 
 /**
  * Files of one format seen as a sequence of items. Opening reads headers only. A source never sees a device or a store.
@@ -37,6 +37,8 @@ export interface Source {
    * that would cost as much as reading.
    */
   witnesses?(start: number, stop: number, options: ReadOptions): Promise<Uint8Array>
+  /** What is known of item `index` without reading it: extents that are null in `fields`, and what affines hold. The same in every process that opens it. Absent where nothing more is known than `fields` says. */
+  known?(index: number): ItemSpecs
   /** Tells which items will be read, in about this order, so that what is far away can be brought here ahead. */
   expect?(items: readonly number[]): void
   /** Tells that what was asked for of these items is in the cache: what was brought here for them may go. Said of items that were not read, too; resolves when it is gone. */
@@ -53,6 +55,8 @@ export interface ReadOptions {
   readonly fields: readonly string[]
   readonly signal?: AbortSignal | undefined
   readonly notes?: Notes | undefined
+  /** Bytes of items that may be read ahead of the consumer, by all readers of the source; default: what the source takes for enough. */
+  readonly aheadBytes?: number | undefined
 }
 
 /**
@@ -78,6 +82,8 @@ export interface ItemRun {
   readonly start: number
   readonly count: number
   readonly fields: Readonly<Record<string, Rows>>
+  /** Buffers of `fields` that the source itself no longer looks at. Who has no use for them any more may give them back (`native/fresh.ts`); otherwise they are collected some time. */
+  readonly own?: readonly ArrayBuffer[]
   /** There is no room for what comes next until what was made of the items up to here is published. Who does not publish goes on all the same, and may find them brought here again. */
   readonly isFull?: boolean
 }

@@ -52,7 +52,7 @@ export class StagedSource implements Source {
     // Known beforehand where the list says all digests: then the whole dataset is found in one look-up.
     const isDeclared = opener.description !== undefined && items.every(({ files }) => files.every((file) => file.sha256 !== undefined))
     this.selection = isDeclared ? { open: opener.description } : undefined
-    this.digest = isDeclared ? sha256(JSON.stringify(items.map(({ id, files }) => [id, files.map(({ name, sha256: digest }) => [name, digest])]))).toString('hex') : undefined
+    this.digest = isDeclared ? sha256(JSON.stringify(items.map(({ id, files, properties }) => [id, files.map(({ name, sha256: digest }) => [name, digest]), ...namedOnly(properties)]))).toString('hex') : undefined
   }
 
   id(index: number): string {
@@ -73,6 +73,7 @@ export class StagedSource implements Source {
     const { fetches } = this.#parts
     const ended = new AbortController()
     const either = signal === undefined ? ended.signal : AbortSignal.any([signal, ended.signal])
+    const fromFiles = fields.filter((name) => !this.#isProperty(name))
     let next = start
     let isWhole = false
     try {
@@ -83,10 +84,10 @@ export class StagedSource implements Source {
         this.#held.set(at, paths)
         const inner = await this.#open(at, paths)
         try {
-          const read = await this.#run(at, inner, fields, either)
+          const read = await this.#run(at, inner, fromFiles, either)
           // What is wrong with the next item is said when it is its turn: this one can be published before.
           const isFull = next < stop && !await fetches.secure(next++, either).catch(() => true)
-          yield { start: at, count: 1, fields: read, ...(isFull && { isFull }) }
+          yield { start: at, count: 1, fields: { ...read.fields, ...this.#properties(at, fields) }, ...(read.own !== undefined && { own: read.own }), ...(isFull && { isFull }) }
           // Whoever does not publish does not need them, either.
           if (isFull) await this.#unpin(start, at + 1)
         } finally {
@@ -111,9 +112,10 @@ export class StagedSource implements Source {
     const { name, version } = this.reader
     const { description = null } = this.#parts.opener
     const names = [...fields].sort()
+    const numbers = names.filter((name) => this.#isProperty(name))
     const queue = Array.from({ length: stop - start }, (_, k) => start + k).values()
     const lane = async (): Promise<void> => {
-      for (const index of queue) all.set(sha256(JSON.stringify(['staged', name, version, description, names, await this.#parts.remote.identity(index, signal)])), (index - start) * HASH_BYTES)
+      for (const index of queue) all.set(sha256(JSON.stringify(['staged', name, version, description, names, await this.#parts.remote.identity(index, signal), ...namedOnly(this.#numbers(index, numbers))])), (index - start) * HASH_BYTES)
     }
     await Promise.all(Array.from({ length: QUESTIONS_AT_ONCE }, lane))
     return all
@@ -149,6 +151,20 @@ export class StagedSource implements Source {
     this.#parts.staging.close()
   }
 
+  #isProperty(name: string): boolean {
+    return Object.hasOwn(this.#parts.items[0]?.properties ?? {}, name)
+  }
+
+  #numbers(index: number, names: readonly string[]): Readonly<Record<string, number>> {
+    const { properties } = this.#parts.items[index]!
+    return Object.fromEntries(names.map((name) => [name, properties[name]!]))
+  }
+
+  #properties(index: number, fields: readonly string[]): ItemRun['fields'] {
+    const numbers = Object.entries(this.#numbers(index, fields.filter((name) => this.#isProperty(name))))
+    return Object.fromEntries(numbers.map(([name, value]) => [name, { dtype: 'float64', shape: [1], data: Float64Array.of(value) }]))
+  }
+
   async #unpin(start: number, stop: number): Promise<void> {
     const indices = Array.from({ length: stop - start }, (_, k) => start + k)
     for (const index of indices) this.#held.delete(index)
@@ -163,7 +179,7 @@ export class StagedSource implements Source {
     }
   }
 
-  async #run(index: number, inner: Source, fields: readonly string[], signal: AbortSignal): Promise<ItemRun['fields']> {
+  async #run(index: number, inner: Source, fields: readonly string[], signal: AbortSignal): Promise<Pick<ItemRun, 'fields' | 'own'>> {
     try {
       for await (const run of inner.read(0, 1, { fields, signal })) {
         for (const name of fields) {
@@ -173,7 +189,7 @@ export class StagedSource implements Source {
           const text = (of: { dtype: string; shape: readonly (number | null)[] }): string => `${of.dtype} [${of.shape.map((extent) => extent ?? 'any').join(', ')}]`
           throw new FormatError({ file: shownUrl(this.#parts.items[index]!.files[0]!.url), place: `field ${name}`, expected: text({ dtype, shape }), found: text(found) })
         }
-        return run.fields
+        return run
       }
       throw new TypeError('its reader gave nothing')
     } catch (error) {
@@ -189,6 +205,11 @@ export class StagedSource implements Source {
     const urls = files.map(({ url }) => shownUrl(url)).join(', ')
     return new ItemError(id, error.message.includes(urls) ? error.message : `${urls}: ${error.message}`, { cause: error })
   }
+}
+
+/** Nothing where there are none, so that items without them are known as they were before there were any. */
+function namedOnly(properties: Readonly<Record<string, number>>): Readonly<Record<string, number>>[] {
+  return Object.keys(properties).length === 0 ? [] : [properties]
 }
 
 /** Rejects with TypeError when it is not a source of one item. */

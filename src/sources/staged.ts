@@ -10,6 +10,7 @@ import { shownUrl, type Fetcher } from './fetcher.js'
 import { http } from './http.js'
 import { checkFieldName } from './names.js'
 import { pathOf } from './nifti-items.js'
+import { propertiesOf, type PropertyColumns } from './properties.js'
 import type { SkippedItem, Source } from './source.js'
 import { StagedFetches } from './staged-fetches.js'
 import { checkItems, itemsOfList, type StagedColumns, type StagedItem, type StagedItemInput } from './staged-items.js'
@@ -53,10 +54,12 @@ export interface StagedListOptions extends StagingOptions {
   readonly idColumn?: string
   /** Column of the SHA-256 of the file, 64 hex digits; may be empty in some rows. Only with one URL column. */
   readonly sha256Column?: string
+  /** Columns with numbers, each a float64 [] field of its name: `['age']`; or by field: `{ age: 'Age at scan' }`. */
+  readonly properties?: PropertyColumns
 }
 
 const OPTIONS = ['open', 'dir', 'reader', 'fields', 'fetch', 'diskBudget', 'concurrency', 'ahead', 'onBadItem', 'release']
-const LIST_OPTIONS = ['urlColumn', 'idColumn', 'sha256Column']
+const LIST_OPTIONS = ['urlColumn', 'idColumn', 'sha256Column', 'properties']
 /** Files asked for at the same time. */
 const QUESTIONS_AT_ONCE = 16
 
@@ -79,10 +82,10 @@ export async function stagedList(path: string | URL, options: StagedListOptions)
   const checked = await check(options)
   const columns = columnsOf(options)
   const list = pathOf(path)
-  const { open, urlColumn, idColumn, sha256Column, diskBudget, concurrency, ahead, onBadItem, fields } = options
+  const { open, urlColumn, idColumn, sha256Column, properties, diskBudget, concurrency, ahead, onBadItem, fields } = options
   const isPlain = typeof open !== 'function' && options.fetch === undefined && options.release === undefined
   // As plain data, so that verify can open it again: only where there is no code in it.
-  const rules = Object.fromEntries(Object.entries({ open, urlColumn, idColumn, sha256Column, fields, diskBudget, concurrency, ahead, onBadItem }).filter(([, value]) => value !== undefined))
+  const rules = Object.fromEntries(Object.entries({ open, urlColumn, idColumn, sha256Column, properties, fields, diskBudget, concurrency, ahead, onBadItem }).filter(([, value]) => value !== undefined))
   return await make(await itemsOfList(list, columns), checked, isPlain ? { type: 'staged', path: list, dir: pathOf(options.dir), ...rules } : { type: 'staged' })
 }
 
@@ -117,12 +120,12 @@ function checkSpecs(fields: FieldSpecs): void {
   }
 }
 
-function columnsOf({ urlColumn = 'url', idColumn, sha256Column }: StagedListOptions): StagedColumns {
+function columnsOf({ urlColumn = 'url', idColumn, sha256Column, properties }: StagedListOptions): StagedColumns {
   const isText = (value: unknown): boolean => typeof value === 'string' && value !== ''
   if (!isText(urlColumn) && !(typeof urlColumn === 'object' && urlColumn !== null && Object.keys(urlColumn).length > 0 && Object.values(urlColumn).every(isText))) throw new TypeError(`staged: urlColumn must be a column or { name: column }, not ${show(urlColumn)}`)
   for (const [name, value] of Object.entries({ idColumn, sha256Column })) if (value !== undefined && !isText(value)) throw new TypeError(`staged: ${name} must be a column, not ${show(value)}`)
   if (sha256Column !== undefined && typeof urlColumn !== 'string') throw new TypeError('staged: sha256Column is for one URL column')
-  return { url: urlColumn, id: idColumn, sha256: sha256Column }
+  return { url: urlColumn, id: idColumn, sha256: sha256Column, properties: propertiesOf('staged', properties) }
 }
 
 async function make(given: readonly StagedItem[], { options, opener, budget, concurrency, ahead, skips }: Checked, description: Source['description']): Promise<Source> {
@@ -142,7 +145,11 @@ async function make(given: readonly StagedItem[], { options, opener, budget, con
   }, { concurrency, ahead })
   try {
     const fields = options.fields ?? await learn(items, opener, staging, fetches)
-    return new StagedSource({ items, remote, staging, fetches, opener, release: options.release }, { fields: Object.freeze({ ...fields }), description, skipped })
+    const properties = Object.keys(items[0]?.properties ?? {})
+    const taken = properties.find((name) => Object.hasOwn(fields, name))
+    if (taken !== undefined) throw new TypeError(`staged: properties: there is a field ${show(taken)} already`)
+    const known = Object.fromEntries(properties.map((name): [string, FieldSpec] => [name, { dtype: 'float64', shape: [] }]))
+    return new StagedSource({ items, remote, staging, fetches, opener, release: options.release }, { fields: Object.freeze({ ...fields, ...known }), description, skipped })
   } catch (error) {
     fetches.close()
     staging.close()

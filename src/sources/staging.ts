@@ -4,6 +4,7 @@ import { lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'no
 import { join, resolve } from 'node:path'
 import { FileError } from '../core/errors.js'
 import { isAlive, ownerName, thisProcess } from '../core/owner.js'
+import { makeFolder } from '../core/paths.js'
 import { FolderLock } from './folder-lock.js'
 
 /**
@@ -40,7 +41,11 @@ export class Staging {
     const dir = resolve(path)
     for (const name of ['', ...PLACES]) {
       const folder = join(dir, name)
-      await mkdir(folder, { recursive: true }).catch((cause: unknown) => { throw new FileError(folder, `cannot be made (${(cause as { code?: string }).code})`, { cause }) })
+      try {
+        makeFolder(folder)
+      } catch (cause) {
+        throw new FileError(folder, `cannot be made (${(cause as { code?: string }).code})`, { cause })
+      }
       // A link could lead to files of others.
       if (name !== '' && !(await lstat(folder)).isDirectory()) throw new FileError(folder, 'is not a folder')
     }

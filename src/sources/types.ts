@@ -26,7 +26,7 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
     open: async (paths, options) => (await import('./nifti.js')).nifti(paths, options),
   },
   staged: {
-    options: ['open', 'dir', 'urlColumn', 'idColumn', 'sha256Column', 'fields', 'diskBudget', 'concurrency', 'ahead', 'onBadItem'],
+    options: ['open', 'dir', 'urlColumn', 'idColumn', 'sha256Column', 'properties', 'fields', 'diskBudget', 'concurrency', 'ahead', 'onBadItem'],
     paths: ['dir'],
     open: async (paths, options) => {
       if (paths.length !== 1) throw new TypeError(`staged: path must be one list, not ${paths.length}`)

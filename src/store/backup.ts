@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StoreError } from '../core/errors.js'
 import { fromHex, toHex } from '../core/hash.js'
-import { overlap } from '../core/paths.js'
+import { makeFolder, overlap } from '../core/paths.js'
 import { assertIndexFile, assertUnused } from './index-file.js'
 import { layoutOf, prepareLayout, STORE_FORMAT, type Layout } from './layout.js'
 import { Store } from './store.js'
@@ -77,7 +77,7 @@ export async function backupStore(store: Store, { target, link, signal, onProgre
   let installed = !isFirst
   try {
     const next = layoutOf(join(to.tmp, `next-${randomBytes(4).toString('hex')}`))
-    mkdirSync(next.index, { recursive: true })
+    makeFolder(next.index)
     await store.host.tables.root.backup(next.index, true)
     signal?.throwIfAborted()
     const writer = new Writer(next)
@@ -180,7 +180,7 @@ async function bring(from: Layout, to: Layout, { link, signal, onProgress }: Pic
   const { copied, bytes, linked, missing } = await transferBlobs(from, to, blobs, { link, signal, onProgress })
   const next = layoutOf(join(to.tmp, 'next'))
   rmSync(next.dir, { recursive: true, force: true })
-  mkdirSync(next.index, { recursive: true })
+  makeFolder(next.index)
   await copyDurably(join(from.index, 'data.mdb'), join(next.index, 'data.mdb'))
   if (missing.length > 0) {
     const writer = new Writer(next)

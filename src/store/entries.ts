@@ -249,7 +249,14 @@ export class Entries {
     const id = this.#host.readonly ? undefined : this.#idOf(namespace)
     const at = id === undefined ? undefined : entryKey(id, key)
     const record = at === undefined ? undefined : this.#host.tables.entries.get(at)
-    if (at === undefined || record === undefined || !isDamaged(decodeEntry(record, this.#host.layout.index, key))) return
+    if (at === undefined || record === undefined) return
+    let entry: Entry | undefined
+    try {
+      entry = decodeEntry(record, this.#host.layout.index, key)
+    } catch {
+      // A record that cannot be read is damaged whatever is asked.
+    }
+    if (entry !== undefined && !isDamaged(entry)) return
     await this.#host.writer.run('dropEntries', { entries: [{ key: at, record: Uint8Array.from(record) }] }, { entries: 4, payload: 0 })
   }
 

@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { StoreError } from '../core/errors.js'
+import { makeFolder } from '../core/paths.js'
 import { native } from '../native/load.js'
 
 /** Version of the directory's format. A directory of another version is refused, never converted in place. */
@@ -33,7 +33,7 @@ const NETWORK_FILE_SYSTEMS = new Map<number, string>([
 /** Creates the folders and refuses file systems that cannot hold the index. */
 export function prepareLayout(layout: Layout): void {
   try {
-    for (const folder of [layout.index, layout.blobs, layout.tmp, layout.quarantine]) mkdirSync(folder, { recursive: true })
+    for (const folder of [layout.index, layout.blobs, layout.tmp, layout.quarantine]) makeFolder(folder)
   } catch (cause) {
     throw new StoreError(layout.dir, `cannot be created or written (${(cause as Error).message})`, { cause })
   }

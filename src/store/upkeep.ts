@@ -1,6 +1,7 @@
 import { StoreError } from '../core/errors.js'
 import { candidates, Freed, lastUse, type Candidate } from './candidates.js'
 import { ChangeBatch } from './entry-batch.js'
+import { emptyQuarantine, quarantined, type Quarantined } from './quarantine.js'
 import { HIDDEN, isBelow, type EntryHost, type Entries } from './entries.js'
 import type { DatasetRecord } from './tables.js'
 
@@ -19,6 +20,8 @@ export interface Pruned {
   readonly entries: number
   readonly datasets: number
   readonly bytes: number
+  /** Files that were set aside as damaged. */
+  readonly quarantined: number
   /** Datasets that were to go and are open somewhere. */
   readonly pinned: number
   /** Bytes of datasets and values that are left. */
@@ -28,7 +31,7 @@ export interface Pruned {
 /** Of several stores. */
 export function sumPruned(all: readonly Pruned[]): Pruned {
   const sum = (name: keyof Pruned): number => all.reduce((total, pruned) => total + pruned[name], 0)
-  return { entries: sum('entries'), datasets: sum('datasets'), bytes: sum('bytes'), pinned: sum('pinned'), left: sum('left') }
+  return { entries: sum('entries'), datasets: sum('datasets'), bytes: sum('bytes'), quarantined: sum('quarantined'), pinned: sum('pinned'), left: sum('left') }
 }
 
 /** Of several stores: a namespace may be in more than one, when it has got a drive of its own. */
@@ -130,7 +133,7 @@ export class Upkeep {
     const [datasets, entries, loose] = (['dataset', 'entry', 'loose'] as const).map((kind) => chosen.filter((candidate) => candidate.kind === kind)) as [Candidate[], Candidate[], Candidate[]]
     if (dryRun) {
       const open = datasets.filter(({ pinned }) => pinned === true).length
-      return { entries: entries.length, datasets: datasets.length - open, bytes, pinned: open, left: total - bytes }
+      return { entries: entries.length, datasets: datasets.length - open, bytes, quarantined: 0, pinned: open, left: total - bytes }
     }
     for (let from = 0; from < entries.length; from += STEP) {
       const changes = new ChangeBatch()
@@ -140,9 +143,20 @@ export class Upkeep {
     const pinned = await this.#removeDatasets(datasets.map(({ key }) => key), loose.map(({ key }) => key), now)
     await this.#entries.collect()
     this.#host.fresh()
-    const pruned: Pruned = { entries: entries.length, datasets: datasets.length - pinned, bytes, pinned, left: this.bytes }
+    const pruned: Pruned = { entries: entries.length, datasets: datasets.length - pinned, bytes, quarantined: 0, pinned, left: this.bytes }
     this.#host.events.publish('prune', () => pruned)
     return pruned
+  }
+
+  /** Removes what was set aside as damaged. */
+  emptyQuarantine(dryRun: boolean): Quarantined {
+    if (this.#host.readonly && !dryRun) throw new StoreError(this.#host.layout.dir, 'is opened read-only')
+    return (dryRun ? quarantined : emptyQuarantine)(this.#host.layout)
+  }
+
+  /** What was set aside as damaged, and takes room. */
+  get quarantined(): Quarantined {
+    return quarantined(this.#host.layout)
   }
 
   /** Removes datasets, the shards that no other has, and loose ones; gives how many datasets are open somewhere and stay. */

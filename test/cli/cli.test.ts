@@ -426,6 +426,28 @@ describe('upkeep', () => {
     expect(run('prune').status).toBe(2)
   })
 
+  test('what was set aside is shown, and removed when asked', async () => {
+    json('build')
+    const blobs = join(dir, 'cache/blobs')
+    const victims = readdirSync(blobs, { recursive: true, encoding: 'utf8' }).filter((name) => name.length > 60).slice(0, 2)
+    const bytes = victims.reduce((sum, name) => sum + statSync(join(blobs, name)).size, 0)
+    for (const name of victims) {
+      const found = readFileSync(join(blobs, name))
+      found[found.length - 1]! ^= 1
+      rmSync(join(blobs, name))
+      writeFileSync(join(blobs, name), found)
+    }
+    expect(run('du').stderr).toBe('')
+    expect(run('verify', '--fix').status).toBe(0)
+    expect(run('du').stderr).toMatch(/2 damaged files, .* set aside in quarantine; tensorcache prune --quarantine removes them/)
+    expect(json('prune', '--quarantine', '--dry-run')).toMatchObject({ datasets: 0, entries: 0, quarantined: 2, bytes, dryRun: true })
+    const { stdout } = run('du', '--format', 'json')
+    expect(json('prune', '--quarantine')).toMatchObject({ datasets: 0, quarantined: 2, bytes })
+    expect(readdirSync(join(dir, 'cache/quarantine'))).toEqual([])
+    expect(run('du', '--format', 'json').stdout).toBe(stdout)
+    expect(run('prune', '--quarantine').stdout).toMatch(/removed 0 datasets, 0 values and 0 damaged files/)
+  })
+
   test('clear asks for --yes, and takes a namespace with all below it', async () => {
     json('build')
     await values(async (cache) => {

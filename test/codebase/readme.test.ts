@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { niftiGz } from '../sources/nifti-write.js'
@@ -18,6 +18,7 @@ beforeAll(() => {
   mkdirSync(dir, { recursive: true })
   const counts = Uint16Array.from({ length: 200 * 64 * 64 }, (_, i) => (i * 7919) % 1000)
   copyFileSync(join(root, 'examples/crystals/structures.csv'), join(dir, 'structures.csv'))
+  cpSync(join(root, 'examples/volumes/scans'), join(dir, 'scans'), { recursive: true })
   writeFileSync(join(dir, 'docs.jsonl'), Array.from({ length: 5 }, (_, k) => `${JSON.stringify({ doc_id: `d${k}`, text: `document ${k}`, meta: { label: k }, ...(k > 2 && { score: k / 2 }) })}\n`).join(''))
   copyFileSync(join(root, 'test/fixtures/parquet/snappy.parquet'), join(dir, 'rows.parquet'))
   for (const [folder, dtype] of [['imagesTr', 'int16'], ['labelsTr', 'uint8']] as const) {
@@ -31,7 +32,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
+describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
   // On the page of sources others are lines to look at.
   const blocks = codeBlocks(readFileSync(join(root, page), 'utf8')).filter((block) => page !== 'docs/sources.md' || block.startsWith('import'))
 
@@ -47,7 +48,7 @@ describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/sources.md'
 })
 
 describe('links', () => {
-  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md'])('of %s lead somewhere', (page) => {
+  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md'])('of %s lead somewhere', (page) => {
     const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => match[1]!)
     expect(links.filter((link) => !existsSync(join(root, page, '..', link)))).toEqual([])
   })

@@ -17,7 +17,7 @@ describe('WebGPU', () => {
   })
 
   test.each(found.map(({ name, engine, facts }) => [name, engine, facts] as const))('%s passes the canary', async (_name, engine, facts) => {
-    const kernels = ['cast', 'move', 'resample', 'affine', 'affine-nearest', 'normalize', 'normalize-sums', 'normalize-deviations', 'normalize-integers', 'normalize-extrema', 'normalize-histogram', 'normalize-select', 'normalize-next-key', 'scan-blocks', 'scan-add', 'neighbors-count', 'neighbors-fill', 'neighbors-select']
+    const kernels = ['cast', 'move', 'resample', 'affine', 'affine-nearest', 'foreground-box', 'foreground-starts', 'normalize', 'normalize-sums', 'normalize-deviations', 'normalize-integers', 'normalize-extrema', 'normalize-histogram', 'normalize-select', 'normalize-next-key', 'scan-blocks', 'scan-add', 'neighbors-count', 'neighbors-fill', 'neighbors-select']
     const { failed, learned } = await new Canary(engine, facts, dawnVersion(), {}).check([ARITHMETIC, ...kernels])
     expect(failed).toEqual([])
     expect(Object.keys(learned)).toHaveLength(kernels.length + 1)

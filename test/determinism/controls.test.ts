@@ -4,7 +4,7 @@ import { native } from '../../src/native/load.js'
 import type { Program } from '../../src/ops/program.js'
 import { interpret } from '../reference/interpret.js'
 import { difference, runNative, type Result } from './compare.js'
-import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled } from './programs.js'
+import { affined, boxed, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled } from './programs.js'
 import { Random, floats } from './values.js'
 
 // A comparison that cannot fail proves nothing. Each kernel is compared once with a result that is wrong in the way that a slip in the kernel
@@ -89,6 +89,27 @@ describe('a wrong kernel is noticed', () => {
     const tiny = Float32Array.of(1.5 * 2 ** -126, 1.75 * 2 ** -126)
     const half = chain({ dtype: 'float32', shape: [1, 1, 2] }, affined('float32', [1, 1, 2], 0, [1, 1, 1], fixedMatrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0.5]), 'linear'))
     await expectRefused(half, tiny, result(Float32Array.of(1.625 * 2 ** -126)))
+  })
+
+  test('foreground-box: a stop one short and one too far, what equals the threshold taken, axes swapped, NaN taken, the first and the last element not seen', async () => {
+    const extents = [3, 4, 5]
+    const program = (axes: readonly number[], threshold: number): Program => chain({ dtype: 'float32', shape: extents }, boxed(axes, threshold))
+    const lit = (values: Readonly<Record<number, number>>): Float32Array => {
+      const cube = new Float32Array(60)
+      for (const [at, value] of Object.entries(values)) cube[Number(at)] = value
+      return cube
+    }
+    const two = lit({ 27: 2, 33: 3 })
+    const [right] = (await run(program([0, 1, 2], 1), two)).outputs as [Int32Array]
+    expect([...right]).toEqual([1, 1, 2, 2, 3, 4])
+    for (const change of [-1, 1]) await expectRefused(program([0, 1, 2], 1), two, result(right.map((value, k) => k === 5 ? value + change : value)))
+    await expectRefused(program([0, 1, 2], 1), two, await run(program([0, 2, 1], 1), two))
+    await expectRefused(program([0, 1, 2], 2), two, await run(program([0, 1, 2], 2 - 2 ** -52), two))
+    const nan = two.slice()
+    nan[59] = NaN
+    await expectRefused(program([0, 1, 2], 1), nan, await run(program([0, 1, 2], 1), lit({ 27: 2, 33: 3, 59: Infinity })))
+    const ends = lit({ 0: 2, 27: 2, 59: 2 })
+    for (const missed of [0, 59]) await expectRefused(program([0, 1, 2], 1), ends, await run(program([0, 1, 2], 1), ends.map((value, i) => i === missed ? 0 : value)))
   })
 
   test('normalize: a running sum instead of the tree, one member too few', async () => {

@@ -15,7 +15,7 @@ import { interpret } from '../reference/interpret.js'
 import { ENGINE, engines, withEngine, type TestEngine } from '../support/gpu.js'
 import { plainSums, sumsOnDevice } from './blocks.js'
 import { difference, runGpu } from './compare.js'
-import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, resampled } from './programs.js'
+import { affined, boxed, castTo, chain, fixedMatrix, gathered, linearTable, normalized, resampled } from './programs.js'
 import { Random, floats } from './values.js'
 
 const found = (await engines()).map((one) => [one.name, one] as const)
@@ -128,6 +128,25 @@ describe.each(found)('a wrong kernel is noticed on %s', (_name, one) => {
     await expectNoticed(one, altered('cast', ['if (begin >= params.elements)', 'if (begin + 1u >= params.elements)']), chain({ dtype: 'float32', shape: [5000] }, castTo('float64', [5000])), [values])
     await expectNoticed(one, altered('resample', ['if (at >= params.elements)', 'if (at + 1u >= params.elements)']), weigh, [ordinary])
     await expectNoticed(one, altered('normalize-deviations', ['if (member < size)', 'if (member + 1u < size)']), chain({ dtype: 'float32', shape: [5000] }, normalized([5000], {})), [values])
+  })
+
+  test('foreground-box: a stop one short, what equals the threshold taken, axes swapped, NaN taken, the first and the last element not seen, a sign or an upper word not looked at, a start from another end', async () => {
+    const shape = [29, 13, 17]
+    const box = (dtype: 'uint8' | 'int16' | 'int64' | 'float16', threshold: number): Program => chain({ dtype, shape }, boxed([0, 1, 2], threshold))
+    const bytes = (lit: Readonly<Record<number, number>>): Uint8Array => Uint8Array.from({ length: 29 * 13 * 17 }, (_, i) => lit[i] ?? 5)
+    const middle = bytes({ 2222: 9, 3333: 8, 4444: 9 })
+    const ends = bytes({ 0: 9, 3000: 9, 6408: 9 })
+    await expectNoticed(one, altered('foreground-box', ['position + vec3u(1u)', 'position']), box('uint8', 7), [middle])
+    await expectNoticed(one, altered('foreground-box', ['extents - position', 'extents - position - vec3u(1u)']), box('uint8', 7), [middle])
+    await expectNoticed(one, altered('foreground-box', ['is_at_most(params.keys.xy, key)', 'is_at_most(params.keys.xy, key + vec2u(1u, 0u))']), box('uint8', 8), [bytes({ 0: 8, 2222: 9 })])
+    await expectNoticed(one, altered('foreground-box', ['vec3u(params.stride_x, params.stride_y, params.stride_z)', 'vec3u(params.stride_x, params.stride_z, params.stride_y)']), box('uint8', 7), [middle])
+    await expectNoticed(one, altered('foreground-box', ['is_at_most(key, params.keys.zw)', 'true']), box('float16', 1), [Uint16Array.from(middle, (value, i) => value === 5 ? 0 : i === 2222 ? 0x4000 : 0x7c01)])
+    await expectNoticed(one, altered('foreground-box', ['i < size; i +=', 'i + 1u < size; i +=']), box('uint8', 7), [ends])
+    await expectNoticed(one, altered('foreground-box', ['var i = local; i < size', 'var i = max(local, 1u); i < size']), box('uint8', 7), [ends])
+    await expectNoticed(one, altered('foreground-box', ['!is_floating(DTYPE) && !is_signed_integer(DTYPE)', '!is_floating(DTYPE)']), box('int16', 7), [Int16Array.from(ends, (value, i) => i === 3000 || value === 5 ? value : -value)])
+    await expectNoticed(one, altered('foreground-box', ['a.y < b.y || (a.y == b.y && a.x <= b.x)', 'a.x <= b.x']), box('int64', 7), [BigInt64Array.from(middle, (value) => BigInt(value) - 2n ** 33n * BigInt(value % 2))])
+    await expectNoticed(one, altered('foreground-starts', ['params.extent_y - boxes', 'params.extent_z - boxes']), box('uint8', 7), [middle])
+    await expectNoticed(one, altered('foreground-starts', [' || boxes[6u * item + 3u] == 0u', '']), box('uint8', 9), [middle])
   })
 
   // The second pass of moments corrects what the first does wrong: outputs hardly tell, so the sums themselves are looked at.

@@ -55,6 +55,10 @@ export function fixedMatrix(numbers: readonly number[]): BigInt64Array {
   return BigInt64Array.from(numbers, (value) => BigInt(Math.round(value * 2 ** 40)))
 }
 
+export function boxed(axes: readonly number[], threshold: number) {
+  return { step: { kernel: 'foreground-box' as const, axes, threshold }, value: { dtype: 'int32' as const, shape: [2, 3] } }
+}
+
 export function normalized(shape: readonly number[], options: Partial<NormalizeStep>) {
   const elements = shape.reduce((a, b) => a * b, 1)
   const groups = options.groups ?? 1

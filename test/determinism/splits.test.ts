@@ -6,7 +6,7 @@ import type { NormalizeStep, Program } from '../../src/ops/program.js'
 import { interpret } from '../reference/interpret.js'
 import { compilesSlowly, engines, withEngine, type TestEngine } from '../support/gpu.js'
 import { LONG, expectOnGpu, runNative } from './compare.js'
-import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled, together, wildTable } from './programs.js'
+import { affined, boxed, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled, together, wildTable } from './programs.js'
 import { Random, anyBits, floats } from './values.js'
 
 const found = (await engines()).map((one) => [one.name, one] as const)
@@ -37,6 +37,7 @@ function everyKernel(): Program {
     chain({ dtype: 'float32', shape: [9, 17, 21] }, resampled([9, 17, 21], [linearTable(0, 9, 6), wildTable(1, 17, 23, 4, random), wildTable(2, 21, 13, 11, random)])),
     chain({ dtype: 'float32', shape: [9, 17, 21] }, affined('float32', [9, 17, 21], 0, [11, 16, 13], TURN, 'linear')),
     chain({ dtype: 'uint8', shape: [2, 9, 7, 5, 3] }, affined('uint8', [2, 9, 7, 5, 3], 1, [7, 8, 9], TURN, 'nearest')),
+    chain({ dtype: 'int16', shape: [3, 5, 17, 43] }, boxed([3, 1, 2], 32_760)),
     normalizing('float32', 2, 4999, { nonzero: true }),
     normalizing('uint16', 2, 4999, {}),
     normalizing('int8', 2, 4999, { statistics: 'extrema' }),
@@ -55,6 +56,7 @@ function lengths(n: number): Program {
     chain({ dtype: 'float32', shape: [n, 2] }, resampled([n, 2], [linearTable(1, 2, 1)])),
     chain({ dtype: 'float32', shape: [2, 2, 2] }, affined('float32', [2, 2, 2], 0, [1, 1, n], TURN, 'linear', 'clamp')),
     chain({ dtype: 'int8', shape: [2, 2, 2] }, affined('int8', [2, 2, 2], 0, [1, 1, n], TURN, 'nearest', 'clamp')),
+    chain({ dtype: 'float16', shape: [1, n, 1] }, boxed([0, 1, 2], 0)),
     normalizing('float32', 1, n, { statistics: 'none', affine: GIVEN.subarray(0, 6) }),
     normalizing('uint8', n, 1, {}),
   )
@@ -104,6 +106,8 @@ describe.each(found)('on %s, the same bytes', (_name, one) => {
       { name: 'affine with faults in several windows', program: chain({ dtype: 'float32', shape: [160, 1, 1, 13] }, affined('float32', [160, 1, 1, 13], 1, [1, 1, 13], fixedMatrix([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0.9, 0.3]), 'linear')), inputs: [overflowing.map((value, i) => i % 2 === 0 ? value : -value)] },
       { name: 'nearest through a matrix, bytes', program: chain({ dtype: 'uint8', shape: [9, 11, 10] }, affined('uint8', [9, 11, 10], 0, [19, 23, 21], TURN, 'nearest')) },
       { name: 'nearest through a matrix, words', program: chain({ dtype: 'int32', shape: [5, 6, 7] }, affined('int32', [5, 6, 7], 0, [19, 13, 11], TURN, 'nearest')) },
+      { name: 'box of bytes', program: chain({ dtype: 'uint8', shape: [40, 41, 23] }, boxed([2, 1, 0], 254)) },
+      { name: 'box of doubles', program: chain({ dtype: 'float64', shape: [23, 40, 41] }, boxed([0, 1, 2], 1e300)), atLeast: 8192 },
       { name: 'moments', program: normalizing('float32', 2, 9001, {}) },
       { name: 'moments of what is not zero', program: normalizing('float32', 1, 12_289, { nonzero: true }) },
       { name: 'moments of integers', program: normalizing('int8', 3, 8193, {}) },

@@ -4,7 +4,7 @@ import type { NormalizeStep } from '../../src/ops/program.js'
 import { engines } from '../support/gpu.js'
 import { plainSums, sumsOnDevice } from './blocks.js'
 import { LONG, expectExact } from './compare.js'
-import { affined, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled, wildTable } from './programs.js'
+import { affined, boxed, castTo, chain, fixedMatrix, gathered, linearTable, normalized, permuted, resampled, wildTable } from './programs.js'
 import { bitsApart, tally } from './tally.js'
 import { Random, anyBits, floats } from './values.js'
 
@@ -34,6 +34,13 @@ describe.runIf(LONG)('a million values', () => {
     for (const method of ['linear', 'nearest'] as const) {
       await expectExact(method, chain({ dtype: 'float32', shape }, affined('float32', shape, 0, shape, matrix, method, 'clamp')), 1, [floats(100 * 101 * 102, random, flavour)])
     }
+  })
+
+  // In many items, because one shows six numbers of itself. Nothing decides but bits, so they are any.
+  test.each([['uint8', 254], ['int16', 32_750], ['uint32', 4.29e9], ['int64', 9.22e18], ['float16', 65_000], ['float32', 1e38], ['float64', 1e307]] as const)('boxes of %s', async (dtype: DType, threshold) => {
+    const shape = [15, 17, 19]
+    const items = Math.ceil(MILLION / (15 * 17 * 19))
+    await expectExact('boxes', chain({ dtype, shape }, boxed([2, 0, 1], threshold)), items, [anyBits(dtype, items * 15 * 17 * 19, new Random(189))])
   })
 
   test.each(FLAVOURS)('normalize with given parameters, %s', async (flavour) => {

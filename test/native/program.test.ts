@@ -5,7 +5,7 @@ import { native } from '../../src/native/load.js'
 import { castTo, chain, linearTable, normalized, resampled } from '../determinism/programs.js'
 
 const addon = native()
-const FLOAT = 11, INT16 = 3
+const FLOAT = 11, INT16 = 3, INT32 = 5
 const NORMALIZE = {
   kernel: 'normalize', in: 0, out: 1, groups: 1, members: 6, statistics: 'moments', nonzero: false, eps: 1e-8, toLow: 0, toHigh: 1, quantileLow: 0, quantileHigh: 1, clip: false, affine: null,
 } as const
@@ -21,6 +21,8 @@ describe('a description is checked once, whole', () => {
   const resample = { kernel: 'resample', in: 0, out: 1, tables: [table] } as const
   const affine = { kernel: 'affine', in: 0, out: 1, axis: 0, matrix: BigInt64Array.from([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], (m) => BigInt(m) << 40n), linear: true, clamp: false } as const
   const CUBES = { values: [{ dtype: FLOAT, shape: [2, 3, 4] }, { dtype: FLOAT, shape: [2, 3, 4] }] }
+  const box = { kernel: 'foreground-box', in: 0, out: 1, axes: [0, 1, 2], keys: BigUint64Array.of(1n, 2n) } as const
+  const BOX = { values: [{ dtype: FLOAT, shape: [2, 3, 4] }, { dtype: INT32, shape: [2, 3] }] }
   test.each<[string, unknown, Partial<ProgramDescription>?]>([
     ['gather beyond the end', { ...gather, index: [null, Int32Array.of(0, 1, 3)] }],
     ['gather below -1', { ...gather, index: [null, Int32Array.of(0, 1, -2)] }],
@@ -53,6 +55,15 @@ describe('a description is checked once, whole', () => {
     ['affine to 2^31 elements along an axis', { ...affine, matrix: new BigInt64Array(12) }, { values: [{ dtype: FLOAT, shape: [1, 1, 1] }, { dtype: FLOAT, shape: [1, 1, 2 ** 31] }] }],
     ['affine that begins too far out', { ...affine, matrix: BigInt64Array.from(affine.matrix, (m, k) => k === 7 ? 2n ** 63n - 2n ** 16n + 1n : m) }, CUBES],
     ['affine that ends too far out', { ...affine, matrix: BigInt64Array.from(affine.matrix, (m, k) => k === 10 ? -(2n ** 62n) : m) }, CUBES],
+    ['a box of two axes', { ...box, axes: [0, 1] }, BOX],
+    ['a box with an axis twice', { ...box, axes: [0, 1, 0] }, BOX],
+    ['a box along an axis that is not there', { ...box, axes: [0, 1, 3] }, BOX],
+    ['a box with one key', { ...box, keys: BigUint64Array.of(0n) }, BOX],
+    ['a box with keys of the wrong array', { ...box, keys: BigInt64Array.of(0n, 1n) }, BOX],
+    ['a box of complex numbers', box, { values: [{ dtype: 13, shape: [2, 3, 4] }, BOX.values[1]!] }],
+    ['a box of 2^31 elements along an axis', box, { values: [{ dtype: FLOAT, shape: [1, 2 ** 31, 1] }, BOX.values[1]!] }],
+    ['a box that is not int32', box, { values: [BOX.values[0]!, { dtype: FLOAT, shape: [2, 3] }] }],
+    ['a box of another shape', box, { values: [BOX.values[0]!, { dtype: INT32, shape: [3, 2] }] }],
     ['normalize with other groups', { ...NORMALIZE, groups: 2 }],
     ['normalize with absurd groups', { ...NORMALIZE, groups: 2 ** 52, members: 2 ** 52 }],
     ['normalize with too few parameters', { ...NORMALIZE, statistics: 'none', affine: new Float32Array(5) }],

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { DTYPES, type DType } from '../../src/core/dtype.js'
-import { cast, cropForeground, items, normalize, openCache, orient, recipe, type Tensor } from '../../src/index.js'
-import { checkRecipe } from '../../src/ops/compile.js'
+import { cast, cropForeground, defineOp, items, normalize, openCache, orient, recipe, select, type Tensor } from '../../src/index.js'
+import { checkRecipe, inputFields, segments } from '../../src/ops/compile.js'
 
 const affine: Tensor<'float64'> = { dtype: 'float64', shape: [4, 4], data: Float64Array.of(2, 0, 0, -10, 0, 1, 0, 5, 0, 0, 3, 0, 0, 0, 0, 1) }
 
@@ -87,5 +87,51 @@ describe('cropForeground', () => {
   test('a label of other extents is an error that says so', async () => {
     const image: Tensor = { dtype: 'int16', shape: [1, 1, 4], data: Int16Array.of(0, 0, 0, 1) }
     await expect(run([{ image, label: { dtype: 'uint8', shape: [1, 1, 2], data: Uint8Array.of(1, 2) } }], [cropForeground({ source: 'image' })])).rejects.toThrow(/field label has 2 voxels along axis 2, and the foreground of image ends at 4/)
+  })
+
+  test('is two programs in its place; those after it keep theirs, and messages name it', async () => {
+    const steps = recipe([orient({ axcodes: 'RAS' }), cropForeground({ fields: ['image'] }), normalize({ mode: 'zscore', fields: ['image'] }), cropForeground({ fields: ['image'], threshold: 1 })])
+    expect(segments(steps).map((segment) => [segment.kind, segment.first, segment.kind === 'device' && segment.ops.map(({ name }) => name)])).toEqual([
+      ['device', 0, ['orient', 'cropForeground']], ['device', 1, ['cropForeground', 'normalize', 'cropForeground']], ['device', 3, ['cropForeground']],
+    ])
+    const image: Tensor = { dtype: 'float32', shape: [1, 1, 4], data: Float32Array.of(NaN, 1, 2, NaN) }
+    await expect(run([{ image, affine }], [orient({ axcodes: 'RAS' }), cropForeground({ fields: ['image'] }), normalize({ mode: 'zscore', fields: ['image'] })])).resolves.toHaveLength(1)
+    await expect(run([{ image, affine }], [orient({ axcodes: 'RAS' }), cropForeground({ fields: ['image'], margin: 1 }), normalize({ mode: 'zscore', fields: ['image'] })])).rejects.toThrow(/op 2 \(normalize\)/)
+    const label: Tensor = { dtype: 'uint8', shape: [1, 1, 2], data: Uint8Array.of(1, 2) }
+    await expect(run([{ image, label, affine }], [cast({ dtype: 'float32', fields: ['image'], nonFinite: 'zero' }), cropForeground({ source: 'image', fields: ['image', 'label'] })])).rejects.toThrow(/op 1 \(cropForeground\): field label has 2 voxels/)
+  })
+
+  test('twice, and where the source has such a box already', async () => {
+    const image: Tensor = { dtype: 'int16', shape: [1, 1, 6], data: Int16Array.of(0, 1, 9, 9, 1, 0) }
+    const box = (start: number, stop: number): Tensor => ({ dtype: 'int32', shape: [2, 3], data: Int32Array.of(0, 0, start, 1, 1, stop) })
+    for (const found of [box(1, 5), box(2, 3)]) {
+      const [once] = await run([{ image, foreground_box: found }], [cropForeground({ fields: ['image'] })])
+      expect([[...once!.image!.data as Int16Array], [...once!.foreground_box!.data as Int32Array]]).toEqual([[1, 9, 9, 1], [0, 0, 1, 1, 1, 5]])
+      const [twice] = await run([{ image, foreground_box: found }], [cropForeground({ fields: ['image'] }), cropForeground({ fields: ['image'], threshold: 1 })])
+      expect([[...twice!.image!.data as Int16Array], [...twice!.foreground_box!.data as Int32Array]]).toEqual([[9, 9], [0, 0, 1, 1, 1, 3]])
+    }
+  })
+
+  test('what is dropped later is neither read nor cropped', async () => {
+    const image: Tensor = { dtype: 'int16', shape: [1, 1, 3], data: Int16Array.of(0, 7, 0) }
+    const specs = { image: { dtype: 'int16', shape: [1, 1, 3] }, mask: { dtype: 'bool', shape: [1, 1, 3] }, other: { dtype: 'int8', shape: [2] } } as const
+    const read = (fields: string[]): string[] => inputFields(recipe([cropForeground({ source: 'mask', fields: ['image'] }), select({ fields })]), specs)
+    expect([read(['image']), read(['foreground_box']), read(['other']), read(['mask'])]).toEqual([['image', 'mask'], ['mask'], ['other'], ['mask']])
+    const mask: Tensor = { dtype: 'bool', shape: [1, 1, 3], data: Uint8Array.of(0, 1, 0) }
+    for (const [fields, names] of [[['mask'], ['mask']], [['foreground_box', 'image'], ['foreground_box', 'image']]] as const) {
+      const [item] = await run([{ image, mask }], [cropForeground({ source: 'mask', fields: ['image'] }), select({ fields })])
+      expect(Object.keys(item!).sort()).toEqual(names)
+      expect(item!.mask?.shape ?? item!.image!.shape).toEqual([1, 1, item!.mask === undefined ? 1 : 3])
+    }
+  })
+
+  test('before an op that works on the whole dataset', async () => {
+    const image = (at: number): Tensor => ({ dtype: 'int16', shape: [1, 1, 3], data: Int16Array.from([0, 0, 0], (_, i) => (i === at ? 7 : 0)) })
+    const turned = defineOp({
+      name: 'test.turned', scope: 'dataset', infer: (fields) => fields,
+      arrange: async (given) => ({ ...given, id: (index) => given.id(given.length - 1 - index), read: (index, fields, signal) => given.read(given.length - 1 - index, fields, signal) }),
+    })
+    const made = await run([0, 2].map((at) => ({ image: image(at) })), [cropForeground({ fields: ['image'] }), turned()])
+    expect(made.map(({ image: cut, foreground_box: box }) => [cut!.shape[2], box!.data[2]])).toEqual([[1, 2], [1, 0]])
   })
 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
-import { items, openCache, orient, parseRecipe, recipe, reslice, type ResliceOptions, type Tensor } from '../../src/index.js'
+import { items, openCache, orient, parseRecipe, recipe, reslice, select, type ResliceOptions, type Tensor } from '../../src/index.js'
 import { builtinOps } from '../../src/ops/builtin.js'
 import { checkRecipe, inputFields } from '../../src/ops/compile.js'
 
@@ -220,6 +220,16 @@ describe('reslice', () => {
     expect(inputFields(both, { image, label: image, other: { dtype: 'int16', shape: [3] }, affine })).toEqual(['image', 'label', 'other', 'affine'])
   })
 
+  test('what a later select drops is not read, and changes nothing', async () => {
+    const lies = rows([0.8, -0.6, 0, 1, 0.6, 0.8, 0, 2, 0, 0, 1.5, 3])
+    const fields = { image: float32([4, 5, 6], (x, y, z) => x * y + z), label: float32([4, 5, 6], (x) => x), affine: lies }
+    const step = reslice({ to: 'world', spacing: 1, method: { label: 'nearest' } })
+    const all = await run(fields, [step])
+    for (const kept of [['image'], ['label'], ['affine'], ['label', 'affine']]) {
+      expect(await run(fields, [step, select({ fields: kept })])).toEqual(Object.fromEntries(kept.map((name) => [name, all[name]])))
+    }
+  })
+
   test('in a configuration file, and the same key', () => {
     const call = reslice({ to: [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]], shape: [4, 4, 4], method: { label: 'nearest' } })
     expect(parseRecipe({ ops: [{ reslice: { to: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1], shape: [4, 4, 4], method: { label: 'nearest' } } }] }, builtinOps).ops[0]!.params).toEqual(call.params)
@@ -233,8 +243,8 @@ describe('reslice', () => {
     ['no affine', { image: cube }, { to: 'world', spacing: 1 }, /there is no image with an affine/],
     ['a flat affine', { image: cube, affine: rows([1, 2, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0]) }, { to: 'world', spacing: 1 }, /field affine is flat/],
     ['numbers that are none', { image: cube, affine: rows([1, 0, 0, 0, 0, Infinity, 0, 0, 0, 0, 1, 0]) }, { to: 'world', spacing: 1 }, /is no affine/],
-    ['an image left behind', { image: cube, label: cube, affine: straight }, { to: 'world', spacing: 1, fields: ['image'] }, /field label lies where image does, by affine, and would be left behind/],
-    ['a method for no image', { image: cube, affine: straight }, { to: 'world', spacing: 1, method: { lable: 'nearest' } }, /method names lable, which is none of the images: image/],
+    ['an image left behind', { image: cube, label: cube, affine: straight }, { to: 'world', spacing: 1, fields: ['image'] }, /field label lies by affine, too, which changes with image/],
+    ['a method for no image', { image: cube, affine: straight }, { to: 'world', spacing: 1, method: { lable: 'nearest' } }, /method names lable, which is none of the fields it works on: image/],
     ['complex numbers, linear', { image: { dtype: 'complex64', shape: [1, 1, 1], data: Float32Array.of(1, 2) }, affine: straight }, { to: 'world', spacing: 1 }, /cannot interpolate field image .*it is complex; method "nearest" can/],
     ['no voxels', { image: float32([2, 0, 2], () => 0), affine: straight }, { to: 'world', spacing: 1 }, /expected 1 to 8388608 voxels along each axis of field image, found 0/],
     ['absurdly fine', { image: cube, affine: straight }, { to: 'world', spacing: [1, 1, 1e-12] }, /gives field image \[2, 2, \d+\] voxels/],

@@ -187,6 +187,34 @@ describe('spacing', () => {
     await cache.close()
   })
 
+  test('a method by field is what an op for each gives; images that share an affine can have different ones', async () => {
+    const image: Tensor = { dtype: 'int16', shape: [5, 4, 3], data: Int16Array.from({ length: 60 }, (_, i) => i * i % 97) }
+    const label: Tensor = { dtype: 'uint8', shape: [5, 4, 3], data: Uint8Array.from({ length: 60 }, (_, i) => i % 5) }
+    const lies = upright(1.5, 1, 2)
+    const apart = await run({ image, label, affine: lies, label_affine: lies }, [resample({ spacing: 0.8, fields: ['image'] }), resample({ spacing: 0.8, method: 'nearest', fields: ['label'] })])
+    expect(apart.image!.dtype).toBe('float32')
+    expect(await run({ image, label, affine: lies, label_affine: lies }, [resample({ spacing: 0.8, method: { label: 'nearest' } })])).toEqual(apart)
+    const { label_affine: _, ...rest } = apart
+    expect(await run({ image, label, affine: lies }, [resample({ spacing: 0.8, method: { image: 'linear', label: 'nearest' } })])).toEqual(rest)
+    // To a shape, too; the label's bits stay.
+    const shaped = await run({ image, label }, [resample({ shape: [7, 3, 4], method: { image: 'cubic', label: 'nearest' } })])
+    expect(shaped).toEqual({ ...await run({ image }, [resample({ shape: [7, 3, 4], method: 'cubic' })]), ...await run({ label }, [resample({ shape: [7, 3, 4], method: 'nearest' })]) })
+    expect(shaped.label!.dtype).toBe('uint8')
+  })
+
+  test('methods by field are checked when the op is made', () => {
+    expect(() => resample({ spacing: 1, method: { image: 'nearst' as 'nearest' } })).toThrow(/method\.image must be one of nearest, linear, cubic, area, not "nearst"/)
+    expect(() => resample({ spacing: 1, geometry: 'monai', method: { image: 'area' } })).toThrow(/area covers cells of the whole extent/)
+    expect(() => resample({ shape: [2], alignCorners: true, method: { image: 'area' } })).toThrow(/area covers cells, so alignCorners/)
+  })
+
+  test('a method of a field that is not read is in no key', () => {
+    const spec = { dtype: 'int16' as const, shape: [3, 4, 5] }
+    const fields = { image: spec, label: spec, affine: { dtype: 'float64' as const, shape: [4, 4] }, label_affine: { dtype: 'float64' as const, shape: [4, 4] } }
+    expect(inputFields(recipe([resample({ spacing: 1, method: { label: 'nearest' } }), select({ fields: ['image'] })]), fields)).toEqual(['image', 'affine'])
+    expect(inputFields(recipe([resample({ spacing: 1, method: { label: 'nearest' } }), select({ fields: ['label'] })]), fields)).toEqual(['label', 'label_affine'])
+  })
+
   test('axes of images whose first one is time', async () => {
     const { image, affine } = await run({ image: ones([3, 4, 4, 4]), affine: upright(2, 1, 1) }, [resample({ spacing: 1, axes: [1, 2, 3] })])
     expect(image!.shape).toEqual([3, 8, 4, 4])
@@ -196,16 +224,46 @@ describe('spacing', () => {
   test.each<[string, Fields, Parameters<typeof resample>[0], RegExp]>([
     ['no affine', { image: ones([2, 2, 2]) }, { spacing: 1 }, /there is no image with an affine/],
     ['a named field without one', { image: ones([2, 2, 2]) }, { spacing: 1, fields: ['image'] }, /field image has no affine/],
-    ['an oblique image with nibabel', { image: ones([2, 2, 2]), affine: affineTensor([1, 0.1, 0, 0, -0.1, 1, 0, 0, 0, 0, 1, 0]) }, { spacing: 1, geometry: 'nibabel' }, /field affine lies obliquely, \[1, 0\.1, .* needs a resample by affine/],
+    ['an oblique image with nibabel', { image: ones([2, 2, 2]), affine: affineTensor([1, 0.1, 0, 0, -0.1, 1, 0, 0, 0, 0, 1, 0]) }, { spacing: 1, geometry: 'nibabel' }, /field affine lies obliquely, \[1, 0\.1, .* reslice\(\{ to: 'world', spacing \}\)/],
     ['another orientation with nibabel', { image: ones([2, 2, 2]), affine: upright(-1, 1, 1) }, { spacing: 1, geometry: 'nibabel' }, /needs orient\(\{ axcodes: 'RAS' \}\) before/],
     ['swapped axes with nibabel', { image: ones([2, 2, 2]), affine: affineTensor([0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0]) }, { spacing: 1, geometry: 'nibabel' }, /needs orient/],
     ['a sheared image with monai', { image: ones([2, 2, 2]), affine: affineTensor([1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]) }, { spacing: 1, geometry: 'monai' }, /axes 0 and 1 of field affine do not meet at a right angle/],
+    ['a method of no image', { image: ones([2, 2, 2]), affine: upright(1, 1, 1) }, { spacing: 1, method: { lable: 'nearest' } }, /method names lable, which is none of the images: image/],
+    ['a complex image by linear', { image: { dtype: 'complex64', shape: [2, 2, 2], data: new Float32Array(16) }, affine: upright(1, 1, 1) }, { spacing: 1, method: {} }, /cannot interpolate field image \(complex64 \[2, 2, 2\]\): it is complex; method "nearest" can/],
     ['a flat affine', { image: ones([2, 2, 2]), affine: upright(1, 0, 1) }, { spacing: 1 }, /is flat/],
     ['an empty image', { image: ones([2, 0, 2]), affine: upright(1, 1, 1) }, { spacing: 1 }, /axis 1 of field image has extent 0/],
     ['a size in metres', { image: ones([2, 2, 2]), affine: upright(1, 1, 1) }, { spacing: 1e-6 }, /spacing 0\.000001 mm makes 2000000 samples of 2 voxels of 1 mm; expected at most 1048576/],
     ['an image that would be left behind', { image: ones([2, 2, 2]), mask: ones([2, 2, 2]), affine: upright(1, 1, 1) }, { spacing: 2, fields: ['image'] }, /field mask lies by affine, too, which changes with image: name both, or give it a field mask_affine/],
   ])('%s is refused', async (_name, fields, options, message) => {
     await expect(run(fields, [resample(options)])).rejects.toThrow(message)
+  })
+
+  test('a method by field: an image and its mask share an affine, and a mask stays whole numbers', async () => {
+    const image: Tensor = { dtype: 'float32', shape: [7, 6, 5], data: Float32Array.from({ length: 210 }, (_, i) => (i * 37) % 101) }
+    const mask: Tensor = { dtype: 'uint8', shape: [7, 6, 5], data: Uint8Array.from({ length: 210 }, (_, i) => Math.floor(i / 70)) }
+    const affine = upright(1.5, 2, 0.8)
+    for (const options of [{ spacing: 1.1 }, { shape: [9, 5, 8] }, { spacing: 1.3, geometry: 'monai' as const }]) {
+      const both = await run({ image, mask, affine }, [resample({ ...options, method: { mask: 'nearest' } })])
+      const [one, other] = await Promise.all([run({ image, affine }, [resample(options)]), run({ mask, affine }, [resample({ ...options, method: 'nearest' })])])
+      expect(both).toEqual({ image: one.image, mask: other.mask, affine: one.affine })
+      expect(both.mask!.dtype).toBe('uint8')
+      // What a select drops is not missed.
+      expect(await run({ image, mask, affine }, [resample({ ...options, method: { mask: 'nearest' } }), select({ fields: ['image'] })])).toEqual({ image: one.image })
+    }
+  })
+
+  test.each<[object, RegExp]>([
+    [{ shape: [2], method: { image: 'nearst' } }, /resample: method\.image/],
+    [{ shape: [2], alignCorners: true, method: { image: 'area' } }, /alignCorners has no meaning/],
+    [{ spacing: 1, geometry: 'monai', method: { image: 'area' } }, /area covers cells/],
+    [{ spacing: 1, method: ['nearest'] }, /resample: method/],
+  ])('a method by field: %j is refused', (options, message) => {
+    expect(() => resample(options as never)).toThrow(message)
+  })
+
+  test('a method for a field that is not there is refused', () => {
+    const image = { dtype: 'float32' as const, shape: [4, 4] }
+    expect(() => checkRecipe(recipe([resample({ shape: [2], method: { lable: 'nearest' } })]), { image })).toThrow(/method names lable, which is none of the fields it works on: image/)
   })
 
   test('extents are unknown before anything is read, and images are made by their affines', () => {

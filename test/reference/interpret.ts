@@ -4,9 +4,9 @@
  */
 import { DTYPES, type DType, type TypedArray } from '../../src/core/dtype.js'
 import type { Fault } from '../../src/devices/device.js'
-import type { AffineStep, CastStep, GatherStep, KernelStep, NormalizeStep, PermuteStep, Program, ResampleStep } from '../../src/ops/program.js'
+import type { AffineStep, CastStep, ForegroundBoxStep, GatherStep, KernelStep, NormalizeStep, PermuteStep, Program, ResampleStep } from '../../src/ops/program.js'
 import { normalizeGroup } from './normalize.js'
-import { add, bitsAt, decode, encode, guard, isNonFinite, multiply, putBits, subtract } from './numbers.js'
+import { add, bitsAt, decode, encode, guard, isGreater, isNonFinite, multiply, putBits, subtract } from './numbers.js'
 
 /** One tensor as bytes. */
 interface Value { readonly dtype: DType; readonly shape: readonly number[]; readonly view: DataView }
@@ -48,6 +48,7 @@ function run(step: KernelStep, from: Value, to: Value): Found | undefined {
     case 'permute': return permuteStep(step, from, to)
     case 'resample': return resampleStep(step, from, to)
     case 'affine': return affineStep(step, from, to)
+    case 'foreground-box': return foregroundBoxStep(step, from, to)
     case 'normalize': return normalizeStep(step, from, to)
   }
 }
@@ -158,6 +159,22 @@ function affineStep(step: AffineStep, from: Value, to: Value): Found | undefined
     made.push(outside ? 0 : mixed([], 0))
   })
   return step.method === 'nearest' ? undefined : storeFloats(made, to)
+}
+
+function foregroundBoxStep({ axes, threshold }: ForegroundBoxStep, from: Value, to: Value): undefined {
+  const { size } = DTYPES[from.dtype]
+  const limit = new DataView(new ArrayBuffer(8))
+  limit.setFloat64(0, threshold, true)
+  const found: number[][] = []
+  each(from.shape, (position, i) => {
+    if (isGreater(decode(from.dtype, bitsAt(from.view, size, i)), decode('float64', bitsAt(limit, 8, 0)))) found.push(axes.map((axis) => position[axis]!))
+  })
+  for (let k = 0; k < 3; k++) {
+    const at = found.map((position) => position[k]!)
+    to.view.setInt32(4 * k, at.reduce((a, b) => Math.min(a, b), found.length === 0 ? 0 : Infinity), true)
+    to.view.setInt32(4 * (3 + k), at.reduce((a, b) => Math.max(a, b + 1), 0), true)
+  }
+  return undefined
 }
 
 function floorDivide(a: bigint, b: bigint): bigint {

@@ -88,6 +88,18 @@ export function isNonFinite(dtype: DType, bits: bigint): boolean {
   return FORMATS[dtype] !== undefined && decode(dtype, bits).kind !== 'finite'
 }
 
+/** Whether a > b; never where either is NaN. */
+export function isGreater(a: Exact, b: Exact): boolean {
+  if (a.kind === 'nan' || b.kind === 'nan') return false
+  const least = Math.min(...[a, b].map((value) => value.kind === 'finite' ? value.e : 0))
+  // Whole numbers of the same unit; infinities are beyond them all, and as large as each other.
+  const units = (value: Exact): bigint => {
+    const size = value.kind === 'finite' ? value.m << BigInt(value.e - least) : value.kind === 'infinite' ? 1n << 4096n : 0n
+    return value.negative ? -size : size
+  }
+  return units(a) > units(b)
+}
+
 /** +0 for everything up to 2^-126, the value itself otherwise. */
 export function guard(x: number): number {
   return Math.abs(x) <= 2 ** -126 ? 0 : x

@@ -212,7 +212,7 @@ describe('finding items', () => {
 describe('dtype and axes', () => {
   test('images of one field agree, or it is said how they may', async () => {
     const dir = tree({ 'a.nii': small, 'b.nii': niftiBytes(pattern('uint8', [2, 2, 2])) })
-    await expect(nifti(dir)).rejects.toThrow(/b\.nii: field image: expected int16 of 3 axes, as .*a\.nii has, found uint8 of 3 axes \(`dtype` makes them one\)/)
+    await expect(nifti(dir)).rejects.toThrow(/b\.nii: field image: expected int16 of 3 axes, as .*a\.nii has, found uint8 of 3 axes \(`dtype: 'float32'` makes them one\)/)
     expect((await nifti(dir, { dtype: 'float32' })).fields.image).toEqual({ dtype: 'float32', shape: [2, 2, 2] })
     const axes = tree({ 'a.nii': small, 'b.nii': niftiBytes(pattern('int16', [2, 2, 3, 1])) })
     await expect(nifti(axes)).rejects.toThrow(/of 4 axes \(`squeeze`/)
@@ -296,7 +296,7 @@ describe('pieces', () => {
     }
   }, 120_000)
 
-  test('a signal ends reading between two pieces', async () => {
+  test('a signal ends reading', async () => {
     const shape = [512, 512, 400]
     const { header } = niftiParts({ dtype: 'uint8', shape, data: new Uint8Array(0) }, {})
     const source = await nifti(file('large.nii', Buffer.concat([header, Buffer.alloc(512 * 512 * 400)])))
@@ -305,7 +305,8 @@ describe('pieces', () => {
     const reading = collect(source.read(0, 1, { fields: ['image'], signal: controller.signal }))
     await new Promise((settle) => { setImmediate(settle) })
     controller.abort(reason)
-    await expect(reading).rejects.toBe(reason)
+    // Not the volume itself, which would be printed.
+    expect(await reading.then(() => 'was read', (error: unknown) => error)).toBe(reason)
   })
 })
 

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { cast, http, nifti, recipe, staged, stagedList, type Cache, type Dataset, type Source, type StagedOptions, type Tensor } from '../../src/index.js'
+import { cast, http, nifti, recipe, select, staged, stagedList, type Cache, type Dataset, type Source, type StagedOptions, type Tensor } from '../../src/index.js'
 import { range, smallCache } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 import { sourceContract } from '../contracts/source.js'
@@ -256,4 +256,54 @@ test('a list in a CSV file, as a configuration says it', async () => {
   const dataset = await built(await stagedList(list, { urlColumn: 'where', idColumn: 'name', sha256Column: 'digest', open: { type: 'nifti' }, dir, diskBudget: '1MB' }))
   expect([dataset.length, (await dataset.get(2)).id]).toEqual([3, 'n2'])
   await expect(stagedList(list, { urlColumn: 'wheer', open: { type: 'nifti' }, dir })).rejects.toThrow(/did you mean "where"/)
+})
+
+describe('numbers that the list knows', () => {
+
+  test('are fields, and items with them are those of a local list', async () => {
+    const source = await open(range(0, 3), { items: range(0, 3).map((k) => ({ id: `v${k}`, files: [{ url: `${remote.url}/v${k}.nii` }], properties: { age: 30 + k } })) })
+    expect(source.fields.age).toEqual({ dtype: 'float64', shape: [] })
+    const dataset = await built(source, steps)
+    expect((await dataset.get(2)).age).toEqual({ dtype: 'float64', shape: [], data: Float64Array.of(32) })
+    const folder = tempDir()
+    for (const k of range(0, 3)) writeFileSync(join(folder, `v${k}.nii`), volume(k))
+    writeFileSync(join(folder, 'list.csv'), `image,Age at scan\n${range(0, 3).map((k) => `v${k}.nii,${30 + k}\n`).join('')}`)
+    const local = await cache.dataset(await nifti(join(folder, 'list.csv'), { properties: { age: 'Age at scan' } }), steps)
+    expect([local.key, local.report.computed]).toEqual([dataset.key, 0])
+  })
+
+  test.each([[false], [true]])('one that changes is one item computed, and what is not asked for is in no key; digests in the list: %s', async (isDeclared) => {
+    const itemsWith = (years: number): StagedOptions['items'] => range(0, 3).map((k) => ({
+      id: `v${k}`, files: [{ url: `${remote.url}/v${k}.nii`, ...(isDeclared && { sha256: digestOf(volume(k)) }) }], properties: { age: k === 1 ? years : 30 },
+    }))
+    await built(await open([], { items: itemsWith(31) }), steps)
+    remote.log.length = 0
+    const changed = await built(await open([], { items: itemsWith(32) }), steps)
+    expect([changed.report.computed, ((await changed.get(1)).age as Tensor).data[0], remote.gets()]).toEqual([1, 32, ['v1.nii']])
+    const without = recipe([select({ fields: ['image'] })])
+    await built(await open([], { items: itemsWith(31) }), without)
+    remote.log.length = 0
+    expect([(await built(await open([], { items: itemsWith(32) }), without)).report.computed, remote.gets()]).toEqual([0, []])
+    const numbers = await built(await open([], { items: itemsWith(33) }), recipe([select({ fields: ['age'] })]))
+    expect([((await numbers.get(1)).age as Tensor).data[0], rawFiles()]).toEqual([33, []])
+  })
+
+  test('of a CSV are its columns', async () => {
+    const list = join(tempDir(), 'volumes.csv')
+    writeFileSync(list, `url,Age,digest\n${range(0, 3).map((k) => `${remote.url}/v${k}.nii,${30 + k},\n`).join('')}`)
+    const dataset = await built(await stagedList(list, { properties: { age: 'Age' }, sha256Column: 'digest', open: { type: 'nifti' }, dir }), steps)
+    expect(((await dataset.get(1)).age as Tensor).data[0]).toBe(31)
+    await expect(stagedList(list, { properties: ['digest'], open: { type: 'nifti' }, dir })).rejects.toThrow(/row 0, column "?digest"?: expected a number, found nothing/)
+    await expect(stagedList(list, { properties: ['Ages'], open: { type: 'nifti' }, dir })).rejects.toThrow(/Ages/)
+  })
+
+  test.each<[string, object[], RegExp]>([
+    ['no number', [{ properties: { age: '31' } }], /item 0 \(v0\): properties\.age must be a number, not "31"/],
+    ['other ones than the first item has', [{ properties: { age: 31 } }, {}], /item 1 \(v1\): properties must be those of the first item, age, not none/],
+    ['the name of an image', [{ properties: { image: 1 } }], /there is a field "image" already/],
+    ['no name for a field', [{ properties: { 'Age at scan': 1 } }], /cannot be the name of a field/],
+    ['a list', [{ properties: [1] }], /properties must be \{ field: number \}/],
+  ])('%s is refused', async (_name, given, message) => {
+    await expect(open([], { items: given.map((more, k) => ({ id: `v${k}`, files: [{ url: `${remote.url}/v${k}.nii` }], ...more })) as never })).rejects.toThrow(message)
+  })
 })

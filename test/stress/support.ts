@@ -53,12 +53,15 @@ export function canTrace(): boolean {
   return spawnSync('strace', ['-f', '-qq', '-o', '/dev/null', 'true']).status === 0
 }
 
-/** A command line that kills the process at the `when`-th call of `call`, counted over all its threads. */
+/** strace counts the calls of each thread by itself: with one thread for all work on files, the n-th call is the same in every run, or nearly so. */
+const TRACE = ['strace', '-f', '-qq', '-E', 'UV_THREADPOOL_SIZE=1', '-o', '/dev/null']
+
+/** A command line that kills the process at the `when`-th call of `call` of one of its threads. */
 export function killAt(call: string, when: number): string[] {
-  return ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:signal=SIGKILL:when=${when}`]
+  return [...TRACE, '-e', `trace=${call}`, '-e', `inject=${call}:signal=SIGKILL:when=${when}`]
 }
 
-/** A command line that makes the `when`-th call of `call` fail with `error`. */
+/** A command line that makes the `when`-th call of `call` of each of its threads fail with `error`. */
 export function failAt(call: string, error: string, when: string): string[] {
-  return ['strace', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:error=${error}:when=${when}`]
+  return [...TRACE, '-e', `trace=${call}`, '-e', `inject=${call}:error=${error}:when=${when}`]
 }

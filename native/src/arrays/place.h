@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 namespace tc::arrays {
@@ -29,5 +30,10 @@ struct Box {
 };
 
 void place(const uint8_t* source, const Elements& elements, const Box& box, uint8_t* out, unsigned threads);
+
+// Gives `bytes` bytes from `offset` of the source on; called by several threads at the same time.
+using ReadSource = std::function<void(uint64_t offset, uint8_t* to, size_t bytes)>;
+// The same for a source that is read, by blocks that stay in the second-level cache: of a mapped file each page would have to be mapped and unmapped, which takes longer than copying it.
+void place_read(const ReadSource& read, const Elements& elements, const Box& box, uint8_t* out, unsigned threads);
 
 }  // namespace tc::arrays

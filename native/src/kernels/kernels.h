@@ -125,6 +125,12 @@ struct NormalizeKernels {
   void (*integer_sums)(const void* x, size_t n, IntegerSums* sums);  // null for float32; n up to 2^24
 };
 
+// Elements of a row whose keys lie between two, both included, the first being the smaller (src/devices/keys.ts).
+struct ForegroundKernels {
+  size_t (*first)(const void* x, size_t n, uint64_t from, uint64_t to);  // the first one's position, n where there is none
+  size_t (*stop)(const void* x, size_t n, uint64_t from, uint64_t to);   // the position after the last one, 0 where there is none
+};
+
 constexpr size_t kBlock = 4096;  // members of one summation tree
 
 struct Kernels {
@@ -137,6 +143,7 @@ struct Kernels {
   // Returns whether a result is not finite.
   bool (*affine_linear)(const AffinePlan& plan, const float* in, float* out, size_t begin, size_t end);
   void (*affine_nearest)(const AffinePlan& plan, const uint8_t* in, uint8_t* out, size_t begin, size_t end);
+  ForegroundKernels foreground[kDTypes];  // null for complex dtypes
   // One float per block of 4,096 members, the last block may be short.
   void (*block_sums)(const float* x, size_t n, float* sums);
   void (*block_deviations)(const float* x, size_t n, float high, float low, bool nonzero, float* d, float* dd);

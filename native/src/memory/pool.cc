@@ -57,10 +57,15 @@ void* pool_take(size_t bytes) {
 void pool_give(void* memory, size_t bytes) {
   Pool& to = pool();
   const std::lock_guard lock(to.mutex);
-  if (to.kept + bytes > kKeptMax) {
-    std::free(memory);
-    return;
+  if (bytes > kKeptMax) return std::free(memory);
+  // What is given back now is likelier to be taken again than what is of another size.
+  for (auto& [size, list] : to.free) {
+    for (; size != bytes && !list.empty() && to.kept + bytes > kKeptMax; to.kept -= size) {
+      std::free(list.back());
+      list.pop_back();
+    }
   }
+  if (to.kept + bytes > kKeptMax) return std::free(memory);
   to.free[bytes].push_back(memory);
   to.kept += bytes;
 }

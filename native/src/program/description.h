@@ -50,6 +50,10 @@ struct AffineDescription {
   std::vector<int64_t> matrix;  // [3, 4]
   bool linear, clamp;
 };
+struct ForegroundBoxDescription {
+  std::vector<size_t> axes;    // of x, y and z
+  std::vector<uint64_t> keys;  // the first and the last that are in the box
+};
 enum class Statistics { kNone, kMoments, kExtrema, kQuantiles };
 struct NormalizeDescription {
   size_t groups, members;
@@ -62,7 +66,7 @@ struct NormalizeDescription {
 
 struct StepDescription {
   size_t in, out;
-  std::variant<CastDescription, GatherDescription, PermuteDescription, ResampleDescription, AffineDescription, NormalizeDescription> kernel;
+  std::variant<CastDescription, GatherDescription, PermuteDescription, ResampleDescription, AffineDescription, ForegroundBoxDescription, NormalizeDescription> kernel;
 };
 
 struct ProgramDescription {

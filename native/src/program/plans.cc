@@ -285,4 +285,26 @@ AffineWork plan_affine(const AffineDescription& step, const ValueDescription& in
   return work;
 }
 
+// --- the box of what is above a threshold ---------------------------------------------------------------------------------
+
+ForegroundWork plan_foreground_box(const ForegroundBoxDescription& step, const ValueDescription& in, size_t size) {
+  ForegroundWork work = {};
+  work.along = std::max_element(step.axes.begin(), step.axes.end()) - step.axes.begin();
+  const size_t last = step.axes[work.along], rank = in.shape.size();
+  work.rows = product(in.shape, 0, last);
+  work.length = product(in.shape, last, rank);
+  work.inner = product(in.shape, last + 1, rank);
+  for (size_t k = 0; k < 2; k++) {
+    work.across[k] = (work.along + 1 + k) % 3;
+    const size_t axis = step.axes[work.across[k]];
+    work.stride[k] = product(in.shape, axis + 1, last);
+    work.extent[k] = in.shape[axis];
+  }
+  work.size = size;
+  work.from = step.keys[0];
+  work.to = step.keys[1];
+  if (work.length == 0 || work.from > work.to) work.rows = 0;
+  return work;
+}
+
 }  // namespace tc

@@ -61,10 +61,23 @@ struct AffineWork {
   bool linear;
 };
 
+// Rows run along the last of the three axes and what lies inside it.
+struct ForegroundWork {
+  size_t rows, length;
+  size_t inner;           // elements at one position of the rows' axis
+  size_t along;           // which of x, y and z the rows run along
+  size_t across[2];       // the other two
+  size_t stride[2];       // rows from one position of theirs to the next
+  size_t extent[2];
+  size_t size;            // bytes of an element
+  uint64_t from, to;      // keys
+};
+
 GatherWork plan_gather(const GatherDescription& step, const ValueDescription& in, const ValueDescription& out, size_t size);
 PermuteWork plan_permute(const PermuteDescription& step, const ValueDescription& in, size_t size);
 ResampleWork plan_resample(const ResampleDescription& step, const ValueDescription& in, const ValueDescription& out);
 AffineWork plan_affine(const AffineDescription& step, const ValueDescription& in, const ValueDescription& out, size_t size);
+ForegroundWork plan_foreground_box(const ForegroundBoxDescription& step, const ValueDescription& in, size_t size);
 
 // A step, or a cast together with the resampling that alone reads it; then the cast's result never exists as a whole.
 struct Unit {
@@ -72,7 +85,7 @@ struct Unit {
   size_t in, out;              // values
   ptrdiff_t cast_step = -1;    // the cast that is done on the fly
   NonFinite cast_non_finite = NonFinite::kKeep;
-  std::variant<CastDescription, GatherWork, PermuteWork, ResampleWork, AffineWork, NormalizeDescription> work = CastDescription{};
+  std::variant<CastDescription, GatherWork, PermuteWork, ResampleWork, AffineWork, ForegroundWork, NormalizeDescription> work = CastDescription{};
   // Offsets in the scratch memory of what lies between the passes of a resampling.
   size_t between_bytes = 0;
   size_t between[2] = {0, 0};

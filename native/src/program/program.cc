@@ -94,6 +94,16 @@ static void check(const AffineDescription& step, const Value& in, const Value& o
   }
 }
 
+static void check(const ForegroundBoxDescription& step, const Value& in, const Value& out, const std::string& at) {
+  require(kernels_baseline.foreground[in.dtype].first != nullptr, at, "expected a real dtype");
+  require(out.dtype == kInt32 && out.shape == std::vector<size_t>{2, 3}, at, "the output is not int32 [2, 3]");
+  require(step.axes.size() == 3 && step.keys.size() == 2, at, "expected three axes and two keys");
+  for (size_t k = 0; k < 3; k++) {
+    require(step.axes[k] < in.shape.size() && step.axes[k] != step.axes[(k + 1) % 3], at, "axes are not three of the input's");
+    require(in.shape[step.axes[k]] < size_t{1} << 31, at, "an axis is too long");
+  }
+}
+
 static void check(const NormalizeDescription& step, const Value& in, const Value& out, const std::string& at) {
   require(out.dtype == kFloat32 && kernels_baseline.normalize[in.dtype].apply != nullptr, at, "expected float32, bool or an integer dtype of up to 16 bits, to float32");
   require(in.shape == out.shape, at, "input and output differ in shape");
@@ -125,7 +135,7 @@ void Program::validate(const ProgramDescription& description) {
   }
   for (size_t k = 0; k < description.steps.size(); k++) {
     const StepDescription& step = description.steps[k];
-    static constexpr const char* kNames[] = {"cast", "gather", "permute", "resample", "affine", "normalize"};
+    static constexpr const char* kNames[] = {"cast", "gather", "permute", "resample", "affine", "foreground-box", "normalize"};
     const std::string at = where(k, kNames[step.kernel.index()]);
     require(step.in < values_.size() && defined[step.in], at, "its input is not computed before it");
     require(step.out < values_.size() && !defined[step.out], at, "its output is not a value of its own");
@@ -180,6 +190,8 @@ void Program::plan(ProgramDescription& description) {
       unit.work = plan_resample(*resample, described(step.in), described(step.out));
     } else if (const auto* affine = std::get_if<AffineDescription>(&step.kernel)) {
       unit.work = plan_affine(*affine, described(step.in), described(step.out), kSizes[values_[step.in].dtype]);
+    } else if (const auto* box = std::get_if<ForegroundBoxDescription>(&step.kernel)) {
+      unit.work = plan_foreground_box(*box, described(step.in), kSizes[values_[step.in].dtype]);
     } else {
       auto& normalize = std::get<NormalizeDescription>(step.kernel);
       for (float& parameter : normalize.affine) parameter = flushed(parameter);

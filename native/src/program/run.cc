@@ -188,6 +188,55 @@ static Found run_affine(const ItemRun& item, const Unit& unit, const AffineWork&
   return finds.any() ? item.kernels.non_finite(reinterpret_cast<const float*>(to), out.elements) : Found{0, 0};
 }
 
+// --- the box of what is above a threshold ---------------------------------------------------------------------------------
+
+namespace {
+// Along x, y and z; empty where every stop is 0.
+struct Box {
+  size_t start[3] = {SIZE_MAX, SIZE_MAX, SIZE_MAX}, stop[3] = {0, 0, 0};
+
+  bool has(size_t axis, size_t position) const { return start[axis] <= position && position < stop[axis]; }
+  void add(size_t axis, size_t first, size_t end) {
+    start[axis] = std::min(start[axis], first);
+    stop[axis] = std::max(stop[axis], end);
+  }
+};
+}  // namespace
+
+static void search_row(const ForegroundWork& work, const ForegroundKernels& kernels, const uint8_t* x, size_t row, Box& box) {
+  const size_t along = work.along, a = work.across[0], b = work.across[1];
+  const size_t at_a = row / work.stride[0] % work.extent[0], at_b = row / work.stride[1] % work.extent[1];
+  // Of rows that meet the box only what lies beyond it on both sides is of interest.
+  const bool meets = box.has(a, at_a) && box.has(b, at_b);
+  const size_t head = meets ? box.start[along] * work.inner : work.length;
+  const size_t first = kernels.first(x, head, work.from, work.to);
+  if (!meets && first == head) return;
+  const size_t tail = meets ? box.stop[along] * work.inner : first;
+  const size_t stop = kernels.stop(x + tail * work.size, work.length - tail, work.from, work.to);
+  if (first < head) box.add(along, first / work.inner, first / work.inner + 1);
+  if (stop > 0) box.add(along, (tail + stop - 1) / work.inner, (tail + stop - 1) / work.inner + 1);
+  box.add(a, at_a, at_a + 1);
+  box.add(b, at_b, at_b + 1);
+}
+
+static void run_foreground_box(const ItemRun& item, const Unit& unit, const ForegroundWork& work) {
+  const Value& in = item.program.values()[unit.in];
+  const ForegroundKernels& kernels = item.kernels.foreground[in.dtype];
+  std::mutex mutex;
+  Box all;
+  split(item, work.rows, in.bytes, [&](size_t begin, size_t end) {
+    Box box;
+    for (size_t row = begin; row < end; row++) search_row(work, kernels, item.data[unit.in] + row * work.length * work.size, row, box);
+    const std::lock_guard lock(mutex);
+    for (size_t k = 0; k < 3; k++) all.add(k, box.start[k], box.stop[k]);
+  });
+  int32_t found[6] = {};
+  if (all.stop[0] > 0) {
+    for (size_t k = 0; k < 3; k++) found[k] = static_cast<int32_t>(all.start[k]), found[3 + k] = static_cast<int32_t>(all.stop[k]);
+  }
+  std::memcpy(item.data[unit.out], found, sizeof found);
+}
+
 // --- normalize ----------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -374,6 +423,8 @@ bool Program::run_item(const ItemRun& item, ProgramFault& fault) const {
       if (unit.cast_step >= 0) note(size_t(unit.cast_step), cast_found);
     } else if (const auto* affine = std::get_if<AffineWork>(&unit.work)) {
       note(unit.step, run_affine(item, unit, *affine));
+    } else if (const auto* box = std::get_if<ForegroundWork>(&unit.work)) {
+      run_foreground_box(item, unit, *box);
     } else {
       note(unit.step, run_normalize(item, unit, std::get<NormalizeDescription>(unit.work)));
     }

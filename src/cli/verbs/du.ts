@@ -1,5 +1,5 @@
 import { isBelow } from '../../store/entries.js'
-import { humanAgo, humanBytes, humanCount, table } from '../format.js'
+import { humanAgo, humanBytes, humanCount, humanOf, table } from '../format.js'
 import { UsageError, type Verb } from '../verb.js'
 
 const BAR = 20
@@ -28,6 +28,9 @@ export const du: Verb = {
     ])
     for (const line of table([['namespace', 'datasets', 'values', 'bytes', '', 'last used'], ...rows], [1, 2, 3])) context.print(line)
     context.print(`${humanBytes(cache.stores.all.reduce((sum, { upkeep }) => sum + upkeep.bytes, 0))} in all`)
+    const aside = cache.stores.all.map(({ upkeep }) => upkeep.quarantined)
+    const files = aside.reduce((sum, one) => sum + one.files, 0)
+    if (files > 0) context.note(`${humanOf(files, 'damaged file')}, ${humanBytes(aside.reduce((sum, { bytes }) => sum + bytes, 0))}, set aside in quarantine; tensorcache prune --quarantine removes ${files === 1 ? 'it' : 'them'}`)
     return 0
   },
 }

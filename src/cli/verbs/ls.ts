@@ -2,7 +2,7 @@ import { fromHex } from '../../core/hash.js'
 import { entryKey } from '../../store/entry.js'
 import { isBelow } from '../../store/entries.js'
 import type { Cache } from '../../open-cache.js'
-import { allDatasets } from '../find.js'
+import { datasetsOf } from '../find.js'
 import { humanAgo, humanBytes, humanCount, table } from '../format.js'
 import type { Context, Verb } from '../verb.js'
 
@@ -27,7 +27,7 @@ export const ls: Verb = {
 
 function listDatasets(cache: Cache, context: Context, within: string): void {
   const now = Date.now()
-  const datasets = allDatasets(cache)
+  const datasets = datasetsOf(cache)
     .filter(({ record }) => isBelow(record.namespace, within))
     .sort((a, b) => a.record.namespace.localeCompare(b.record.namespace) || a.record.name.localeCompare(b.record.name) || a.record.created - b.record.created)
     .map(({ store, key, record }) => ({ key, record, lastUse: store.upkeep.lastUse(fromHex(key), record.created) }))

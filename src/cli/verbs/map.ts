@@ -3,7 +3,7 @@ import { toHex } from '../../core/hash.js'
 import { HASH_BYTES } from '../../core/keys.js'
 import { Manifest } from '../../dataset/manifest.js'
 import { writeWhole } from '../export/output.js'
-import { allDatasets, findDataset } from '../find.js'
+import { datasetsOf, findDataset } from '../find.js'
 import type { Verb } from '../verb.js'
 
 export const map: Verb = {
@@ -19,7 +19,7 @@ export const map: Verb = {
   async run(context) {
     const cache = await context.openCache({ readonly: true })
     const [one] = context.positionals
-    const chosen = one === undefined ? allDatasets(cache) : [findDataset(cache, one)]
+    const chosen = one === undefined ? datasetsOf(cache) : [findDataset(cache, one)]
     const output = context.values.output as string | undefined
     const datasets: { key: string; name: string; namespace: string; items: object[] }[] = []
     for (const { store, key, record } of chosen) {

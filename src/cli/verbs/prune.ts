@@ -11,19 +11,21 @@ export const prune: Verb = {
     'max-size': { type: 'string', value: 'SIZE', about: 'until datasets and values take so much: 50GB, 512MiB' },
     'older-than': { type: 'string', value: 'AGE', about: 'what was not used for so long: 30d, 12h' },
     namespace: { type: 'string', value: 'NAME', about: 'only of this namespace and those below it' },
+    quarantine: { type: 'boolean', about: 'damaged files that reads and verify have set aside, too; alone, nothing else' },
     'dry-run': { type: 'boolean', about: 'say what would go; remove nothing' },
   },
   positionals: [0, 0],
   async run(context) {
-    const { 'max-size': size, 'older-than': age, namespace, 'dry-run': dryRun } = context.values as { 'max-size'?: string; 'older-than'?: string; namespace?: string; 'dry-run'?: boolean }
-    if (size === undefined && age === undefined) throw new UsageError('say how much may stay (--max-size), or for how long (--older-than); all of a namespace goes with clear')
+    const { 'max-size': size, 'older-than': age, namespace, quarantine, 'dry-run': dryRun } = context.values as { 'max-size'?: string; 'older-than'?: string; namespace?: string; quarantine?: boolean; 'dry-run'?: boolean }
+    if (size === undefined && age === undefined && quarantine !== true) throw new UsageError('say how much may stay (--max-size), or for how long (--older-than), or remove what was set aside (--quarantine); all of a namespace goes with clear')
     const cache = await context.openCache({ existing: true, readonly: dryRun === true })
     const done = await cache.prune({
       ...(size !== undefined && { maxSize: bytes('prune', 'max-size', size) }), ...(age !== undefined && { olderThan: duration('prune', 'older-than', age) }),
-      ...(namespace !== undefined && { namespace }), dryRun: dryRun === true,
+      ...(namespace !== undefined && { namespace }), quarantine: quarantine === true, dryRun: dryRun === true,
     })
+    const aside = quarantine === true ? ` and ${humanOf(done.quarantined, 'damaged file')}` : ''
     if (context.json) context.print(JSON.stringify({ ...done, dryRun: dryRun === true }))
-    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${humanOf(done.datasets, 'dataset')} and ${humanOf(done.entries, 'value')}, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
+    else context.print(`${dryRun === true ? 'would remove' : 'removed'} ${humanOf(done.datasets, 'dataset')}${aside === '' ? ' and' : ','} ${humanOf(done.entries, 'value')}${aside}, ${humanBytes(done.bytes)}; ${humanBytes(done.left)} left`)
     if (done.pinned > 0 && !context.json) context.note(`${humanOf(done.pinned, 'dataset')} ${done.pinned === 1 ? 'is' : 'are'} open somewhere and stay${done.pinned === 1 ? 's' : ''}`)
     return 0
   },

@@ -22,12 +22,26 @@ export interface Preparation {
   readonly learned: Verdicts
 }
 
+/** An array that stays on the device, by a number of the caller's. */
+export interface Place {
+  readonly kept: number
+}
+
+export function isPlace(array: object): array is Place {
+  return 'kept' in array
+}
+
 /** The GPU as a device sees it, on whatever thread it lives. Rejects with GpuError, after which the device may be asked again. */
 export interface Backend {
   readonly facts: AdapterFacts
   /** Compiles what the program needs and checks the device with it. `id` is how `run` names the program. */
   prepare(id: number, program: Program): Promise<Preparation>
-  run(id: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]>
+  /** Places are kept for single items only. */
+  run(id: number, count: number, inputs: readonly (TypedArray | Place)[], outputs: readonly (TypedArray | Place)[]): Promise<readonly Fault[]>
+  /** Fills the array from its place. */
+  read(place: Place, out: TypedArray): Promise<void>
+  /** Gives the place back. */
+  drop(place: Place): void
   /** As `prepare`, for `neighbors`. */
   prepareNeighbors(search: NeighborSearch): Promise<Preparation>
   /** The edges are the caller's. */

@@ -187,6 +187,8 @@ export const MINIATURES: Readonly<Record<string, () => Miniature>> = {
   },
   affine: () => miniature('affine', (['clamp', 'constant'] as const).map((edges) => oblique('float32', [9, 17, 21], 'linear', edges))),
   'affine-nearest': () => miniature('affine-nearest', (['uint8', 'float16', 'int32', 'complex128'] as const).map((dtype, k) => oblique(dtype, [2, 9, 11, 13, 3], 'nearest', k % 2 === 0 ? 'constant' : 'clamp'))),
+  // Thresholds that few of the random values exceed, so that each item has a box of its own.
+  'foreground-box': () => miniature('foreground-box', ([['uint8', 254.5], ['int16', 32_740], ['int64', 0.9994 * 2 ** 63], ['float16', 65_000], ['float32', 2 ** 22], ['float64', 2 ** 1021]] as const).map(([dtype, threshold], k) => foreground(dtype, [[2, 41, 7, 23], [53, 11, 13, 1], [17, 3, 149]][k % 3]!, threshold))),
   'normalize-float': () => miniature('normalize-float', [false, true].map((nonzero) => normalization('float32', 2, 4999, { statistics: 'moments', nonzero }))),
   'normalize-integers': () => miniature('normalize-integers', (['bool', 'int8', 'uint16'] as const).map((dtype) => normalization(dtype, 2, 4999, { statistics: 'moments', nonzero: dtype === 'int8' }))),
   'normalize-extrema': () => miniature('normalize-extrema', [normalization('float32', 1, 9001, { statistics: 'extrema', clip: true })]),
@@ -204,7 +206,7 @@ const RADIUS: NeighborSearch = { cutoff: 5.64, maxNeighbors: 0, selfLoops: false
 
 /** Which miniature stands for a kernel. */
 const GOLDEN_OF: Readonly<Record<string, string>> = {
-  cast: 'cast', move: 'move', resample: 'resample', affine: 'affine', 'affine-nearest': 'affine-nearest', normalize: 'normalize-given', 'normalize-sums': 'normalize-float', 'normalize-deviations': 'normalize-float',
+  cast: 'cast', move: 'move', resample: 'resample', affine: 'affine', 'affine-nearest': 'affine-nearest', 'foreground-box': 'foreground-box', 'foreground-starts': 'foreground-box', normalize: 'normalize-given', 'normalize-sums': 'normalize-float', 'normalize-deviations': 'normalize-float',
   'normalize-integers': 'normalize-integers', 'normalize-extrema': 'normalize-extrema', 'normalize-histogram': 'normalize-quantiles',
   'normalize-select': 'normalize-quantiles', 'normalize-next-key': 'normalize-quantiles',
   'scan-blocks': 'neighbors-radius', 'scan-add': 'neighbors-radius', 'neighbors-count': 'neighbors-radius', 'neighbors-fill': 'neighbors-radius', 'neighbors-select': 'neighbors-nearest',
@@ -269,6 +271,11 @@ function oblique(dtype: DType, shape: readonly number[], method: AffineStep['met
   const matrix = BigInt64Array.from([0.75, -0.5, 0.2, 2.5, 0.6000001, 0.8, -0.1, -3.3, 1 / 3, 0.123456789, 1.0000003, -2], steps)
   const made = shape.map((extent, k) => k < axis || k > axis + 2 ? extent : extent + 2)
   return { input: value(dtype, shape), steps: [{ step: { kernel: 'affine', axis, matrix, method, edges }, out: value(dtype, made) }] }
+}
+
+function foreground(dtype: DType, shape: readonly number[], threshold: number): Line {
+  const axis = shape.length - 3
+  return { input: value(dtype, shape), steps: [{ step: { kernel: 'foreground-box', axes: [axis + 2, axis, axis + 1], threshold }, out: value('int32', [2, 3]) }] }
 }
 
 function normalization(dtype: DType, groups: number, members: number, options: Partial<NormalizeStep>): Line {

@@ -2,6 +2,7 @@ import { DTYPES } from '../../core/dtype.js'
 import { elementCount } from '../../core/tensor.js'
 import { readsOf, writesOf, type Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
+import { isPlace, type Place } from './backend.js'
 import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
 import { Frame, type FrameWork } from './frame.js'
@@ -20,11 +21,17 @@ export interface EngineOptions extends SessionOptions {
   readonly idleMs: number
 }
 
-/** Items, one after the other in each array. */
+/** Items, one after the other in each array. Places are for single items. */
 export interface EngineBatch {
   readonly count: number
-  readonly inputs: readonly Uint8Array[]
-  readonly outputs: readonly Uint8Array[]
+  readonly inputs: readonly (Uint8Array | Place)[]
+  readonly outputs: readonly (Uint8Array | Place)[]
+}
+
+interface Kept {
+  readonly session: Session
+  readonly buffer: GPUBuffer
+  readonly bytes: number
 }
 
 /** Frames under way: one is uploaded, one computed, one read back. */
@@ -40,6 +47,7 @@ export class Engine {
   /** The session, once it is open. */
   #current: Session | undefined
   #idle: NodeJS.Timeout | undefined
+  readonly #kept = new Map<number, Kept>()
   #closed = false
 
   constructor(adapter: FoundAdapter, options: EngineOptions) {
@@ -60,13 +68,14 @@ export class Engine {
       const itemBytes = Math.max(1, perItem.reduce((a, b) => a + b, 0))
       const bindingBytes = this.#bindingBytes(session)
       const fitting = Math.min(Math.floor(this.#options.frameBytes / itemBytes), Math.floor(bindingBytes / Math.max(1, ...perItem)))
+      if (count !== 1 && [...inputs, ...outputs].some(isPlace)) throw new GpuError('failed', `arrays are kept of single items, not of ${count}`)
       let items = Math.max(1, Math.min(fitting, ITEMS_MAX, count))
       const faults: Fault[] = []
       let failing = false
       const range = async (start: number, stop: number): Promise<void> => {
-        const cut = (arrays: readonly Uint8Array[], ports: readonly { readonly value: number }[]): Uint8Array[] =>
-          arrays.map((bytes, k) => bytes.subarray(start * perItem[ports[k]!.value]!, stop * perItem[ports[k]!.value]!))
-        const found = await this.#gate.run((stop - start) * itemBytes, async () => failing ? [] : runFrame(session, program, bindingBytes, { count: stop - start, inputs: cut(inputs, program.inputs), outputs: cut(outputs, program.outputs) }))
+        const cut = (arrays: EngineBatch['inputs'], ports: readonly { readonly value: number }[]): EngineBatch['inputs'] =>
+          arrays.map((bytes, k) => isPlace(bytes) ? bytes : bytes.subarray(start * perItem[ports[k]!.value]!, stop * perItem[ports[k]!.value]!))
+        const found = await this.#gate.run((stop - start) * itemBytes, async () => failing ? [] : this.#runFrame(session, program, bindingBytes, { count: stop - start, inputs: cut(inputs, program.inputs), outputs: cut(outputs, program.outputs) }))
         for (const fault of found) faults.push({ ...fault, item: fault.item + start })
       }
       for (let start = 0; start < count;) {
@@ -89,6 +98,30 @@ export class Engine {
       }
       return faults.sort((a, b) => a.item - b.item)
     })
+  }
+
+  /** Copies what was kept. */
+  async read(place: Place, out: Uint8Array): Promise<void> {
+    await this.#withSession((session) => this.#gate.run(0, async () => {
+      const { buffer, bytes } = this.#keptOf(session, place)
+      if (bytes !== out.byteLength) throw new GpuError('failed', `${bytes} bytes were kept, and ${out.byteLength} are asked for`)
+      await new Frame(session).run(nothing(), () => [{ buffer, bytes }], ([made]) => out.set(made!))
+    }))
+  }
+
+  /** Gives what was kept back. */
+  drop({ kept }: Place): void {
+    const found = this.#kept.get(kept)
+    if (found === undefined) return
+    this.#kept.delete(kept)
+    this.#gate.hold(-found.bytes)
+    if (found.session.lost === undefined) found.session.pool.release(found.buffer)
+    this.#rest()
+  }
+
+  /** Bytes that are kept, for tests. */
+  get keptBytes(): number {
+    return [...this.#kept.values()].reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
   /** Compiles what the search needs. */
@@ -159,8 +192,91 @@ export class Engine {
       return await done
     } finally {
       this.#work.delete(done)
-      if (this.#work.size === 0 && !this.#closed) this.#idle = setTimeout(() => void this.#end(), Math.min(this.#options.idleMs, TIMER_MAX)).unref()
+      this.#rest()
     }
+  }
+
+  /** Without work, and with nothing kept for work to come, the device goes after a while. */
+  #rest(): void {
+    if (this.#work.size > 0 || this.#kept.size > 0 || this.#closed) return
+    clearTimeout(this.#idle)
+    this.#idle = setTimeout(() => void this.#end(), Math.min(this.#options.idleMs, TIMER_MAX)).unref()
+  }
+
+  #keptOf(session: Session, { kept }: Place): Kept {
+    const found = this.#kept.get(kept)
+    // Another session's buffers went with their device.
+    if (found?.session !== session) throw new GpuError('lost', 'what was kept on the device is gone')
+    return found
+  }
+
+  /** Computes some items: upload, all steps, read back. */
+  async #runFrame(session: Session, program: Program, bindingBytes: number, { count, inputs, outputs }: EngineBatch): Promise<Fault[]> {
+    const judging = program.steps.flatMap((step, at) => judges(step, program) ? [at] : [])
+    const faultsOf = new Map(judging.map((at, k) => [at, 2 * k * count]))
+    const faultWords = Math.max(4, 2 * judging.length * count)
+    const frame = new Frame(session)
+    const buffers: (GPUBuffer | undefined)[] = []
+    let faultBuffer: GPUBuffer | undefined
+    const found: Fault[] = []
+    const bytesOf = (value: number): number => elementCount(program.values[value]!.shape)! * DTYPES[program.values[value]!.dtype].size
+    const resident = new Map<number, GPUBuffer>()
+    inputs.forEach((input, k) => {
+      if (!isPlace(input)) return
+      const { value } = program.inputs[k]!
+      const { buffer, bytes } = this.#keptOf(session, input)
+      if (bytes !== bytesOf(value)) throw new GpuError('failed', `${bytes} bytes were kept, and ${bytesOf(value)} are asked for`)
+      resident.set(value, buffer)
+    })
+    const staying = outputs.flatMap((output, k) => isPlace(output) ? [{ value: program.outputs[k]!.value, kept: output.kept }] : [])
+    if (new Set(staying.map(({ value }) => value)).size < staying.length || staying.some(({ value }) => program.inputs.some((input) => input.value === value))) throw new GpuError('failed', 'a value is kept once, by the program that makes it')
+    const work = function * (): FrameWork {
+      const initial = new Uint32Array(faultWords)
+      for (let i = 1; i < faultWords; i += 2) initial[i] = 0xffffffff
+      faultBuffer = frame.buffer(initial.byteLength)
+      frame.upload(faultBuffer, new Uint8Array(initial.buffer))
+      program.inputs.forEach(({ value }, k) => {
+        const input = inputs[k]!
+        if (isPlace(input)) {
+          buffers[value] = resident.get(value)
+          return
+        }
+        const buffer = frame.buffer(input.byteLength)
+        frame.upload(buffer, input)
+        buffers[value] = buffer
+      })
+      const last = lastUses(program)
+      const state: Work = { frame, program, count, buffers, faults: faultBuffer, faultsOf, bindingBytes }
+      for (let at = 0; at < program.steps.length; at++) {
+        yield * encodeStep(state, at)
+        for (const value of last[at]!) {
+          if (!resident.has(value)) frame.free(buffers[value]!)
+          buffers[value] = undefined
+        }
+      }
+    }
+    const copied = program.outputs.flatMap(({ value }, k) => {
+      const output = outputs[k]!
+      return isPlace(output) ? [] : [{ value, output }]
+    })
+    const visits = (): { buffer: GPUBuffer; bytes: number }[] => [
+      { buffer: faultBuffer!, bytes: faultWords * 4 },
+      ...copied.map(({ value, output }) => ({ buffer: buffers[value]!, bytes: output.byteLength })),
+    ]
+    await frame.run(work(), visits, ([faults, ...made]) => {
+      const words = new Uint32Array(faults!.buffer, faults!.byteOffset, faultWords)
+      for (let item = 0; item < count; item++) {
+        const step = judging.find((at) => words[faultsOf.get(at)! + 2 * item]! > 0)
+        if (step !== undefined) found.push({ step, item, count: words[faultsOf.get(step)! + 2 * item]!, index: words[faultsOf.get(step)! + 2 * item + 1]! })
+      }
+      made.forEach((bytes, k) => copied[k]!.output.set(bytes))
+      for (const { value, kept } of staying) {
+        frame.keep(buffers[value]!)
+        this.#kept.set(kept, { session, buffer: buffers[value]!, bytes: bytesOf(value) })
+        this.#gate.hold(bytesOf(value))
+      }
+    })
+    return found
   }
 
   async #doWork<T>(work: (session: Session) => Promise<T>): Promise<T> {
@@ -198,6 +314,9 @@ export class Engine {
   }
 }
 
+/** No work before the reading. */
+function * nothing(): FrameWork {}
+
 /** What a timer can wait. */
 const TIMER_MAX = 2 ** 31 - 1
 /** Kernels count elements in 32 bits. */
@@ -211,50 +330,6 @@ async function compile(session: Session, program: Program): Promise<void> {
 
 async function compileAll(session: Session, variants: readonly Variant[]): Promise<void> {
   await Promise.all(variants.map((variant) => session.compile(variant)))
-}
-
-/** Computes some items: upload, all steps, read back. */
-async function runFrame(session: Session, program: Program, bindingBytes: number, { count, inputs, outputs }: EngineBatch): Promise<Fault[]> {
-  const judging = program.steps.flatMap((step, at) => judges(step, program) ? [at] : [])
-  const faultsOf = new Map(judging.map((at, k) => [at, 2 * k * count]))
-  const faultWords = Math.max(4, 2 * judging.length * count)
-  const frame = new Frame(session)
-  const buffers: (GPUBuffer | undefined)[] = []
-  let faultBuffer: GPUBuffer | undefined
-  const found: Fault[] = []
-  const work = function * (): FrameWork {
-    const initial = new Uint32Array(faultWords)
-    for (let i = 1; i < faultWords; i += 2) initial[i] = 0xffffffff
-    faultBuffer = frame.buffer(initial.byteLength)
-    frame.upload(faultBuffer, new Uint8Array(initial.buffer))
-    program.inputs.forEach(({ value }, k) => {
-      const buffer = frame.buffer(inputs[k]!.byteLength)
-      frame.upload(buffer, inputs[k]!)
-      buffers[value] = buffer
-    })
-    const last = lastUses(program)
-    const state: Work = { frame, program, count, buffers, faults: faultBuffer, faultsOf, bindingBytes }
-    for (let at = 0; at < program.steps.length; at++) {
-      yield * encodeStep(state, at)
-      for (const value of last[at]!) {
-        frame.free(buffers[value]!)
-        buffers[value] = undefined
-      }
-    }
-  }
-  const visits = (): { buffer: GPUBuffer; bytes: number }[] => [
-    { buffer: faultBuffer!, bytes: faultWords * 4 },
-    ...program.outputs.map(({ value }, k) => ({ buffer: buffers[value]!, bytes: outputs[k]!.byteLength })),
-  ]
-  await frame.run(work(), visits, ([faults, ...made]) => {
-    const words = new Uint32Array(faults!.buffer, faults!.byteOffset, faultWords)
-    for (let item = 0; item < count; item++) {
-      const step = judging.find((at) => words[faultsOf.get(at)! + 2 * item]! > 0)
-      if (step !== undefined) found.push({ step, item, count: words[faultsOf.get(step)! + 2 * item]!, index: words[faultsOf.get(step)! + 2 * item + 1]! })
-    }
-    made.forEach((bytes, k) => outputs[k]!.set(bytes))
-  })
-  return found
 }
 
 /** For each step the values that nothing after it needs. */

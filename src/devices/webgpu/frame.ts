@@ -75,6 +75,11 @@ export class Frame {
     return this.#acquire(Math.ceil(bytes / 4) * 4, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST)
   }
 
+  /** The buffer outlives the frame; whoever has it gives it back to the pool. */
+  keep(buffer: GPUBuffer): void {
+    this.#held.delete(buffer)
+  }
+
   /** Says that what comes next does not need the buffer. */
   free(buffer: GPUBuffer): void {
     this.#spent.push(buffer)

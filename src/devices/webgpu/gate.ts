@@ -1,6 +1,6 @@
 /**
- * Lets work in while there is room for it: at most `slots` at a time, which together hold at most `bytes`. One that is larger than all the room is let in alone.
- * Whoever is in needs nothing more, so nobody waits for ever.
+ * Lets work in while there is room for it: at most `slots` at a time, which together hold at most `bytes`. One that is larger than all the room is let in alone,
+ * beside what is held. Whoever is in needs nothing more, so nobody waits for ever.
  */
 export class Gate {
   readonly #slots: number
@@ -26,6 +26,12 @@ export class Gate {
       this.#held -= bytes
       this.#admit()
     }
+  }
+
+  /** What stays when the work is done, until it is given back with a negative number. */
+  hold(bytes: number): void {
+    this.#held += bytes
+    this.#admit()
   }
 
   #admit(): void {

@@ -8,6 +8,7 @@ export const GOLDEN: Readonly<Record<string, string>> = {
   'resample': '4add383cc937a3b97231356066ec892e991738dc2db75501be7831f7f39c4ef7',
   'affine': '3fbba8c392907574c26ccace101cf8b313d0890fa2a86c94af2c893bfac09729',
   'affine-nearest': '595a43bf78d2fabd0119702cd6d310d9d340868344204d7801b0a8e0baf404bc',
+  'foreground-box': '3e0ba149a3d87b9d885ed692d9566e5bdf290b6083f894ca0a23627c0c1617d1',
   'normalize-float': '385a795f6d0563ca6e48b39d62a08263caca6874b53f3de851283d6dacdb3768',
   'normalize-integers': '06831505a5be32a5305c4944be352ca80d42836fbc171121f690175d1a40f564',
   'normalize-extrema': '290245516fdf15eb9f36fd6892bdbcf188fa2c08f15f5a7bcbf8b181976cc2d1',

@@ -8,7 +8,7 @@ import type { TypedArray } from '../../core/dtype.js'
 import { native } from '../../native/load.js'
 import type { Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
-import type { Backend, BackendOptions, Preparation } from './backend.js'
+import { isPlace, type Backend, type BackendOptions, type Place, type Preparation } from './backend.js'
 import { Canary } from './canary.js'
 import { chooseAdapter, type AdapterFacts } from './dawn.js'
 import { Engine } from './engine.js'
@@ -60,10 +60,19 @@ export class LocalBackend implements Backend {
     return checked
   }
 
-  async run(id: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]> {
+  async run(id: number, count: number, inputs: readonly (TypedArray | Place)[], outputs: readonly (TypedArray | Place)[]): Promise<readonly Fault[]> {
     const program = this.#programs.get(id)
     if (program === undefined) throw new GpuError('failed', 'the program was not prepared')
-    return this.engine.run(program, { count, inputs: inputs.map(bytesOf), outputs: outputs.map(bytesOf) })
+    const bytes = (array: TypedArray | Place): Uint8Array | Place => isPlace(array) ? array : bytesOf(array)
+    return this.engine.run(program, { count, inputs: inputs.map(bytes), outputs: outputs.map(bytes) })
+  }
+
+  read(place: Place, out: TypedArray): Promise<void> {
+    return this.engine.read(place, bytesOf(out))
+  }
+
+  drop(place: Place): void {
+    this.engine.drop(place)
   }
 
   async prepareNeighbors(search: NeighborSearch): Promise<Preparation> {

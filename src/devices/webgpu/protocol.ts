@@ -1,6 +1,6 @@
 import type { Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
-import type { BackendOptions, Preparation } from './backend.js'
+import type { BackendOptions, Place, Preparation } from './backend.js'
 import type { AdapterFacts } from './dawn.js'
 import type { GpuError } from './errors.js'
 import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
@@ -20,7 +20,9 @@ export interface Lent {
 
 export type Request =
   | { readonly id: number; readonly kind: 'prepare'; readonly program: number; readonly steps: Program }
-  | { readonly id: number; readonly kind: 'run'; readonly program: number; readonly count: number; readonly inputs: readonly Lent[]; readonly outputs: readonly Lent[] }
+  | { readonly id: number; readonly kind: 'run'; readonly program: number; readonly count: number; readonly inputs: readonly (Lent | Place)[]; readonly outputs: readonly (Lent | Place)[] }
+  | { readonly id: number; readonly kind: 'read'; readonly place: Place; readonly out: Lent }
+  | { readonly id: number; readonly kind: 'drop'; readonly place: Place }
   | { readonly id: number; readonly kind: 'prepare-neighbors'; readonly search: NeighborSearch }
   | { readonly id: number; readonly kind: 'neighbors'; readonly search: NeighborSearch; readonly crystals: { readonly [part in keyof Crystals]: Lent } }
   | { readonly id: number; readonly kind: 'release'; readonly program: number }

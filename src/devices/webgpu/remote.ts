@@ -7,7 +7,7 @@ import { bytesOf } from '../../core/tensor.js'
 import { native } from '../../native/load.js'
 import type { Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
-import type { Backend, BackendOptions, Preparation } from './backend.js'
+import { isPlace, type Backend, type BackendOptions, type Place, type Preparation } from './backend.js'
 import type { AdapterFacts } from './dawn.js'
 import { GpuError } from './errors.js'
 import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
@@ -89,9 +89,18 @@ export class RemoteBackend implements Backend {
     return this.#ask((id) => ({ id, kind: 'prepare', program, steps }), []) as Promise<Preparation>
   }
 
-  run(program: number, count: number, inputs: readonly TypedArray[], outputs: readonly TypedArray[]): Promise<readonly Fault[]> {
-    const request = (id: number): Request => ({ id, kind: 'run', program, count, inputs: inputs.map(lend), outputs: outputs.map(lend) })
-    return this.#ask(request, [...inputs, ...outputs]) as Promise<readonly Fault[]>
+  run(program: number, count: number, inputs: readonly (TypedArray | Place)[], outputs: readonly (TypedArray | Place)[]): Promise<readonly Fault[]> {
+    const place = (array: TypedArray | Place): Lent | Place => isPlace(array) ? array : lend(array)
+    const request = (id: number): Request => ({ id, kind: 'run', program, count, inputs: inputs.map(place), outputs: outputs.map(place) })
+    return this.#ask(request, [...inputs, ...outputs].filter((array) => !isPlace(array)) as TypedArray[]) as Promise<readonly Fault[]>
+  }
+
+  async read(place: Place, out: TypedArray): Promise<void> {
+    await this.#ask((id) => ({ id, kind: 'read', place, out: lend(out) }), [out])
+  }
+
+  drop(place: Place): void {
+    this.#worker.postMessage({ id: -1, kind: 'drop', place } satisfies Request)
   }
 
   prepareNeighbors(search: NeighborSearch): Promise<Preparation> {

@@ -1,11 +1,12 @@
 import { DTYPES, isFloating, type DType } from '../../core/dtype.js'
 import { elementCount } from '../../core/tensor.js'
-import type { AffineStep, AxisTable, CastStep, GatherStep, NormalizeStep, PermuteStep, Program, ProgramValue, ResampleStep, Step, WgslStep } from '../../ops/program.js'
+import type { AffineStep, AxisTable, CastStep, ForegroundBoxStep, GatherStep, NormalizeStep, PermuteStep, Program, ProgramValue, ResampleStep, Step, WgslStep } from '../../ops/program.js'
+import { keysAbove } from '../keys.js'
 import { GpuError } from './errors.js'
 import type { Binding, Frame, FrameWork, Visit } from './frame.js'
 import type { Variant } from './session.js'
 import {
-  AFFINE_SIZE, affineFromDeviations, affineFromExtrema, affineFromIntegers, affineFromOrder, blocksPerGroup, centresFromSums, DIGIT_SHIFTS, piecesPerGroup, quantileRanks,
+  AFFINE_SIZE, affineFromDeviations, affineFromExtrema, affineFromIntegers, affineFromOrder, BLOCK_MEMBERS, blocksPerGroup, centresFromSums, DIGIT_SHIFTS, PIECE_MEMBERS, piecesPerGroup, quantileRanks,
 } from './statistics.js'
 import { userKernel } from './wgsl.js'
 
@@ -51,6 +52,7 @@ export function variantsOf(step: Step, program: Program): Variant[] {
     case 'permute': return [moveVariant(program.values[step.in]!)]
     case 'resample': return step.tables.map((table, k) => resampleVariant(table, k === step.tables.length - 1))
     case 'affine': return [affineVariant(step, program.values[step.in]!)]
+    case 'foreground-box': return foregroundVariants(program.values[step.in]!)
     case 'normalize': return [...statisticsVariants(step, program.values[step.in]!.dtype), normalizeVariant(step, program.values[step.in]!.dtype)]
     case 'wgsl': return [{ kernel: userKernel(step.code).name, constants: {} }]
   }
@@ -73,6 +75,7 @@ export function * encodeStep(work: Work, at: number): FrameWork {
     case 'permute': return encodeMove(work, step, source, result, permuteLayout(step, source), new Uint8Array(16))
     case 'resample': return encodeResample(work, step, at, source, result)
     case 'affine': return step.method === 'linear' ? encodeLinear(work, step, at, source, result) : encodeNearest(work, step, source, result)
+    case 'foreground-box': return encodeForegroundBox(work, step, source, result)
     case 'normalize': return yield * encodeNormalize(work, step, at, source, result)
   }
 }
@@ -260,6 +263,32 @@ function encodeNearest(work: Work, step: AffineStep, source: Tensor, result: Ten
   }
 }
 
+// --- the box of what is above a threshold -------------------------------------------------------------------------------------------
+
+function foregroundVariants({ dtype }: ProgramValue): [Variant, Variant] {
+  return [{ kernel: 'foreground-box', constants: { DTYPE: DTYPES[dtype].code } }, { kernel: 'foreground-starts', constants: {} }]
+}
+
+function encodeForegroundBox(work: Work, { axes, threshold }: ForegroundBoxStep, source: Tensor, result: Tensor): void {
+  const { frame, count } = work
+  const bytes = result.elements * result.size
+  if (bytes > work.bindingBytes) throw tooLarge(result)
+  const [find, finish] = foregroundVariants(source)
+  const strides = stridesOf(source.shape)
+  const extents = Object.fromEntries(['x', 'y', 'z'].map((name, k) => [`extent_${name}`, source.shape[axes[k]!]!]))
+  const params = {
+    ...extents, ...Object.fromEntries(['x', 'y', 'z'].map((name, k) => [`stride_${name}`, strides[axes[k]!]!])),
+    keys: keysAbove(source.dtype, threshold).flatMap((key) => [Number(key & 0xffffffffn), Number(key >> 32n)]),
+  }
+  const boxes = part(result, 0, result.elements).binding
+  const perItem = blocksPerGroup(source.perItem)
+  frame.fill(result.buffer, bytes)
+  for (const { first, stop, binding, start } of pieces(work, source.perItem, source, count * perItem, perItem, BLOCK_MEMBERS)) {
+    dispatch(work, find, { source: binding, boxes }, { ...params, blocks: stop - first, first_block: first, blocks_per_item: perItem, elements: source.perItem, source_start: start }, stop - first, true)
+  }
+  dispatch(work, finish, { boxes }, { ...extents, items: count }, count)
+}
+
 // --- normalization ------------------------------------------------------------------------------------------------------------------
 
 function isSmallInteger(dtype: DType): boolean {
@@ -333,7 +362,7 @@ function * statistics(work: Work, step: NormalizeStep, source: Tensor, groups: n
 function encodeBlocks(work: Work, variant: Variant, step: NormalizeStep, source: Tensor, blocks: number, results: GPUBuffer, perBlock: number, more: Readonly<Record<string, Binding>>, params: Readonly<Record<string, number>>): void {
   const perGroup = blocksPerGroup(step.members)
   if (blocks * perBlock * 4 > work.bindingBytes) throw tooLarge(source)
-  for (const { first, stop, binding, start } of pieces(work, step, source, blocks, perGroup, 4096)) {
+  for (const { first, stop, binding, start } of pieces(work, step.members, source, blocks, perGroup, BLOCK_MEMBERS)) {
     dispatch(work, variant, { source: binding, results: whole(results), ...more }, {
       blocks: stop - first, first_block: first, blocks_per_group: perGroup, members: step.members, source_start: start, results_start: 0, ...params,
     }, stop - first, true)
@@ -349,7 +378,7 @@ function * orderStatistics(work: Work, step: NormalizeStep, source: Tensor, grou
   if (groups * 4096 * 4 > work.bindingBytes) throw tooLarge(source)
   frame.fill(counts, groups * 4096 * 4)
   const perGroup = piecesPerGroup(step.members)
-  const cover = pieces(work, step, source, groups * perGroup, perGroup, 16_384)
+  const cover = pieces(work, step.members, source, groups * perGroup, perGroup, PIECE_MEMBERS)
   const common = { pieces_per_group: perGroup, members: step.members, state_start: 0 }
   for (const shift of DIGIT_SHIFTS) {
     for (const { first, stop, binding, start } of cover) {
@@ -367,8 +396,8 @@ function * orderStatistics(work: Work, step: NormalizeStep, source: Tensor, grou
 }
 
 /** Windows of blocks of members, each with the part of the source it needs. */
-function pieces(work: Work, step: NormalizeStep, source: Tensor, count: number, perGroup: number, length: number): { first: number; stop: number; binding: Binding; start: number }[] {
-  const element = (piece: number): number => Math.min(Math.floor(piece / perGroup) * step.members + (piece % perGroup) * length, source.elements)
+function pieces(work: Work, members: number, source: Tensor, count: number, perGroup: number, length: number): { first: number; stop: number; binding: Binding; start: number }[] {
+  const element = (piece: number): number => Math.min(Math.floor(piece / perGroup) * members + (piece % perGroup) * length, source.elements)
   const most = Math.max(1, Math.floor((work.bindingBytes - 2 * ALIGNMENT) / (length * source.size)))
   const out = []
   for (let first = 0; first < count; first += most) {

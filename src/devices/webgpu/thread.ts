@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { native } from '../../native/load.js'
+import { isPlace, type Place } from './backend.js'
 import { GpuError } from './errors.js'
 import { LocalBackend } from './local.js'
 import type { Lent, Reply, Request, ThreadData } from './protocol.js'
@@ -48,7 +49,12 @@ async function answer(request: Exclude<Request, { kind: 'close' }>): Promise<voi
 async function act(request: Exclude<Request, { kind: 'close' }>): Promise<Result> {
   switch (request.kind) {
     case 'prepare': return backend!.prepare(request.program, request.steps)
-    case 'run': return backend!.run(request.program, request.count, request.inputs.map(borrow), request.outputs.map(borrow))
+    case 'run': return backend!.run(request.program, request.count, request.inputs.map(placed), request.outputs.map(placed))
+    case 'read': {
+      await backend!.read(request.place, borrow(request.out))
+      return undefined
+    }
+    case 'drop': return backend!.drop(request.place) as undefined
     case 'prepare-neighbors': return backend!.prepareNeighbors(request.search)
     case 'neighbors': {
       const { offsets, frac, lattice } = request.crystals
@@ -56,6 +62,10 @@ async function act(request: Exclude<Request, { kind: 'close' }>): Promise<Result
     }
     case 'release': return backend!.release(request.program) as undefined
   }
+}
+
+function placed(array: Lent | Place): Uint8Array | Place {
+  return isPlace(array) ? array : borrow(array)
 }
 
 function borrow({ address, bytes }: Lent): Uint8Array {

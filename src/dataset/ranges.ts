@@ -1,0 +1,97 @@
+import { byteCount, type FieldSpecs } from '../core/tensor.js'
+import { outputsOf } from '../ops/compile.js'
+import type { Recipe } from '../ops/recipe.js'
+import type { Source } from '../sources/source.js'
+
+/** Items that one job brings into the cache under one lease: about a shard of them. */
+export interface Range {
+  readonly start: number
+  readonly stop: number
+  /** What is in memory while it is in work, about: an item as it is read, once more on its way through the ops, and made; and the shard. 0 where sizes are not known. */
+  readonly bytes: number
+}
+
+export interface Ranges {
+  readonly ranges: readonly Range[]
+  /** What an item becomes, about. */
+  readonly itemBytes: number
+}
+
+/** Index entries of one shard: bounds a transaction. */
+const SHARD_ROWS = 65_536
+/** An extent that nobody knows before the item is read, as of atoms and edges, and of images. */
+const UNKNOWN_EXTENT = 64
+/** Where sizes are a guess, so many ranges for each job, so that the items of one job are not all the large ones. */
+const GUESSED_RANGES = 16
+
+/**
+ * Cuts the items into ranges that make shards of `shardBytes`. They follow from source, recipe, `shardBytes` and, where sizes are not known, `jobs`: processes that build the same with the same options take their
+ * leases on the same ranges. `recipe`: what turns items of the source into items of `outputs`; undefined when the source says nothing about its items.
+ */
+export function rangesOf(source: Source, recipe: Recipe | undefined, outputs: FieldSpecs, shardBytes: number, jobs: number): Ranges {
+  const { length } = source
+  const isFixed = [...Object.values(source.fields), ...Object.values(outputs)].every(({ shape }) => !shape.includes(null))
+  if (isFixed || recipe === undefined || source.known === undefined) {
+    const [into, out] = [guessedBytes(source.fields), Math.max(1, guessedBytes(outputs))]
+    const rows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(shardBytes / out), isGuess(outputs) ? Math.ceil(length / (GUESSED_RANGES * jobs)) : Infinity))
+    const ranges: Range[] = []
+    for (let start = 0; start < length; start += rows) {
+      const stop = Math.min(length, start + rows)
+      ranges.push({ start, stop, bytes: isFixed ? 2 * into + out + Math.min(shardBytes, out * (stop - start)) : 0 })
+    }
+    return { ranges, itemBytes: out }
+  }
+  const ranges: Range[] = []
+  let [start, filled, largest, all] = [0, 0, 0, 0]
+  const close = (stop: number): void => {
+    if (stop > start) ranges.push({ start, stop, bytes: largest + Math.min(shardBytes, filled) })
+    ;[start, filled, largest] = [stop, 0, 0]
+  }
+  for (let item = 0; item < length; item++) {
+    const { into, out } = itemBytesOf(source, recipe, outputs, item)
+    if (filled + out > shardBytes || item - start >= SHARD_ROWS) close(item)
+    filled += out
+    all += out
+    largest = Math.max(largest, 2 * into + out)
+  }
+  close(length)
+  return { ranges, itemBytes: Math.max(1, all / Math.max(1, length)) }
+}
+
+/** Of one item as it is read, and of what is made of it. An item that an op is going to refuse is refused when it is its turn. */
+function itemBytesOf(source: Source, recipe: Recipe, outputs: FieldSpecs, item: number): { into: number; out: number } {
+  const known = source.known!(item)
+  const into = guessedBytes(known)
+  const made = outputsOf(recipe, known)
+  return { into, out: Math.max(1, made === undefined ? guessedBytes(outputs) : guessedBytes(made)) }
+}
+
+/** Bytes of an item, an unknown extent taken for 64. */
+export function guessedBytes(fields: FieldSpecs): number {
+  return Object.values(fields).reduce((sum, { dtype, shape }) => sum + byteCount(dtype, shape.map((extent) => extent ?? UNKNOWN_EXTENT)), 0)
+}
+
+function isGuess(fields: FieldSpecs): boolean {
+  return Object.values(fields).some(({ shape }) => shape.filter((extent) => extent === null).length > 1)
+}
+
+/** Lets ranges be in work at the same time whose bytes together fit; one alone always is. */
+export class Room {
+  readonly #bytes: number
+  #taken = 0
+  #waiting: (() => void)[] = []
+
+  constructor(bytes: number) {
+    this.#bytes = bytes
+  }
+
+  async take(bytes: number): Promise<void> {
+    while (this.#taken > 0 && this.#taken + bytes > this.#bytes) await new Promise<void>((done) => this.#waiting.push(done))
+    this.#taken += bytes
+  }
+
+  give(bytes: number): void {
+    this.#taken -= bytes
+    for (const done of this.#waiting.splice(0)) done()
+  }
+}
