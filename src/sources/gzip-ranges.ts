@@ -28,6 +28,8 @@ export class GzipRanges implements Pick<StoredBytes, 'read'> {
   #saved: { points: number; complete: boolean }
   /** Ends when nobody extends the first pass. */
   #turn: Promise<void> = Promise.resolve()
+  /** What is being read behind the first pass, or waits for that, in the order of arrival. */
+  readonly #reads = new Set<{ readonly offset: number; readonly end: number; readonly ended: Promise<void> }>()
   #saving: Promise<void> = Promise.resolve()
   #since = 0
   #damage: FormatError | undefined
@@ -97,14 +99,32 @@ export class GzipRanges implements Pick<StoredBytes, 'read'> {
     this.#saved = { points: 0, complete: false }
   }
 
-  /** Those who extend the first pass take turns: each would inflate the same once more. */
   async #readWith(inflate: Inflate, offset: number, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    const end = offset + out.byteLength
-    if (end <= inflate.passed) {
+    if (offset + out.byteLength <= inflate.passed) await this.#readBehind(inflate, offset, out, signal)
+    else await this.#readAhead(inflate, offset, out, signal)
+  }
+
+  /** Who begins less than the distance of two points behind another goes on where that one ends: from a point, both would inflate what lies before them. */
+  async #readBehind(inflate: Inflate, offset: number, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const { every } = spacingOf(this.#of.bytes)
+    const before = [...this.#reads].filter((other) => other.end <= offset && offset - other.offset < every)
+    const nearest = before.reduce<typeof before[number] | undefined>((best, other) => best === undefined || other.end >= best.end ? other : best, undefined)
+    let done!: () => void
+    const own = { offset, end: offset + out.byteLength, ended: new Promise<void>((resolve) => { done = resolve }) }
+    this.#reads.add(own)
+    try {
+      await nearest?.ended
+      signal?.throwIfAborted()
       await inflate.read(offset, out)
       this.#passed(out.byteLength)
-      return
+    } finally {
+      this.#reads.delete(own)
+      done()
     }
+  }
+
+  /** Those who extend the first pass take turns: each would inflate the same once more. */
+  async #readAhead(inflate: Inflate, offset: number, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const before = this.#turn
     let done!: () => void
     this.#turn = new Promise((resolve) => { done = resolve })
