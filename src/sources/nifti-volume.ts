@@ -23,7 +23,7 @@ export interface VolumeForm extends AxisOptions {
 }
 
 /**
- * Of a compressed volume one piece is inflated while the one before is converted. It has so many steps of the last axis, so that rows of the result are written by whole cache lines, unless that would be more than a
+ * Of a compressed volume one piece is inflated while the one before is converted. It has so many steps of the last axis that is none of 1, so that rows of the result are written by whole cache lines, unless that would be more than a
  * cache holds several times over. Smaller ones cost more calls than they save: 256³ int16 take 110 ms in pieces of 1 MiB, 85 in those of 4 to 16.
  */
 const PIECE_STEPS = 64
@@ -144,7 +144,8 @@ export class NiftiVolume {
 
   #pieceBytes(form: VolumeForm): number {
     const shape = itemShapeOf(this.header.shape, form)
-    const step = product(shape.slice(0, -1)) * sizeOf(this.header.dtype!)
+    const last = shape.findLastIndex((extent) => extent > 1)
+    const step = product(shape.slice(0, Math.max(0, last))) * sizeOf(this.header.dtype!)
     return Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES_MIN, PIECE_STEPS * step))
   }
 
