@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { DTYPES, sizeOf, type DType } from '../core/dtype.js'
 import { FileError, FormatError, UnsupportedError } from '../core/errors.js'
 import { bytesOf, type Tensor } from '../core/tensor.js'
-import { giveBack, isPooled, itemTensor } from '../native/fresh.js'
+import { giveBack, isPooled, itemTensor, POOLED_BYTES_MIN } from '../native/fresh.js'
 import type { PlacedElements } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { brief } from './brief.js'
@@ -29,6 +29,8 @@ export interface VolumeForm extends AxisOptions {
 const PIECE_STEPS = 64
 const PIECE_BYTES_MIN = 4 * 2 ** 20
 const PIECE_BYTES_MAX = 32 * 2 ** 20
+/** From here on what holds a piece is worth being used again, even where it is smaller than what is kept. */
+const FRAME_BYTES = 64 * 2 ** 10
 /** What is read and converted between two looks at the signal. Of slices of 1024 × 1024 int16 it holds 64, so that rows of the result are written by whole cache lines. */
 const STEP_BYTES = 128 * 2 ** 20
 /** The shortest header, for files that end there. */
@@ -114,12 +116,13 @@ export class NiftiVolume {
   async #inflate(bytes: Pick<StoredBytes, 'read'>, dataOffset: number, form: VolumeForm, signal: AbortSignal | undefined): Promise<Tensor> {
     const { size, out, elements, boxes, strides } = this.#placing(form, this.#pieceBytes(form))
     const largest = boxes.reduce((most, { count }) => Math.max(most, count), 0) * size
+    const room = largest < FRAME_BYTES ? largest : Math.max(POOLED_BYTES_MIN, largest)
     const buffers: Tensor[] = []
     const load = async (k: number): Promise<Uint8Array | undefined> => {
       const box = boxes[k]
       if (box === undefined) return undefined
       signal?.throwIfAborted()
-      const { data } = buffers[k % 2] ??= itemTensor('uint8', [largest])
+      const { data } = buffers[k % 2] ??= itemTensor('uint8', [room])
       const buffer = bytesOf(data).subarray(0, box.count * size)
       await bytes.read(dataOffset + box.first * size, buffer, 1, signal)
       return buffer
