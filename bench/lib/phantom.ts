@@ -36,10 +36,10 @@ export function writeNifti(path: string, extents: readonly [number, number, numb
 }
 
 /** 348 bytes, and four that say that no extensions follow. */
-export function niftiHeader(extents: readonly [number, number, number]): Buffer {
+export function niftiHeader(extents: readonly number[]): Buffer {
   const header = Buffer.alloc(352)
   header.writeInt32LE(348, 0)
-  for (const [k, value] of [3, ...extents, 1, 1, 1, 1].entries()) header.writeInt16LE(value, 40 + 2 * k)
+  for (const [k, value] of [extents.length, ...extents, ...Array<number>(7 - extents.length).fill(1)].entries()) header.writeInt16LE(value, 40 + 2 * k)
   header.writeInt16LE(4, 70)
   header.writeInt16LE(16, 72)
   for (const [k, value] of [1, ...VOXEL_MM].entries()) header.writeFloatLE(value, 76 + 4 * k)

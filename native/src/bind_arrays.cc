@@ -10,6 +10,7 @@
 #include "arrays/place.h"
 #include "arrays/reorder.h"
 #include "bind_mapping.h"
+#include "crew.h"
 #include "hash/crc32.h"
 #include "inflate/stream.h"
 
@@ -213,7 +214,7 @@ Napi::Value place_box(const Napi::CallbackInfo& info) {
   auto work = std::make_shared<Work>(Work{bytes_argument(info, 0, "source"), bytes_argument(info, 1, "out"), {}, {}});
   std::tie(work->elements, work->box) = placing_arguments(info, 2);
   check_box(info.Env(), work->elements, work->box, work->source.size, work->out.size);
-  return Task::run(info.Env(), [work] {
+  return Crew::run(info.Env(), Crew::Kind::Compute, [work] {
     arrays::place(work->source.data, work->elements, work->box, work->out.data, threads_for(work->source.size));
   }, undefined);
 }
@@ -340,7 +341,7 @@ class Inflate : public Napi::ObjectWrap<Inflate> {
 
   // A task holds the state and with it the source, so a read outlives the object it was asked of.
   static Napi::Value run(Napi::Env env, std::shared_ptr<State> state, std::function<void(inflate::Stream&)> work) {
-    return Task::run(env, [state, work = std::move(work)] {
+    return Crew::run(env, Crew::Kind::Compute, [state, work = std::move(work)] {
       try {
         work(state->stream);
       } catch (const inflate::Damaged& damaged) {

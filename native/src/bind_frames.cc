@@ -133,7 +133,7 @@ Napi::Value decompress_frames(const Napi::CallbackInfo& info) {
   work.source = state->source.data;
   work.out = state->out.data;
   work.size = state->out.size;
-  return Crew::run(env, [state, threads] { state->fault = frames::decompress(state->work, threads); },
+  return Crew::run(env, Crew::Kind::Copy, [state, threads] { state->fault = frames::decompress(state->work, threads); },
                    [state](Napi::Env env) -> Napi::Value {
                      if (!state->fault) return env.Undefined();
                      Napi::Object fault = Napi::Object::New(env);

@@ -122,7 +122,7 @@ struct GatherJob {
   static Napi::Value start(Napi::Env env, std::shared_ptr<GatherJob> job, uint64_t (*bytes_of)(const Table&, const Place&)) {
     ++*job->pending;
     return Crew::run(
-        env,
+        env, Crew::Kind::Copy,
         [job, bytes_of] {
           struct Done {
             std::atomic<int>& pending;

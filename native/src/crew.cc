@@ -8,12 +8,13 @@
 namespace tc {
 namespace {
 
-constexpr unsigned kThreadsMax = 4;
+constexpr unsigned kCopiesMax = 4;
 
 }  // namespace
 
 struct Crew::Job {
   std::unique_ptr<Call> call;
+  Kind kind = Kind::Copy;
   Lane* lane = nullptr;
   Job* next = nullptr;
 };
@@ -51,10 +52,11 @@ class Crew::Lane {
   }
 
   // False, and the call is as it was, where there is no memory.
-  bool add(Napi::Env env, std::unique_ptr<Call>& call) {
+  bool add(Napi::Env env, Kind kind, std::unique_ptr<Call>& call) {
     auto* job = new (std::nothrow) Job;
     if (job == nullptr) return false;
     job->call = std::move(call);
+    job->kind = kind;
     job->lane = this;
     if (under_way_++ == 0) napi_ref_threadsafe_function(env, results_);
     crew_->add(job);
@@ -114,11 +116,11 @@ class Crew::Lane {
   Jobs finished_;
 };
 
-Napi::Value Crew::run(Napi::Env env, Call::Work work, Call::Done done) {
+Napi::Value Crew::run(Napi::Env env, Kind kind, Call::Work work, Call::Done done) {
   auto call = std::make_unique<Call>(env, std::move(work), std::move(done));
   const Napi::Value promise = call->promise();
   Lane* lane = Lane::of(env);
-  return lane != nullptr && lane->add(env, call) ? promise : Task::run(env, std::move(call));
+  return lane != nullptr && lane->add(env, kind, call) ? promise : Task::run(env, std::move(call));
 }
 
 std::shared_ptr<Crew> Crew::shared() {
@@ -138,14 +140,10 @@ std::shared_ptr<Crew> Crew::shared() {
 }
 
 Crew::Crew() {
-  const unsigned count = std::clamp(std::thread::hardware_concurrency(), 1u, kThreadsMax);
-  threads_.reserve(count);
-  try {
-    while (threads_.size() < count) threads_.emplace_back([this] { work(); });
-  } catch (const std::exception&) {
-    // Fewer do as well.
-    if (threads_.empty()) throw;
-  }
+  const unsigned processors = std::max(1u, std::thread::hardware_concurrency());
+  shares_[static_cast<size_t>(Kind::Copy)].most = std::min(processors, kCopiesMax);
+  shares_[static_cast<size_t>(Kind::Compute)].most = processors;
+  start_thread();
 }
 
 Crew::~Crew() {
@@ -157,10 +155,25 @@ Crew::~Crew() {
   for (auto& thread : threads_) thread.join();
 }
 
+void Crew::start_thread() { threads_.emplace_back([this] { work(); }); }
+
+Crew::Share& Crew::share_of(const Job& job) { return shares_[static_cast<size_t>(job.kind)]; }
+
 void Crew::add(Job* job) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.add(job);
+    Share& share = share_of(*job);
+    share.queue.add(job);
+    share.queued++;
+    // Idle threads may have been called for what is queued before.
+    const unsigned wanted = shares_[0].queued + shares_[1].queued;
+    if (share.is_ready() && wanted > idle_ && threads_.size() < shares_[0].most + shares_[1].most) {
+      try {
+        start_thread();
+      } catch (const std::exception&) {
+        // Fewer do as well.
+      }
+    }
   }
   something_to_do_.notify_one();
 }
@@ -168,9 +181,17 @@ void Crew::add(Job* job) {
 Crew::Jobs Crew::withdraw(const Lane& lane) {
   std::unique_lock lock(mutex_);
   Jobs theirs;
-  Jobs others;
-  while (Job* job = queue_.take()) (job->lane == &lane ? theirs : others).add(job);
-  queue_ = others;
+  for (Share& share : shares_) {
+    Jobs others;
+    unsigned left = 0;
+    while (Job* job = share.queue.take()) {
+      const bool is_theirs = job->lane == &lane;
+      (is_theirs ? theirs : others).add(job);
+      if (!is_theirs) left++;
+    }
+    share.queue = others;
+    share.queued = left;
+  }
   lane_is_idle_.wait(lock, [&] { return lane.running == 0; });
   return theirs;
 }
@@ -178,15 +199,21 @@ Crew::Jobs Crew::withdraw(const Lane& lane) {
 void Crew::work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    something_to_do_.wait(lock, [this] { return stopping_ || queue_.first != nullptr; });
+    idle_++;
+    something_to_do_.wait(lock, [this] { return stopping_ || shares_[0].is_ready() || shares_[1].is_ready(); });
+    idle_--;
     if (stopping_) return;
-    Job* job = queue_.take();
+    Share& share = shares_[0].is_ready() ? shares_[0] : shares_[1];
+    share.queued--;
+    share.running++;
+    Job* job = share.queue.take();
     Lane& lane = *job->lane;
     lane.running++;
     lock.unlock();
     job->call->perform();
     lane.hand_over(job);
     lock.lock();
+    share.running--;
     if (--lane.running == 0) lane_is_idle_.notify_all();
   }
 }

@@ -3,7 +3,7 @@ import { byteCount, typedArray, type Tensor } from '../core/tensor.js'
 import { native } from './load.js'
 
 /** From here on memory comes from the addon's pool, which keeps what collected arrays gave back: pages that are there already. */
-const POOLED_BYTES_MIN = 2 ** 20
+export const POOLED_BYTES_MIN = 2 ** 20
 /**
  * Arrays of this size and above, up to the next, are what streams read: the collector frees plain ones at once and pooled ones a turn of the event loop
  * later, which cost a stream 30 MiB at its peak (265 MiB against 235 measured).

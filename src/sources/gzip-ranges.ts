@@ -26,8 +26,11 @@ export class GzipRanges implements Pick<StoredBytes, 'read'> {
   /** Deflated windows of the first points. */
   #packed: Uint8Array[]
   #saved: { points: number; complete: boolean }
-  /** Ends when nobody extends the first pass. */
-  #turn: Promise<void> = Promise.resolve()
+  /** Somebody extends the first pass; these wait for that. */
+  #isExtended = false
+  readonly #waiting: { readonly offset: number; readonly go: () => void }[] = []
+  /** What is being read behind the first pass, or waits for that, in the order of arrival. */
+  readonly #reads = new Set<{ readonly offset: number; readonly end: number; readonly ended: Promise<void> }>()
   #saving: Promise<void> = Promise.resolve()
   #since = 0
   #damage: FormatError | undefined
@@ -97,30 +100,61 @@ export class GzipRanges implements Pick<StoredBytes, 'read'> {
     this.#saved = { points: 0, complete: false }
   }
 
-  /** Those who extend the first pass take turns: each would inflate the same once more. */
   async #readWith(inflate: Inflate, offset: number, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
-    const end = offset + out.byteLength
-    if (end <= inflate.passed) {
-      await inflate.read(offset, out)
-      this.#passed(out.byteLength)
-      return
-    }
-    const before = this.#turn
-    let done!: () => void
-    this.#turn = new Promise((resolve) => { done = resolve })
-    try {
-      await before
-      for (let front = inflate.passed; ; front = inflate.passed) {
-        signal?.throwIfAborted()
-        if (offset - front <= STEP_BYTES) break
-        await inflate.read(front + STEP_BYTES, new Uint8Array(0))
-        this.#passed(STEP_BYTES)
+    const isAhead = (): boolean => offset + out.byteLength > inflate.passed
+    if (isAhead()) {
+      await this.#turn(offset)
+      try {
+        if (isAhead()) return await this.#readAhead(inflate, offset, out, signal)
+      } finally {
+        // Whoever reads in order asks for what follows before another has its turn.
+        setImmediate(() => { this.#endTurn() })
       }
+    }
+    await this.#readBehind(inflate, offset, out, signal)
+  }
+
+  /** Those who extend the first pass take turns, because each would inflate the same once more. The one nearest to the front comes first: what it was passed by it would have to inflate again. */
+  async #turn(offset: number): Promise<void> {
+    if (this.#isExtended) await new Promise<void>((go) => { this.#waiting.push({ offset, go }) })
+    this.#isExtended = true
+  }
+
+  #endTurn(): void {
+    const first = this.#waiting.reduce((best, { offset }, k, all) => offset < all[best]!.offset ? k : best, 0)
+    const [next] = this.#waiting.splice(first, 1)
+    if (next === undefined) this.#isExtended = false
+    else next.go()
+  }
+
+  /** Who begins less than the distance of two points behind another goes on where that one ends: from a point, both would inflate what lies before them. */
+  async #readBehind(inflate: Inflate, offset: number, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    const { every } = spacingOf(this.#of.bytes)
+    const before = [...this.#reads].filter((other) => other.end <= offset && offset - other.offset < every)
+    const nearest = before.reduce<typeof before[number] | undefined>((best, other) => best === undefined || other.end >= best.end ? other : best, undefined)
+    let done!: () => void
+    const own = { offset, end: offset + out.byteLength, ended: new Promise<void>((resolve) => { done = resolve }) }
+    this.#reads.add(own)
+    try {
+      await nearest?.ended
+      signal?.throwIfAborted()
       await inflate.read(offset, out)
       this.#passed(out.byteLength)
     } finally {
+      this.#reads.delete(own)
       done()
     }
+  }
+
+  async #readAhead(inflate: Inflate, offset: number, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    for (let front = inflate.passed; ; front = inflate.passed) {
+      signal?.throwIfAborted()
+      if (offset - front <= STEP_BYTES) break
+      await inflate.read(front + STEP_BYTES, new Uint8Array(0))
+      this.#passed(STEP_BYTES)
+    }
+    await inflate.read(offset, out)
+    this.#passed(out.byteLength)
   }
 
   #passed(bytes: number): void {

@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { FormatError } from '../../src/core/errors.js'
-import { nifti } from '../../src/sources/nifti.js'
+import { FormatError, UnsupportedError } from '../../src/core/errors.js'
+import { nifti, type NiftiOptions } from '../../src/sources/nifti.js'
 import { random } from '../sources/random.js'
 import { membersOf, niftiBytes, niftiGz, niftiParts, type NiftiForm } from '../sources/nifti-write.js'
 import { file, pattern } from '../sources/write.js'
@@ -9,12 +9,15 @@ import { expectRefused } from './refuse.js'
 
 const IMAGE = pattern('int16', [4, 3, 2])
 
-async function use(path: string): Promise<void> {
-  const source = await nifti(path)
+async function use(path: string, options: NiftiOptions = {}): Promise<void> {
+  const source = await nifti(path, options)
   for await (const _ of source.read(0, source.length, { fields: Object.keys(source.fields) }));
 }
+const useFrames = (path: string): Promise<void> => use(path, { frames: true })
 
-const refused = (bytes: Uint8Array, place: RegExp, name = 'x.nii'): Promise<void> => expectRefused(file(name, bytes), place, FormatError, use)
+const refused = (bytes: Uint8Array, place: RegExp, name = 'x.nii', kind: typeof FormatError | typeof UnsupportedError = FormatError): Promise<void> => expectRefused(file(name, bytes), place, kind, use)
+/** Read by frames, which goes through the seek index. */
+const refusedByFrames = (bytes: Uint8Array, place: RegExp, name = 'x.nii.gz'): Promise<void> => expectRefused(file(name, bytes), place, FormatError, useFrames)
 
 /** The lie refused in both versions and byte orders, alone and compressed. */
 async function lie(form: NiftiForm, place: RegExp): Promise<void> {
@@ -87,6 +90,23 @@ describe('NIfTI data', () => {
     await refused(niftiBytes(IMAGE, { lies }), /data/)
     await refused(niftiGz(IMAGE, { lies }), /data.*cannot be so many/, 'x.nii.gz')
   })
+  test('377 bytes that claim 18 GB', async () => {
+    for (const [version, dim] of [[1, [2100, 2100, 2100]], [2, [2100, 2100, 2100]], [2, [2 ** 33, 1, 1]]] as const) {
+      const bytes = niftiBytes(pattern('int16', [4, 3, 1]), { version, lies: { dim } })
+      const cut = version === 1 ? Buffer.concat([bytes, Buffer.alloc(377)]).subarray(0, 377) : bytes
+      await refused(cut, /data: expected 1\d{10} bytes, as the header says/)
+      const gz = gzipSync(cut)
+      expect(gz.length).toBeLessThanOrEqual(377)
+      await refused(gz, /data.*cannot be so many/, 'x.nii.gz')
+    }
+    const frames = niftiBytes(IMAGE, { lies: { axes: 4, dim: [1000, 1000, 100, 92] } })
+    await refusedByFrames(frames, /data: expected 1\d{10} bytes/, 'x.nii')
+    await refusedByFrames(gzipSync(frames), /data.*cannot be so many/)
+  })
+  test('18 GB that could be there: one item is no more than 4 GiB', async () => {
+    const gz = Buffer.concat([niftiGz(IMAGE, { lies: { dim: [2100, 2100, 2100] } }), Buffer.alloc(18 * 2 ** 20)])
+    await refused(gz, /at most 4 GiB/, 'x.nii.gz', UnsupportedError)
+  })
   test('a pair whose data is short', async () => {
     const { header, data } = niftiParts(IMAGE, { pair: true })
     const path = file('p.hdr', header)
@@ -132,6 +152,53 @@ describe('.nii.gz', () => {
     await refused(Buffer.concat([gzipSync(bytes.subarray(0, 300)), gz.subarray(0, 10), body, trailer]), /too far back/, 'x.nii.gz')
   })
   test('much more than the header says', () => refused(gzipSync(Buffer.concat([bytes, Buffer.alloc(40 * 2 ** 20)])), /more than 16 MiB follow/, 'x.nii.gz'))
+})
+
+describe('.nii.gz by frames', () => {
+  const series = pattern('int16', [4, 3, 2, 6])
+  const bytes = niftiBytes(series)
+  const gz = gzipSync(bytes)
+  const edit = (change: (copy: Buffer) => void): Buffer => { const copy = Buffer.from(gz); change(copy); return copy }
+
+  test('that is sound', () => useFrames(file('x.nii.gz', gz)))
+  test('cut anywhere', async () => {
+    for (let length = 3; length < gz.length; length += 7) await refusedByFrames(gz.subarray(0, length), /./)
+    await refusedByFrames(gz.subarray(0, -1), /data: expected gzip of 640 bytes/)
+  })
+  test('less than the header says', () => refusedByFrames(gzipSync(bytes.subarray(0, -1)), /ends after 639 bytes of the 640/))
+  test('a wrong CRC of the data', () => refusedByFrames(edit((copy) => { copy[copy.length - 8]! ^= 1 }), /CRC-32/))
+  test('a wrong size', () => refusedByFrames(edit((copy) => { copy[copy.length - 4]! ^= 1 }), /size is not/))
+  test('something else behind the member', () => refusedByFrames(Buffer.concat([gz, Buffer.from('TAIL')]), /header of a member|not gzip/))
+  test('a member behind the end', () => useFrames(file('x.nii.gz', Buffer.concat([gz, gzipSync(Buffer.alloc(1000, 7))]))))
+  test('a member behind the end that is damaged', () => refusedByFrames(Buffer.concat([gz, edit((copy) => { copy[copy.length - 8]! ^= 1 })]), /CRC-32/))
+  test('a member in the middle that is damaged', async () => {
+    const two = membersOf(bytes, 500)
+    await useFrames(file('x.nii.gz', two))
+    const broken = Buffer.from(two)
+    broken[gzipSync(bytes.subarray(0, 500)).length - 8]! ^= 1
+    await refusedByFrames(broken, /CRC-32/)
+  })
+  test('much more than the header says', () => refusedByFrames(gzipSync(Buffer.concat([bytes, Buffer.alloc(40 * 2 ** 20)])), /more than 16 MiB follow/))
+})
+
+describe('gzip bombs', () => {
+  /** 1 GB in 1 MB. */
+  const bomb = gzipSync(Buffer.alloc(2 ** 24), { level: 9 })
+  const bombs = Buffer.concat(Array<Buffer>(64).fill(bomb))
+
+  test('behind a volume', async () => {
+    const small = pattern('int16', [4, 3, 2, 6])
+    await refused(Buffer.concat([niftiGz(IMAGE), bombs]), /more than 16 MiB follow/, 'x.nii.gz')
+    await refusedByFrames(Buffer.concat([niftiGz(small), bombs]), /more than 16 MiB follow/)
+  })
+  test('in place of a header', () => refused(bombs, /sizeof_hdr/, 'x.nii.gz'))
+  test('of members without content', async () => {
+    const empty = gzipSync('')
+    const members = Buffer.concat(Array<Buffer>(100_000).fill(empty))
+    await use(file('x.nii.gz', Buffer.concat([niftiGz(IMAGE), members])))
+    // The first MiB has no header in it.
+    await refused(Buffer.concat([members, niftiGz(IMAGE)]), /NIfTI header, size/, 'x.nii.gz')
+  })
 })
 
 test('any byte changed is refused or read, never anything else', async () => {

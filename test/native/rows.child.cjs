@@ -2,6 +2,7 @@
 const { join } = require('node:path')
 const { setTimeout: sleep } = require('node:timers/promises')
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads')
+const { gzipSync } = require('node:zlib')
 
 const addonPath = join(__dirname, '../../native/build/tensorcache.node')
 const ROWS = 1024
@@ -18,6 +19,14 @@ async function gathers(path, count) {
     const indices = Float64Array.from({ length: PART }, (__, k) => (k * 31 + call * 97) % ROWS)
     return table.gather(indices, new Uint8Array(PART * ROW))
   })
+}
+
+/** The same with the other kind of work. */
+function inflations(count) {
+  const { Inflate } = require(addonPath)
+  const raw = Buffer.from(Uint8Array.from({ length: 2 ** 18 }, (_, k) => k * k >> 5))
+  const file = gzipSync(raw)
+  return Array.from({ length: count }, () => new Inflate(file, raw.length, 0, true).read(0, new Uint8Array(raw.length)))
 }
 
 async function terminate(path, rounds) {
@@ -48,6 +57,7 @@ const scenes = {
   },
 
   async exit(path) {
+    inflations(50)
     await gathers(path, 200)
     process.exit(7)
   },
@@ -75,7 +85,7 @@ if (isMainThread) {
   scenes[scene](path)
 } else {
   const go = async () => {
-    const started = await gathers(workerData, 100)
+    const started = [...await gathers(workerData, 100), ...inflations(50)]
     parentPort.postMessage('started')
     await Promise.all(started)
     go()

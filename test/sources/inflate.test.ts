@@ -59,6 +59,43 @@ describe('inflate', () => {
     })
   }
 
+  for (const { name, raw } of SAMPLES) {
+    test(`${name}: what one object has passed another goes on from, at any time`, async () => {
+      const draw = random(15)
+      for (const each of [1 + Math.floor(raw.length / 7), 40_000, raw.length + 1]) {
+        const file = Buffer.concat([membersOf(raw, each), Buffer.alloc(3)])
+        const [every, block] = [1 + draw(70_000), 32_768 + draw(20_000)]
+        let inflate = new (native().Inflate)(file, raw.length, every, true, block)
+        for (let k = 0; k < 40; k++) {
+          if (k % 4 === 3) inflate = new (native().Inflate)(file, raw.length, every, true, block, inflate.index(0))
+          const start = draw(Math.min(raw.length, k * 20_000) + 1)
+          const stop = start + draw(Math.min(k === 30 ? raw.length : 3000, raw.length - start) + 1)
+          const out = new Uint8Array(stop - start)
+          await inflate.read(start, out)
+          expect(Buffer.compare(out, raw.subarray(start, stop)), `${start} to ${stop}`).toBe(0)
+        }
+        await inflate.read(raw.length, new Uint8Array(0))
+        const whole = inflate.index(0)
+        expect(whole.checks.length).toBe(Math.ceil(raw.length / block))
+        whole.checks.forEach((check, k) => { expect(check).toBe(native().crc32(raw.subarray(k * block, (k + 1) * block))) })
+      }
+    })
+  }
+
+  test('what was noted of other bytes is told by the CRC-32 of its block', async () => {
+    const raw = Buffer.from(words(4 * 2 ** 20))
+    const inflate = new (native().Inflate)(gzipSync(raw), raw.length, 2 ** 18, true, 2 ** 16)
+    await inflate.read(0, new Uint8Array(raw.length))
+    const index = inflate.index(0)
+    for (const block of [0, 7, index.checks.length - 1]) {
+      const checks = Uint32Array.from(index.checks)
+      checks[block]! ^= 1
+      const other = new (native().Inflate)(gzipSync(raw), raw.length, 2 ** 18, true, 2 ** 16, { ...index, checks })
+      await other.read(((block + 30) % 60) * 2 ** 16, new Uint8Array(10))
+      await expect(other.read(block * 2 ** 16 + 5, new Uint8Array(10))).rejects.toMatchObject({ code: 'E_DEFLATE', message: `block ${block} does not have the CRC-32 it had` })
+    }
+  })
+
   test('gzip of more bytes than there are', async () => {
     const inflate = new (native().Inflate)(Buffer.concat([gzipSync('abc'), gzipSync('def')]), 7, 0, true)
     await inflate.read(0, new Uint8Array(6))
@@ -144,6 +181,10 @@ async function inflate(stream: Uint8Array, size: number): Promise<{ bytes: Uint8
   const bytes = new Uint8Array(size)
   await inflate.read(0, bytes)
   return { bytes, crc: inflate.crc32, used: inflate.compressedBytes }
+}
+
+function membersOf(raw: Uint8Array, each: number): Buffer {
+  return Buffer.concat(Array.from({ length: Math.max(1, Math.ceil(raw.length / each)) }, (_, k) => gzipSync(raw.subarray(k * each, (k + 1) * each), { level: 1 + k % 9 })))
 }
 
 function verdict(stream: Uint8Array): Buffer | undefined {
