@@ -50,6 +50,15 @@ export class StoredArray implements LazyTensor, ElementReader {
     return { dtype: this.dtype, shape, data } as Tensor
   }
 
+  /** Rows `start … stop` (0 and 1 of a 0-d array) in C order, little-endian, into `out`, which they fill. */
+  async readInto(start: number, stop: number, out: Uint8Array, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    if (this.layout.fortran) await this.#placeFortran(start, stop, out)
+    else await this.bytes.read(this.layout.offset + start * this.#rowBytes, out, this.layout.swapUnit, signal)
+    signal?.throwIfAborted()
+    this.bytes.file.assertUnchanged()
+  }
+
   cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor {
     return CastTensor.of(this, dtype, options)
   }
@@ -109,9 +118,13 @@ export class StoredArray implements LazyTensor, ElementReader {
 
   async #rowsOfFortran(start: number, stop: number, length: number): Promise<TypedArray> {
     const out = freshBytes(length)
+    await this.#placeFortran(start, stop, out)
+    return numbers(this.dtype, out)
+  }
+
+  async #placeFortran(start: number, stop: number, out: Uint8Array): Promise<void> {
     await this.bytes.readFortran(this.layout.offset, this.shape, sizeOf(this.dtype), start, stop, out)
     if (this.layout.swapUnit > 1) await native().copySwapped(out, this.layout.swapUnit, out)
-    return numbers(this.dtype, out)
   }
 }
 
