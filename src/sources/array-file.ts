@@ -44,6 +44,8 @@ export interface NamedArrays {
   readonly names: readonly string[]
   /** Rejects with FormatError when the array's header is damaged; an array that is sound but not supported is an UnusableArray. */
   entry(name: string): Promise<ArrayEntry>
+  /** Size and CRC-32 of what is stored under a name, as the directory of a .npz has them: when they are what they were in another file, a label needs not be inflated again. */
+  mark?(name: string): string | undefined
 }
 
 /** A .npy, .npz or .safetensors file, opened. */
@@ -128,7 +130,11 @@ export async function npzArrays(file: StoredFile): Promise<NamedArrays> {
     if (found === undefined) entries.set(name, found = read(name))
     return found
   }
-  return { names: [...members.keys()], entry }
+  const mark = (name: string): string | undefined => {
+    const member = members.get(name)
+    return member === undefined ? undefined : `${member.bytes}:${member.crc}`
+  }
+  return { names: [...members.keys()], entry, mark }
 }
 
 /** What is said about an array that cannot be described. */

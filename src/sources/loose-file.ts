@@ -123,8 +123,8 @@ export class LooseFile implements SourceFile {
   async #reading<T>(use: (handle: FileHandle) => Promise<T>): Promise<T> {
     const handle = await open(this.path).catch((cause: unknown) => { throw new SourceChangedError(this.path, 'it can no longer be read', { cause }) })
     try {
-      this.compare(await handle.stat({ bigint: true }))
       const result = await use(handle)
+      // Whatever was written before or meanwhile shows in the status now.
       this.compare(await handle.stat({ bigint: true }))
       return result
     } finally {
