@@ -26,9 +26,10 @@ export interface FrameRange {
 export function framesOfFiles(scenes: readonly { readonly scene: Scene; readonly files: readonly (readonly [field: string, files: ReadonlyMap<number, string>])[] }[], selection: FrameSelection): FrameRange[] {
   const { start = 0, stop = Infinity } = selection
   const numbers = scenes.map(({ files }) => [...new Set(files.flatMap(([, names]) => [...names.keys()]))].filter((number) => number >= start && number < stop).sort((a, b) => a - b))
-  let common = 0
-  if (selection.step === undefined) for (const of of numbers) for (let k = 1; k < of.length; k++) common = divisor(common, of[k]! - of[k - 1]!)
-  const step = selection.step ?? Math.max(1, common)
+  const steps = numbers.map((own) => own.reduce((step, number, k) => k === 0 ? 0 : divisor(step, number - own[k - 1]!), 0))
+  const step = selection.step ?? Math.max(1, steps.reduce(divisor, 0))
+  // Which simulation says so, when the one that lacks a frame does not.
+  const example = scenes[steps.indexOf(step)]?.scene.id
   return scenes.map(({ scene, files }, k) => {
     const own = numbers[k]!
     if (own.length === 0) throw new FileError(scene.path, `has no frames of ${files.map(([field]) => field).join(', ')}${rangeText(selection)}`)
@@ -40,7 +41,7 @@ export function framesOfFiles(scenes: readonly { readonly scene: Scene; readonly
       for (const [field, names] of files) {
         if (names.has(frame)) continue
         const name = `${field}_${padded(frame)}.npz`
-        throw new FileError(join(scene.path, name), `frame ${frame} of ${field} is missing in ${scene.id}, where there are frames ${first} to ${own.at(-1)!}, every ${step}`)
+        throw new FileError(join(scene.path, name), `frame ${frame} of ${field} is missing in ${scene.id}, where there are frames ${first} to ${own.at(-1)!}; frames are every ${step}${steps[k] === step || selection.step !== undefined || example === undefined ? '' : `, as in ${example}`}`)
       }
     }
     return { first, step, count }
