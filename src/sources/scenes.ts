@@ -110,7 +110,7 @@ function specsOf(scenes: readonly OpenedScene[], fields: Readonly<Record<string,
     for (const { id, range, tracks } of scenes) {
       const { form, files } = tracks[field]!
       const path = files[0]!.path
-      if (windows !== undefined && windowCount(range.count, windows.window, windows.stride) === 0) throw new FileError(path, `${id} has ${range.count} frames, and a window is ${windows.window}`)
+      if (windows !== undefined && windowCount(range.count, windows.window, windows.stride) === 0) throw new FileError(path, `a window is of ${windows.window} frames, and ${id} has ${range.count}`)
       if (!isSameForm(form, expected, false)) {
         const text = (of: typeof form): string => `${formText(of)}${of.grid === undefined ? '' : ` of a ${of.grid}`}`
         throw new FormatError({ file: path, place: `${name} in ${id}`, expected: `the dtype and axes that ${like!.path} has: ${text(expected)}`, found: text(form) })

@@ -185,7 +185,7 @@ test('windows, strides and selections are what a plain implementation makes of t
         return windows.length === 0 ? [undefined] : windows
       })
       const options = { window, stride, ...(frames !== undefined && { frames }) }
-      if (expected.includes(undefined)) expect((await errorOf(folder, options)).message).toMatch(/has \d+ frames, and a window is \d/)
+      if (expected.includes(undefined)) expect((await errorOf(folder, options)).message).toMatch(/a window is of \d frames, and sim_\d+ has \d+$/)
       else expect((await read(folder, options)).map(({ id, fields }) => ({ id, u: fields.u }))).toEqual(expected)
     },
   ), { numRuns: 60, seed: 11 })
@@ -336,7 +336,7 @@ describe('frames', () => {
     expect((await errorOf(dir)).message).toMatch(/sim_1\/u_000000\.npz: u in sim_1: expected the dtype and axes that .*sim_0\/u_000000\.npz has: float32 \[x 3\] of a CenteredGrid, found float64/)
     rmSync(join(dir, 'sim_1'), { recursive: true })
     writeScene(join(dir, 'sim_1'), { u: framesOf(1, [3]) })
-    expect((await errorOf(dir, { window: 2 })).message).toMatch(/sim_1 has 1 frames, and a window is 2$/)
+    expect((await errorOf(dir, { window: 2 })).message).toMatch(/a window is of 2 frames, and sim_1 has 1$/)
   })
 
   test('an item of more than 4 GiB: windows are what helps', async () => {
