@@ -29,6 +29,8 @@ export interface ArrayInfo {
   /** True when reading rows copies nothing. */
   readonly mappable: boolean
   readonly unusable: string | undefined
+  /** What a small array of text says; `unusable` says that it is no array here. */
+  readonly texts?: readonly string[]
 }
 
 export interface ArrayEntry {

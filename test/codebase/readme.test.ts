@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { niftiGz } from '../sources/nifti-write.js'
 import { pattern } from '../sources/write.js'
 import { npzBytes } from '../support/npy.js'
+import { writeScene } from '../sources/scene-write.js'
 
 const root = resolve(import.meta.dirname, '../..')
 // Inside the project, so that 'tensorcache' resolves to it as it would for a user.
@@ -25,6 +26,7 @@ beforeAll(() => {
     mkdirSync(join(dir, 'Task09_Spleen', folder), { recursive: true })
     for (const name of ['spleen_2', 'spleen_3']) writeFileSync(join(dir, 'Task09_Spleen', folder, `${name}.nii.gz`), niftiGz(pattern(dtype, [6, 5, 4])))
   }
+  for (const k of [0, 1]) writeScene(join(dir, 'burgers', `sim_00000${k}`), { velocity: Array.from({ length: 12 }, (_, frame) => pattern('float32', [32, 1], 12 * k + frame + 1)) }, { labels: { names: ['x', 'vector'] }, description: { viscosity: 0.01 * (k + 1) } })
   writeFileSync(join(dir, 'train.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
     label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },

@@ -4,14 +4,13 @@ import { PNG } from 'pngjs'
 import { expect, test } from 'vitest'
 import { CELLS, COURANT, initial, solve } from '../../examples/hybrid/burgers.js'
 import { burgers } from '../../examples/scenes/scenes.js'
-import type { Tensor } from '../../src/index.js'
-import { smallCache } from '../support/data.js'
+import { openCache, type Tensor } from 'tensorcache'
 import { tempDir } from '../support/temp.js'
 
 test('windows are what the solver computed, on half as many cells, with the viscosity it computed with', async () => {
   const example = burgers(join(tempDir(), 'example'))
   await example.prepare!()
-  const cache = await smallCache(join(tempDir(), 'cache'))
+  const cache = await openCache({ dir: join(tempDir(), 'cache'), minFree: 0 })
   const source = await example.source()
   const dataset = await cache.dataset(source, example.recipe)
   expect([dataset.length, dataset.fields]).toEqual([216, { u: { dtype: 'float32', shape: [8, 32, 1] }, nu: { dtype: 'float64', shape: [] } }])

@@ -8,13 +8,14 @@ import { sizeOf, type DType } from '../../src/core/dtype.js'
 import { FileError, FormatError, SourceChangedError, UnsupportedError } from '../../src/core/errors.js'
 import { rowOf } from '../../src/core/rows.js'
 import { bytesOf, type Tensor } from '../../src/core/tensor.js'
+import { inspectArrays } from '../../src/sources/arrays.js'
 import { scenes, type ScenesOptions } from '../../src/sources/scenes.js'
 import { openDescribed } from '../../src/sources/types.js'
 import type { Source } from '../../src/sources/source.js'
 import { collect, sourceContract, type ContractItem } from '../contracts/source.js'
 import { tempDir } from '../support/temp.js'
 import { frameName, phiBytes, textBytes, writeScene } from './scene-write.js'
-import { npyBytes, npyHeader, pattern, zipBytes, type Plain } from './write.js'
+import { file, npyBytes, npyHeader, pattern, zipBytes, type Plain } from './write.js'
 
 const FIXTURES = resolve(import.meta.dirname, '../fixtures/scenes')
 const goldens = (JSON.parse(readFileSync(join(FIXTURES, 'goldens.json'), 'utf8')) as { fields: Record<string, { dtype: DType; shape: number[]; sha256: string }> }).fields
@@ -79,6 +80,15 @@ describe('what PhiFlow writes', () => {
 
   test('names that are no field\'s are said how to be chosen', async () => {
     expect((await errorOf(join(FIXTURES, 'phi1'))).message).toMatch(/"Density" cannot be the name of a field: .*choose one with `fields: \{ field: "Density" \}`/)
+  })
+
+  test('inspect shows what its texts say', async () => {
+    const { arrays: found } = await inspectArrays(join(FIXTURES, 'phi3/sim_000000/velocity_000000.npz'))
+    const texts = Object.fromEntries(found.map(({ name, texts: said }) => [name, said]))
+    expect(texts).toMatchObject({ dim_names: ['x', 'y', 'vector'], dim_types: ['spatial', 'spatial', 'channel'], field_type: ['StaggeredGrid'], data: undefined, extrapolation: undefined })
+    const long = await inspectArrays(file('long.npz', zipBytes([{ name: 'a.npy', bytes: textBytes(['a'.repeat(20_000)]) }])))
+    expect(long.arrays[0]).toMatchObject({ type: '<U20000', unusable: expect.stringMatching(/text/) })
+    expect(long.arrays[0]!.texts).toBeUndefined()
   })
 
   test('what a description says opens it again', async () => {
