@@ -5,7 +5,7 @@ import { brief } from './brief.js'
 import { commonFolder, glob, isPattern, splitPattern } from './glob.js'
 import { inLanes } from './lanes.js'
 
-/** One simulation as its folder lists it. No file was opened. */
+/** One simulation as its folder lists it. No file was opened; one in a folder of simulations may turn out to hold nothing. */
 export interface Scene {
   readonly id: string
   /** Its folder, or the one file it is. */
@@ -61,12 +61,11 @@ async function scenesAt(root: string, path: string, isAlone: boolean): Promise<S
   const below = folders.filter((name) => SCENE.test(name)).sort()
   if (own?.form === 'frames' || (own !== undefined && below.length === 0)) return [own]
   if (below.length === 0) throw new FileError(path, 'holds no simulations: no frames (`velocity_000000.npz`), no arrays of frames (`velocity.npy`), and no folders with them called `sim_000000`')
-  return (await inLanes(below, FOLDERS_AT_ONCE, async (name) => {
+  return await inLanes(below, FOLDERS_AT_ONCE, async (name) => {
     const folder = join(path, name)
-    const { names: inside } = await listed(folder)
-    const scene = sceneOf(idOf(folder, isAlone ? path : root), folder, inside)
-    return scene === undefined ? Promise.reject(new FileError(folder, 'holds no frames (`velocity_000000.npz`) and no arrays of frames (`velocity.npy`)')) : scene
-  }))
+    const id = idOf(folder, isAlone ? path : root)
+    return sceneOf(id, folder, (await listed(folder)).names) ?? { id, path: folder, form: 'arrays', frames: new Map(), arrays: new Map() }
+  })
 }
 
 /** What of a folder's files makes a simulation; undefined when nothing does. */

@@ -8,7 +8,7 @@ export interface FrameSelection {
   readonly start?: number
   /** The last has a smaller number. */
   readonly stop?: number
-  /** What the number grows by from one to the next. Default: what all files' numbers are multiples of, from the first of their simulation on. */
+  /** What the number grows by from one to the next. Default: what it grows by in most simulations. */
   readonly step?: number
 }
 
@@ -20,19 +20,19 @@ export interface FrameRange {
 }
 
 /**
- * Frames of each simulation, which are in steps of the same size. Throws FileError, naming file, simulation, field and frame, when one is missing that lies between others or that another field has, and when there are none.
- * `files`: the file of each frame, by field.
+ * Frames of each simulation, as functions that throw FileError, naming file, simulation, field and frame, when one is missing that lies between others or that another field has, when there are none, and when they are not
+ * in the steps that most simulations have. `files`: the file of each frame, by field.
  */
-export function framesOfFiles(scenes: readonly { readonly scene: Scene; readonly files: readonly (readonly [field: string, files: ReadonlyMap<number, string>])[] }[], selection: FrameSelection): FrameRange[] {
+export function framesOfFiles(scenes: readonly { readonly scene: Scene; readonly files: readonly (readonly [field: string, files: ReadonlyMap<number, string>])[] }[], selection: FrameSelection): (() => FrameRange)[] {
   const { start = 0, stop = Infinity } = selection
   const numbers = scenes.map(({ files }) => [...new Set(files.flatMap(([, names]) => [...names.keys()]))].filter((number) => number >= start && number < stop).sort((a, b) => a - b))
   const steps = numbers.map((own) => own.reduce((step, number, k) => k === 0 ? 0 : divisor(step, number - own[k - 1]!), 0))
-  const step = selection.step ?? Math.max(1, steps.reduce(divisor, 0))
-  // Which simulation says so, when the one that lacks a frame does not.
+  const step = selection.step ?? usual(steps)
   const example = scenes[steps.indexOf(step)]?.scene.id
-  return scenes.map(({ scene, files }, k) => {
+  return scenes.map(({ scene, files }, k) => () => {
     const own = numbers[k]!
     if (own.length === 0) throw new FileError(scene.path, `has no frames of ${files.map(([field]) => field).join(', ')}${rangeText(selection)}`)
+    if (selection.step === undefined && steps[k]! % step !== 0) throw new FileError(scene.path, `frames of ${scene.id} are every ${steps[k]!}, and those of ${example} every ${step}: \`frames: { step }\` chooses what both have`)
     const first = own[0]!
     const count = Math.floor((own.at(-1)! - first) / step) + 1
     // Ends at the first that is missing, so a number of 15 digits costs nothing.
@@ -69,6 +69,13 @@ export function padded(frame: number): string {
 /** Empty when everything is selected. */
 function rangeText({ start, stop }: FrameSelection): string {
   return `${start === undefined ? '' : ` from ${start} on`}${stop === undefined ? '' : ` below ${stop}`}`
+}
+
+/** What most of them are, of equally many the smallest; those of a single frame do not count. */
+function usual(steps: readonly number[]): number {
+  const votes = new Map<number, number>()
+  for (const step of steps) if (step > 0) votes.set(step, (votes.get(step) ?? 0) + 1)
+  return [...votes].sort(([a, most], [b, more]) => more - most || a - b)[0]?.[0] ?? 1
 }
 
 function divisor(a: number, b: number): number {

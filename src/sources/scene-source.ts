@@ -12,11 +12,12 @@ import { checkFields, checkRange } from './names.js'
 import { product } from './ranges.js'
 import { padded, windowCount, type FrameRange } from './scene-frames.js'
 import type { Track } from './scene-tracks.js'
-import type { ItemRun, ReadOptions, Source, SourceFile } from './source.js'
+import type { ItemRun, ReadOptions, SkippedItem, Source, SourceFile } from './source.js'
 
 /** One simulation, opened: what its frames are, and where. */
 export interface OpenedScene {
   readonly id: string
+  readonly path: string
   readonly range: FrameRange
   readonly tracks: Readonly<Record<string, Track>>
   /** In the order of the options. */
@@ -26,6 +27,7 @@ export interface OpenedScene {
 }
 
 export interface SceneFields {
+  readonly skipped: readonly SkippedItem[] | undefined
   readonly specs: FieldSpecs
   /** Names of the properties, in the order of the scenes' values. */
   readonly properties: readonly string[]
@@ -57,6 +59,7 @@ export class SceneSource implements Source {
   readonly description: Source['description']
   readonly selection: unknown
   readonly files: readonly SourceFile[]
+  readonly skipped?: readonly SkippedItem[]
   readonly #scenes: readonly OpenedScene[]
   /** The first item of each simulation, and how many there are. */
   readonly #firsts: readonly number[]
@@ -76,6 +79,7 @@ export class SceneSource implements Source {
     this.#firsts = firsts
     this.length = firsts.at(-1)!
     this.fields = fields.specs
+    if (fields.skipped !== undefined) this.skipped = fields.skipped
     this.description = description
     this.selection = selection
     // One file may hold all fields of a simulation.

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { FileError, FormatError, UnsupportedError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
-import { checkOptions, number, show } from '../core/options.js'
+import { checkOptions, choice, number, show } from '../core/options.js'
 import type { FieldSpec } from '../core/tensor.js'
 import { ArrayFiles } from './arrays-file.js'
 import { fullPath, pathList } from './columns.js'
@@ -12,6 +12,7 @@ import { READ_BYTES_MAX } from './ranges.js'
 import { findScenes } from './scene-folders.js'
 import { windowCount, type FrameSelection } from './scene-frames.js'
 import { openScenes } from './scene-open.js'
+import { SceneSieve } from './scene-sieve.js'
 import { SceneSource, type OpenedScene, type Windows } from './scene-source.js'
 import { formText, isSameForm } from './frame-form.js'
 import type { Source } from './source.js'
@@ -33,9 +34,11 @@ export interface ScenesOptions {
   readonly properties?: PropertyColumns
   /** The array in the file of a frame. Default: `data`, or the only one of numbers. */
   readonly array?: string
+  /** What becomes of a simulation that lacks a frame or a field, or is no sound one for other reasons found while opening: an `error` (default), or `skip`: it is left out and listed in `source.skipped`. */
+  readonly onBadItem?: 'error' | 'skip'
 }
 
-const OPTIONS = ['fields', 'window', 'stride', 'frames', 'properties', 'array']
+const OPTIONS = ['fields', 'window', 'stride', 'frames', 'properties', 'array', 'onBadItem']
 const FRAMES_MAX = 2 ** 31
 
 /**
@@ -56,18 +59,25 @@ export async function scenes(paths: string | URL | readonly (string | URL)[], op
   const { array } = options
   if (array !== undefined && typeof array !== 'string') throw new TypeError(`scenes: array must be the name of an array, not ${show(array)}`)
 
+  const onBadItem = choice('scenes', 'onBadItem', options.onBadItem, ['error', 'skip'], 'error')
+  const sieve = new SceneSieve(onBadItem === 'skip')
   const open = new ArrayFiles()
   try {
-    const { opened, fields } = await openScenes(await findScenes(list), { fields: mapping, frames, properties: Object.values(properties), array, open, lanes: 4 * availableParallelism() })
+    const found = await findScenes(list)
+    const { opened, fields } = await openScenes(found, { fields: mapping, frames, properties: Object.values(properties), array, open, sieve, lanes: 4 * availableParallelism() })
     const twice = Object.keys(properties).find((name) => Object.hasOwn(fields, name))
     if (twice !== undefined) throw new TypeError(`scenes: properties: there is a field ${show(twice)} already`)
-    const specs = specsOf(opened, fields, windows)
+    const fitting: OpenedScene[] = []
+    for (const scene of opened) await sieve.pass(scene, () => { requireFit(scene, fitting[0] ?? scene, windows); fitting.push(scene) })
+    const skipped = sieve.skipped(found)
+    if (fitting.length === 0) throw new FileError(list[0]!, `none of ${found.length} simulations can be read; of the first: ${skipped![0]!.reason}`)
+    const specs = specsOf(fitting, windows)
     for (const name of Object.keys(properties)) specs[name] = { dtype: 'float64', shape: [] }
     const rules = { ...(windows !== undefined && { window: windows.window, stride: windows.stride }), ...(options.frames !== undefined && { frames: { ...options.frames } }), ...(array !== undefined && { array }) }
-    return new SceneSource(opened, windows, { specs: Object.freeze(specs), properties: Object.keys(properties) }, open, {
-      description: { type: 'scenes', path: list.length === 1 ? list[0] : list, fields, ...rules, ...(Object.keys(properties).length > 0 && { properties }) },
+    return new SceneSource(fitting, windows, { specs: Object.freeze(specs), properties: Object.keys(properties), skipped }, open, {
+      description: { type: 'scenes', path: list.length === 1 ? list[0] : list, fields, ...rules, ...(Object.keys(properties).length > 0 && { properties }), ...(onBadItem === 'skip' && { onBadItem }) },
       // Which file is which frame of which simulation the files' content does not say.
-      selection: { ...rules, fields, properties, scenes: toHex(sha256(JSON.stringify(opened.map(({ id, range: { first, step, count } }) => [id, first, step, count])))) },
+      selection: { ...rules, fields, properties, scenes: toHex(sha256(JSON.stringify(fitting.map(({ id, range: { first, step, count } }) => [id, first, step, count])))) },
     })
   } catch (error) {
     open.close()
@@ -101,26 +111,28 @@ function selectionOf(given: FrameSelection = {}): FrameSelection {
   return given
 }
 
-/** What the simulations have in common; extents that differ are null. Throws FormatError when dtype or axes differ, UnsupportedError when an item is too large, FileError when a simulation has no window. */
-function specsOf(scenes: readonly OpenedScene[], fields: Readonly<Record<string, string>>, windows: Windows | undefined): Record<string, FieldSpec> {
-  const specs: Record<string, FieldSpec> = {}
-  for (const [field, name] of Object.entries(fields)) {
-    const { form: expected, files: [like] } = scenes[0]!.tracks[field]!
-    let shape: (number | null)[] | undefined
-    for (const { id, range, tracks } of scenes) {
-      const { form, files } = tracks[field]!
-      const path = files[0]!.path
-      if (windows !== undefined && windowCount(range.count, windows.window, windows.stride) === 0) throw new FileError(path, `a window is of ${windows.window} frames, and ${id} has ${range.count}`)
-      if (!isSameForm(form, expected, false)) {
-        const text = (of: typeof form): string => `${formText(of)}${of.grid === undefined ? '' : ` of a ${of.grid}`}`
-        throw new FormatError({ file: path, place: `${name} in ${id}`, expected: `the dtype and axes that ${like!.path} has: ${text(expected)}`, found: text(form) })
-      }
-      const own = [windows?.window ?? range.count, ...form.shape]
-      const bytes = exactBytes(form.dtype, own)
-      if (bytes === undefined || bytes > READ_BYTES_MAX) throw new UnsupportedError({ file: path, place: `${name} in ${id}`, reason: `one item is at most 4 GiB, and ${own[0]} frames of ${formText(form)} are more: \`window\` makes items of fewer` })
-      shape = shape === undefined ? own : shape.map((extent, axis) => extent === own[axis] ? extent : null)
+/** Throws FileError when a simulation has no window, UnsupportedError when an item of it is too large, FormatError when its dtype or axes are not those of `first`. */
+function requireFit({ id, range, tracks }: OpenedScene, first: OpenedScene, windows: Windows | undefined): void {
+  for (const [field, { name, form, files }] of Object.entries(tracks)) {
+    const { path } = files[0]!
+    if (windows !== undefined && windowCount(range.count, windows.window, windows.stride) === 0) throw new FileError(path, `a window is of ${windows.window} frames, and ${id} has ${range.count}`)
+    const { form: expected, files: [like] } = first.tracks[field]!
+    if (!isSameForm(form, expected, false)) {
+      const text = (of: typeof form): string => `${formText(of)}${of.grid === undefined ? '' : ` of a ${of.grid}`}`
+      throw new FormatError({ file: path, place: `${name} in ${id}`, expected: `the dtype and axes that ${like!.path} has: ${text(expected)}`, found: text(form) })
     }
-    specs[field] = { dtype: expected.dtype, shape: shape! }
+    const frames = windows?.window ?? range.count
+    const bytes = exactBytes(form.dtype, [frames, ...form.shape])
+    if (bytes === undefined || bytes > READ_BYTES_MAX) throw new UnsupportedError({ file: path, place: `${name} in ${id}`, reason: `one item is at most 4 GiB, and ${frames} frames of ${formText(form)} are more: \`window\` makes items of fewer` })
+  }
+}
+
+/** What the simulations have in common; extents that differ are null. */
+function specsOf(scenes: readonly OpenedScene[], windows: Windows | undefined): Record<string, FieldSpec> {
+  const specs: Record<string, FieldSpec> = {}
+  for (const [field, { form: { dtype } }] of Object.entries(scenes[0]!.tracks)) {
+    const shapes = scenes.map(({ range, tracks }) => [windows?.window ?? range.count, ...tracks[field]!.form.shape])
+    specs[field] = { dtype, shape: shapes[0]!.map((extent, axis) => shapes.every((shape) => shape[axis] === extent) ? extent : null) }
   }
   return specs
 }

@@ -26,7 +26,7 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
     open: async (paths, options) => (await import('./nifti.js')).nifti(paths, options),
   },
   scenes: {
-    options: ['fields', 'window', 'stride', 'frames', 'properties', 'array'],
+    options: ['fields', 'window', 'stride', 'frames', 'properties', 'array', 'onBadItem'],
     open: async (paths, options) => (await import('./scenes.js')).scenes(paths, options),
   },
   staged: {

@@ -14,7 +14,7 @@ import { openDescribed } from '../../src/sources/types.js'
 import type { Source } from '../../src/sources/source.js'
 import { collect, sourceContract, type ContractItem } from '../contracts/source.js'
 import { tempDir } from '../support/temp.js'
-import { frameName, phiBytes, textBytes, writeScene } from './scene-write.js'
+import { frameName, phiBytes, textBytes, writeScene, type SceneForm } from './scene-write.js'
 import { file, npyBytes, npyHeader, pattern, zipBytes, type Plain } from './write.js'
 
 const FIXTURES = resolve(import.meta.dirname, '../fixtures/scenes')
@@ -75,7 +75,7 @@ describe('what PhiFlow writes', () => {
     const several = [join(FIXTURES, 'phi3'), join(FIXTURES, 'phi2')]
     expect((await read(several, { fields: ['velocity'], frames: { stop: 1 } })).map(({ id }) => id)).toEqual(['phi3/sim_000000', 'phi3/sim_000001', 'phi2/sim_000000'])
     // Ten steps between two frames there, one here: windows of both would mean two things.
-    expect((await errorOf(several, { fields: ['velocity'] })).message).toMatch(/frame 1 of velocity is missing in phi3\/sim_000000, where there are frames 0 to 30; frames are every 1, as in phi2\/sim_000000$/)
+    expect((await errorOf(several, { fields: ['velocity'] })).message).toMatch(/phi2\/sim_000000: frames of phi2\/sim_000000 are every 1, and those of phi3\/sim_000000 every 10: `frames: \{ step \}` chooses what both have$/)
   })
 
   test('names that are no field\'s are said how to be chosen', async () => {
@@ -280,7 +280,7 @@ describe('folders', () => {
   test('what every simulation has is taken', async () => {
     const dir = made()
     writeScene(join(dir, 'sim_000002'), { u: framesOf(3, [3, 2]), extra: framesOf(3, [1]) })
-    expect((await errorOf(dir)).message).toMatch(/frame 1 of u is missing in sim_000000/)
+    expect((await errorOf(dir)).message).toMatch(/frames of sim_000002 are every 1, and those of sim_000000 every 10/)
     rmSync(join(dir, 'sim_000002'), { recursive: true })
     writeScene(join(dir, 'sim_000002'), { u: framesOf(3, [3, 2]), extra: framesOf(3, [1]) }, { step: 10 })
     const source = await scenes(dir)
@@ -315,6 +315,42 @@ describe('folders', () => {
     expect((await errorOf(dir)).message).toMatch(/frame 50 of u is missing in sim_000000/)
     renameSync(join(dir, 'sim_000000/u_999999999999990.npz'), join(dir, 'sim_000000/u_99999999999999999.npz'))
     expect((await errorOf(dir)).message).toMatch(/cannot be counted exactly/)
+  })
+})
+
+describe('onBadItem: skip', () => {
+  test('leaves out what is no sound simulation, and says why', async () => {
+    const dir = tempDir()
+    const scene = (k: number, form: SceneForm = {}, data = framesOf(5, [3], k)): string => writeScene(join(dir, `sim_00000${k}`), { u: data, v: data }, { step: 2, description: { nu: k }, ...form })
+    mkdirSync(join(dir, 'sim_000000'))
+    for (const k of [1, 2, 3, 7]) scene(k)
+    rmSync(join(scene(4), frameName('v', 4)))
+    scene(5, { step: 3 })
+    scene(6, {}, framesOf(1, [3]))
+    scene(8, {}, framesOf(5, [3], 8, 'int8'))
+    writeFileSync(join(scene(9), frameName('u', 0)), 'PK')
+    rmSync(join(dir, 'sim_000007', 'description.json'))
+    const options: ScenesOptions = { fields: ['u', 'v'], window: 3, stride: 1, properties: ['nu'], onBadItem: 'skip' }
+    const source = await scenes(dir, options)
+    expect([source.length, source.id(0), source.id(8)]).toEqual([9, 'sim_000001/000000-000004', 'sim_000003/000004-000008'])
+    expect((await itemsOf(source)).map(({ fields }) => fields.nu!.data[0])).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3])
+    const reasons = [/holds no frames/, /frame 4 of v is missing in sim_000004/, /frames of sim_000005 are every 3, and those of sim_000001 every 2/, /a window is of 3 frames, and sim_000006 has 1/, /description\.json: there is no such file/, /found int8/, /zip end record/]
+    expect(source.skipped!.map(({ id }) => id)).toEqual([0, 4, 5, 6, 7, 8, 9].map((k) => `sim_00000${k}`))
+    source.skipped!.forEach(({ file: path, reason }, k) => {
+      expect(reason).toMatch(reasons[k]!)
+      expect(path).toContain(source.skipped![k]!.id)
+    })
+    expect((await openDescribed(source.description))!.selection).toEqual(source.selection)
+  })
+
+  test('when none is left it is an error, and misuse is one all the same', async () => {
+    const dir = tempDir()
+    mkdirSync(join(dir, 'sim_000000'))
+    expect((await errorOf(dir, { onBadItem: 'skip' })).message).toMatch(/none of 1 simulations can be read; of the first: .*holds no frames/)
+    await expect(scenes(join(FIXTURES, 'phi3'), { array: 'values', onBadItem: 'skip' })).rejects.toThrow(TypeError)
+    const source = await scenes(join(FIXTURES, 'phi3'), { onBadItem: 'skip' })
+    expect([source.length, source.skipped]).toEqual([2, []])
+    expect((await scenes(join(FIXTURES, 'phi3'))).skipped).toBeUndefined()
   })
 })
 
