@@ -6,6 +6,8 @@ export interface Example {
   /** One line for the table's reader. */
   readonly about: string
   readonly recipe: Recipe
+  /** Makes what it reads, before anything is timed. */
+  prepare?(): Promise<void>
   source(): Promise<Source>
   /** How its items become batches; default: stacked. */
   readonly batches?: Partial<BatchOptions>

@@ -6,11 +6,12 @@ import type { Example } from './example.js'
 import { neighbors, structures } from './crystals/crystals.js'
 import { hybrid } from './hybrid/hybrid.js'
 import { patterns } from './patterns/patterns.js'
+import { burgers } from './scenes/scenes.js'
 import { tokens } from './tokens/tokens.js'
 import { volumes } from './volumes/volumes.js'
 
-const examples: readonly Example[] = [patterns, structures, neighbors]
 const root = '.tensorcache/examples'
+const examples: readonly Example[] = [patterns, structures, neighbors, burgers(`${root}/scenes`)]
 const HOW = 'apt install mesa-vulkan-drivers (Mesa 24 or newer) brings one that needs no GPU'
 
 interface Visit { readonly items: number; readonly computed: number; readonly seconds: number; readonly device: string; readonly digest: string; readonly look: string }
@@ -52,6 +53,7 @@ rmSync(root, { recursive: true, force: true })
 const rows = [['example', 'items', 'cold', 'warm', 'speed-up', 'device', 'digest']]
 const made: Visit[] = []
 for (const example of examples) {
+  await example.prepare?.()
   const cold = await visit(example, `${root}/cache`)
   const warm = await visit(example, `${root}/cache`)
   if (cold.computed !== cold.items || warm.computed !== 0 || warm.digest !== cold.digest) throw new Error(`${example.name}: the second visit was not a hit`)

@@ -3,7 +3,7 @@
 export const CELLS = 64
 export const FRAMES = 11
 /** Time between two frames, viscosity. */
-const [STEP, NU] = [0.02, 0.005]
+export const [STEP, NU] = [0.02, 0.005]
 /** The solver's cells to one of a field. */
 const FINER = 4
 /** Steps that are stable are below 1. */
@@ -19,19 +19,19 @@ export function initial(seed: number): Float64Array {
   return Float64Array.from({ length: CELLS * FINER }, (_, i) => waves.reduce((sum, { count, height, phase }) => sum + height * Math.sin(2 * Math.PI * count * (i + 0.5) / (CELLS * FINER) + phase), 0.3))
 }
 
-/** The physical model: finite volumes with the local Lax-Friedrichs flux, two-stage Runge-Kutta. Frames [FRAMES, CELLS]. Throws when it diverges. */
-export function solve(start: Float64Array, courant: number): Float32Array {
+/** The physical model: finite volumes with the local Lax-Friedrichs flux, two-stage Runge-Kutta. Frames [count, CELLS]. Throws when it diverges. */
+export function solve(start: Float64Array, courant: number, { count = FRAMES, nu = NU } = {}): Float32Array {
   let u = start.slice()
   const dx = 1 / u.length
-  const frames = new Float32Array(FRAMES * CELLS)
+  const frames = new Float32Array(count * CELLS)
   frames.set(coarse(u))
-  for (let frame = 1; frame < FRAMES; frame++) {
+  for (let frame = 1; frame < count; frame++) {
     for (let left = STEP; left > 1e-12;) {
       const fastest = u.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-6)
       if (!(fastest < 1e3)) throw new Error(`the solver diverged: time steps of ${courant} of the stable ones are too long`)
-      const dt = Math.min(left, courant * Math.min(dx / fastest, dx * dx / (2 * NU)))
-      const once = advance(u, dx, dt)
-      const twice = advance(once, dx, dt)
+      const dt = Math.min(left, courant * Math.min(dx / fastest, dx * dx / (2 * nu)))
+      const once = advance(u, dx, dt, nu)
+      const twice = advance(once, dx, dt, nu)
       u = u.map((value, i) => (value + twice[i]!) / 2)
       left -= dt
     }
@@ -40,12 +40,12 @@ export function solve(start: Float64Array, courant: number): Float32Array {
   return frames
 }
 
-function advance(u: Float64Array, dx: number, dt: number): Float64Array {
+function advance(u: Float64Array, dx: number, dt: number, nu: number): Float64Array {
   const n = u.length
   // Through the right side of each cell.
   const flux = u.map((a, i) => {
     const b = u[(i + 1) % n]!
-    return (a * a + b * b) / 4 - Math.max(Math.abs(a), Math.abs(b)) * (b - a) / 2 - NU * (b - a) / dx
+    return (a * a + b * b) / 4 - Math.max(Math.abs(a), Math.abs(b)) * (b - a) / 2 - nu * (b - a) / dx
   })
   return u.map((value, i) => value - dt / dx * (flux[i]! - flux[(i + n - 1) % n]!))
 }

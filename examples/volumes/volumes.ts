@@ -9,7 +9,8 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { nifti, openCache, recipe, type Dataset, type Source, type Tensor } from 'tensorcache'
-import { writeSheet, type View } from './sheet.js'
+import { writeSheet } from '../sheet.js'
+import { rowOf, type View } from './slices.js'
 
 export interface VolumesResult {
   /** Commands as they were typed, and what they said. */
@@ -108,7 +109,7 @@ async function draw(dir: string): Promise<string> {
     pairs.push({ before: viewOf(frameOf(before, 0), 'contrast at 0 s, as stored', [-1000, 1000]), after: viewOf(frameOf(after, 2), 'made: at 24 s', [0, 1]) })
   }
   const path = join(dir, 'torsos.png')
-  writeSheet(path, pairs)
+  writeSheet(path, pairs.map(({ before, after }) => [rowOf(before), rowOf(after)]))
   await cache.close()
   await passing.close()
   torsos.close()

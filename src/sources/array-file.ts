@@ -6,6 +6,8 @@ import { OpenFile, type FileOptions } from './file.js'
 import { StoredArray, UnusableArray } from './lazy.js'
 import { readNpyHeader } from './npy-header.js'
 import { readSafetensorsHeader, safetensorsHeaderBytes, type SafetensorsTensor } from './safetensors-header.js'
+import type { StoredFile } from './stored-file.js'
+import { isText, readTexts } from './texts.js'
 import { openZipMember } from './zip-member.js'
 import { readZipDirectory, type ZipMember } from './zip.js'
 
@@ -27,22 +29,32 @@ export interface ArrayInfo {
   /** True when reading rows copies nothing. */
   readonly mappable: boolean
   readonly unusable: string | undefined
+  /** What a small array of text says; `unusable` says that it is no array here. */
+  readonly texts?: readonly string[]
 }
 
 export interface ArrayEntry {
   readonly info: ArrayInfo
   readonly array: StoredArray | UnusableArray
+  /** Of a small array of text, which is no array here: what it says. Undefined for others. */
+  texts?(): Promise<readonly string[]>
 }
 
-/** A .npy, .npz or .safetensors file, opened: its arrays by name. Headers inside a .npz are read when their array is asked for. */
-export interface ArrayFile {
-  readonly format: ArrayFormat
-  readonly file: OpenFile
+/** Arrays of a file by name. Headers inside a .npz are read when their array is asked for. */
+export interface NamedArrays {
   /** In file order. */
   readonly names: readonly string[]
-  readonly metadata: Readonly<Record<string, string>>
   /** Rejects with FormatError when the array's header is damaged; an array that is sound but not supported is an UnusableArray. */
   entry(name: string): Promise<ArrayEntry>
+  /** Size and CRC-32 of what is stored under a name, as the directory of a .npz has them: when they are what they were in another file, a label needs not be inflated again. */
+  mark?(name: string): string | undefined
+}
+
+/** A .npy, .npz or .safetensors file, opened. */
+export interface ArrayFile extends NamedArrays {
+  readonly format: ArrayFormat
+  readonly file: OpenFile
+  readonly metadata: Readonly<Record<string, string>>
 }
 
 /** Name of the only array of a .npy file. */
@@ -73,11 +85,14 @@ async function formatOf(file: OpenFile): Promise<ArrayFormat> {
   throw new FormatError({ file: file.path, place: 'first bytes', expected: 'a .npy, .npz or .safetensors file', found: brief(first.toString('latin1')) })
 }
 
-const OPENERS: Readonly<Record<ArrayFormat, (file: OpenFile) => Promise<ArrayFile>>> = { npy: openNpy, npz: openNpz, safetensors: openSafetensors }
+const OPENERS: Readonly<Record<ArrayFormat, (file: OpenFile) => Promise<ArrayFile>>> = {
+  npy: async (file) => ({ format: 'npy', file, metadata: {}, ...await npyArrays(file) }), npz: async (file) => ({ format: 'npz', file, metadata: {}, ...await npzArrays(file) }), safetensors: openSafetensors,
+}
 
-async function openNpy(file: OpenFile): Promise<ArrayFile> {
+/** The one array of a .npy file. */
+export async function npyArrays(file: StoredFile): Promise<NamedArrays> {
   const entry = await npyEntry(NPY_ARRAY, 'array data', new MappedBytes(file, 'array data', 0, file.size), file.size)
-  return { format: 'npy', file, names: [NPY_ARRAY], metadata: {}, entry: async () => entry }
+  return { names: [NPY_ARRAY], entry: async () => entry }
 }
 
 async function npyEntry(name: string, place: string, bytes: StoredBytes, storedBytes: number): Promise<ArrayEntry> {
@@ -86,14 +101,14 @@ async function npyEntry(name: string, place: string, bytes: StoredBytes, storedB
   const { dtype, shape, fortran, swapUnit, dataOffset: offset } = header
   const common = { name, type: header.descr, shape, order: fortran ? 'Fortran' : 'C', byteOrder: swapUnit > 1 ? 'big' : 'little', compressed: bytes.deflated, storedBytes } as const
   if (dtype === undefined) {
-    return { info: { ...common, dtype, mappable: false, unusable: header.reason }, array: new UnusableArray(new UnsupportedError({ file: file.path, place, reason: header.reason! })) }
+    return { info: { ...common, dtype, mappable: false, unusable: header.reason }, array: new UnusableArray(new UnsupportedError({ file: file.path, place, reason: header.reason! })), ...(isText(header) && { texts: () => readTexts(bytes, place, header) }) }
   }
   const array = new StoredArray(bytes, { place, dtype, shape, fortran, swapUnit, offset })
   return { info: { ...common, dtype, mappable: array.mappable, unusable: undefined }, array }
 }
 
 /** NumPy names the member of array x `x.npy`; members of other names hold no arrays. */
-async function openNpz(file: OpenFile): Promise<ArrayFile> {
+export async function npzArrays(file: StoredFile): Promise<NamedArrays> {
   const members = new Map<string, ZipMember>()
   for (const member of await readZipDirectory(file)) {
     const name = member.name.replace(/\.npy$/, '')
@@ -117,7 +132,11 @@ async function openNpz(file: OpenFile): Promise<ArrayFile> {
     if (found === undefined) entries.set(name, found = read(name))
     return found
   }
-  return { format: 'npz', file, names: [...members.keys()], metadata: {}, entry }
+  const mark = (name: string): string | undefined => {
+    const member = members.get(name)
+    return member === undefined ? undefined : `${member.bytes}:${member.crc}`
+  }
+  return { names: [...members.keys()], entry, mark }
 }
 
 /** What is said about an array that cannot be described. */

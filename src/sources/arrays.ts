@@ -1,7 +1,7 @@
 import { FormatError } from '../core/errors.js'
 import { checkOptions } from '../core/options.js'
 import type { LazyTensor } from '../core/tensor.js'
-import { openArrayFile, unusableInfo, type ArrayInfo, type ArrayFormat } from './array-file.js'
+import { openArrayFile, unusableInfo, type ArrayEntry, type ArrayInfo, type ArrayFormat } from './array-file.js'
 import type { FileOptions } from './file.js'
 
 /** Arrays of a file by name. `using arrays = await openArrays(…)`, or `closeArrays(arrays)`, lets go of the file. */
@@ -42,13 +42,19 @@ export interface FileInfo {
   readonly arrays: readonly ArrayInfo[]
 }
 
+async function described({ info, texts }: ArrayEntry): Promise<ArrayInfo> {
+  // One that is too large to be labels is like any other that is not read.
+  const said = await texts?.().catch(() => undefined)
+  return said === undefined ? info : { ...info, texts: said }
+}
+
 /** What the headers of a file say, for people. An array whose header is damaged is listed with the reason. */
 export async function inspectArrays(path: string | URL): Promise<FileInfo> {
   const opened = await openArrayFile(path)
   try {
     const arrays: ArrayInfo[] = []
     for (const name of opened.names) {
-      arrays.push(await opened.entry(name).then(({ info }) => info, (error: unknown) => {
+      arrays.push(await opened.entry(name).then(described).catch((error: unknown) => {
         if (error instanceof FormatError) return unusableInfo(name, error)
         throw error
       }))

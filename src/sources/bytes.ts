@@ -2,11 +2,11 @@ import { FormatError } from '../core/errors.js'
 import type { Inflate } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { RangeCrc } from './crc.js'
-import type { OpenFile } from './file.js'
+import type { StoredFile } from './stored-file.js'
 
 /** Where the bytes of one array lie: a range of a mapped file, or a deflated member of one. Offsets count from the array's container. */
 export interface StoredBytes {
-  readonly file: OpenFile
+  readonly file: StoredFile
   readonly size: number
   readonly deflated: boolean
   /** The first bytes, for a parser. What they lie in is not judged yet: a damaged array is refused when it is used. */
@@ -31,7 +31,7 @@ export interface StoredBytes {
 
 /** Bytes that lie in the file as they are. `crc` is the CRC-32 all of them must have, if the file says one. */
 export class MappedBytes implements StoredBytes {
-  readonly file: OpenFile
+  readonly file: StoredFile
   readonly size: number
   readonly deflated = false
   readonly #base: number
@@ -41,7 +41,7 @@ export class MappedBytes implements StoredBytes {
   #checked: boolean
   #damage: FormatError | undefined
 
-  constructor(file: OpenFile, place: string, base: number, size: number, crc?: number) {
+  constructor(file: StoredFile, place: string, base: number, size: number, crc?: number) {
     this.file = file
     this.size = size
     this.#base = base
@@ -130,7 +130,7 @@ const STEP_BYTES = 64 * 2 ** 20
  * the first `size` bytes are read, and inflating the last of them inflates what follows too, because the CRC-32 is behind it. Such a file is read front to back, and leaves no resume points: `GzipRanges` is for other orders.
  */
 export class DeflatedBytes implements StoredBytes {
-  readonly file: OpenFile
+  readonly file: StoredFile
   readonly size: number
   readonly deflated = true
   readonly #place: string
@@ -145,7 +145,7 @@ export class DeflatedBytes implements StoredBytes {
   #checked = false
   #damage: FormatError | undefined
 
-  constructor(file: OpenFile, place: string, base: number, stored: number, size: number, crc?: number) {
+  constructor(file: StoredFile, place: string, base: number, stored: number, size: number, crc?: number) {
     this.file = file
     this.size = size
     this.#place = place
@@ -247,7 +247,7 @@ export class DeflatedBytes implements StoredBytes {
   }
 }
 
-function crcError(file: OpenFile, place: string, expected: number, found: number): FormatError {
+function crcError(file: StoredFile, place: string, expected: number, found: number): FormatError {
   const hex = (value: number): string => value.toString(16).padStart(8, '0')
   return new FormatError({ file: file.path, place, expected: `CRC-32 ${hex(expected)}`, found: hex(found) })
 }

@@ -6,6 +6,7 @@ import { toHex } from '../core/hash.js'
 import type { FileStat, MappedFile, PlacedElements } from '../native/addon.js'
 import { native } from '../native/load.js'
 import type { SourceFile } from './source.js'
+import type { StoredFile } from './stored-file.js'
 
 export interface FileOptions {
   /** A file larger than this is not kept resident: pages are dropped behind the reader. Default: a quarter of the machine's memory. */
@@ -24,7 +25,7 @@ const SEEN = 1, POPULATED = 2
 const DIGEST_PIECE_BYTES = 64 * 2 ** 20
 
 /** A source file, mapped and watched: it must stay the file that was opened. */
-export class OpenFile {
+export class OpenFile implements StoredFile {
   readonly path: string
   readonly size: number
   readonly #mapped: MappedFile

@@ -62,6 +62,15 @@ export class StoredArray implements LazyTensor, ElementReader {
     this.bytes.file.assertUnchanged()
   }
 
+  /** Rows `start … stop` (0 and 1 of a 0-d array) in C order, little-endian, into `out`, which they fill. */
+  async readInto(start: number, stop: number, out: Uint8Array, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted()
+    if (this.layout.fortran) await this.#placeFortran(start, stop, out)
+    else await this.bytes.read(this.layout.offset + start * this.#rowBytes, out, this.layout.swapUnit, signal)
+    signal?.throwIfAborted()
+    this.bytes.file.assertUnchanged()
+  }
+
   /** Rows of such an array lie all over the file, and each read passes over all of it: as many at a time as bounded memory holds. */
   async #gatherFortran(rows: Float64Array, places: Float64Array, out: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
     const step = Math.max(1, Math.floor(FORTRAN_WINDOW_BYTES / this.#rowBytes))
@@ -137,9 +146,13 @@ export class StoredArray implements LazyTensor, ElementReader {
 
   async #rowsOfFortran(start: number, stop: number, length: number): Promise<TypedArray> {
     const out = freshBytes(length)
+    await this.#placeFortran(start, stop, out)
+    return numbers(this.dtype, out)
+  }
+
+  async #placeFortran(start: number, stop: number, out: Uint8Array): Promise<void> {
     await this.bytes.readFortran(this.layout.offset, this.shape, sizeOf(this.dtype), start, stop, out)
     if (this.layout.swapUnit > 1) await native().copySwapped(out, this.layout.swapUnit, out)
-    return numbers(this.dtype, out)
   }
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { statSync, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { FileError, FormatError, SourceChangedError } from '../core/errors.js'
+import { OpenFile } from './file.js'
 import type { SourceFile } from './source.js'
 
 const PIECE_BYTES = 2 ** 20
@@ -17,6 +18,7 @@ export class LooseFile implements SourceFile {
   readonly ino: bigint
   readonly mtimeNs: bigint
   readonly ctimeNs: bigint
+  #digest: string | undefined
 
   protected constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: BigIntStats) {
     this.path = path
@@ -43,7 +45,24 @@ export class LooseFile implements SourceFile {
     return await this.#reading(async (handle) => (await readFrom(handle, this.size)).toString('utf8'))
   }
 
+  /** All of it, at the beginning of a buffer. Rejects with SourceChangedError when it is no longer what it was. */
+  async bytes(): Promise<Uint8Array> {
+    return await this.#reading((handle) => readFrom(handle, this.size))
+  }
+
+  /** Computed once. */
   async digest(signal?: AbortSignal): Promise<string> {
+    signal?.throwIfAborted()
+    if (this.#digest === undefined) this.#digest = await this.hash(signal)
+    else this.assertUnchanged()
+    return this.#digest
+  }
+
+  recall(digest: string): void {
+    this.#digest ??= digest
+  }
+
+  protected async hash(signal: AbortSignal | undefined): Promise<string> {
     return await this.#reading(async (handle) => {
       const hash = createHash('sha256')
       const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, this.size))
@@ -70,6 +89,32 @@ export class LooseFile implements SourceFile {
     this.compare(now)
   }
 
+  /** Mapped, for the caller to close. Throws SourceChangedError when it is no longer the file that was opened. */
+  map(): OpenFile {
+    this.assertUnchanged()
+    // What is read is seldom read again soon: its pages need not stay.
+    const file = OpenFile.open(this.path, { residencyBytes: 0 })
+    try {
+      this.compare(file.stat)
+      return file
+    } catch (error) {
+      file.close()
+      throw error
+    }
+  }
+
+  /** Mapped while `use` runs. */
+  protected async mapped<T>(use: (file: OpenFile) => Promise<T>): Promise<T> {
+    const file = this.map()
+    try {
+      return await use(file)
+    } finally {
+      // The mapping itself goes when its views are collected.
+      file.release(0, this.size)
+      file.close()
+    }
+  }
+
   protected compare(now: Pick<BigIntStats, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: bigint | number }): void {
     if (Number(now.size) !== this.size) throw new SourceChangedError(this.path, `it had ${this.size} bytes, now it has ${now.size}`)
     if (now.mtimeNs !== this.mtimeNs || now.ctimeNs !== this.ctimeNs || now.ino !== this.ino || now.dev !== this.dev) throw new SourceChangedError(this.path, 'it was written or replaced')
@@ -78,8 +123,8 @@ export class LooseFile implements SourceFile {
   async #reading<T>(use: (handle: FileHandle) => Promise<T>): Promise<T> {
     const handle = await open(this.path).catch((cause: unknown) => { throw new SourceChangedError(this.path, 'it can no longer be read', { cause }) })
     try {
-      this.compare(await handle.stat({ bigint: true }))
       const result = await use(handle)
+      // Whatever was written before or meanwhile shows in the status now.
       this.compare(await handle.stat({ bigint: true }))
       return result
     } finally {
@@ -96,7 +141,7 @@ export async function statusOf(path: string): Promise<BigIntStats> {
 }
 
 async function readFrom(handle: FileHandle, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(length)
+  const bytes = Buffer.allocUnsafeSlow(length)
   let at = 0
   while (at < length) {
     const { bytesRead } = await handle.read(bytes, at, length - at, at)

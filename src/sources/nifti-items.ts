@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { FileError, FormatError } from '../core/errors.js'
 import { brief } from './brief.js'
 import { CsvFile } from './csv.js'
-import { glob, isPattern, splitPattern } from './glob.js'
+import { commonFolder, glob, isPattern, splitPattern } from './glob.js'
 import { numberIn } from './properties.js'
 
 /** Where the images of one item are. */
@@ -133,12 +133,6 @@ async function matches(pattern: string): Promise<{ path: string; wildcards: read
 
 function nameUnder(root: string, path: string): string {
   return relative(root, path).replace(SUFFIX, '')
-}
-
-function commonFolder(paths: readonly string[]): string {
-  let folder = dirname(paths[0] ?? '/')
-  for (const path of paths) while (folder !== '/' && !path.startsWith(`${folder}/`)) folder = dirname(folder)
-  return folder
 }
 
 function distinct(items: readonly VolumeItem[]): VolumeItem[] {

@@ -89,7 +89,7 @@ export class NiftiVolume {
   async read(form: VolumeForm, signal?: AbortSignal): Promise<Tensor> {
     const { dataOffset, dataBytes } = this.header
     const file = this.files.at(-1)!
-    return await file.reading(dataOffset + dataBytes, (bytes) => file.isGzip ? this.#inflate(bytes, dataOffset, form, signal) : this.#place(bytes.file, dataOffset, form, signal))
+    return await file.reading(dataOffset + dataBytes, (bytes, mapped) => file.isGzip ? this.#inflate(bytes, dataOffset, form, signal) : this.#place(mapped, dataOffset, form, signal))
   }
 
   /** One 3-D frame, for a form with `frames`: no more is read than that, and of a compressed file what lies between it and the resume point before it. */
@@ -98,7 +98,7 @@ export class NiftiVolume {
     const file = this.files.at(-1)!
     const end = dataOffset + dataBytes
     const offset = dataOffset + frame * product(itemShapeOf(shape, form)) * sizeOf(dtype!)
-    return file.isGzip ? await gzips.reading(file, end, notes, (bytes) => this.#inflate(bytes, offset, form, signal)) : await file.reading(end, (bytes) => this.#place(bytes.file, offset, form, signal))
+    return file.isGzip ? await gzips.reading(file, end, notes, (bytes) => this.#inflate(bytes, offset, form, signal)) : await file.reading(end, (_, mapped) => this.#place(mapped, offset, form, signal))
   }
 
   /** What lies at `dataOffset` of a file as it is. */

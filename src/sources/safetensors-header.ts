@@ -85,17 +85,30 @@ function parseJson(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
 /** JSON.parse keeps the last of two equal keys; two readers that keep different ones would see different tensors. `text` is sound JSON. */
 function refuseRepeatedKeys(text: string, fail: Fail): void {
   const open: (Set<string> | undefined)[] = []
-  for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
-    const token = match[0]
+  const tokens = /["{}[\]]/g
+  const colon = /\s*:/y
+  for (let match = tokens.exec(text); match !== null; match = tokens.exec(text)) {
+    const [token] = match
     if (token === '{') open.push(new Set())
     else if (token === '[') open.push(undefined)
-    else if (token === '}' || token === ']') open.pop()
-    else if (match[1] !== undefined) {
-      const key = JSON.parse(token.slice(0, token.length - match[1].length)) as string
+    else if (token !== '"') open.pop()
+    else {
+      const end = tokens.lastIndex = colon.lastIndex = endOfString(text, match.index)
+      if (!colon.test(text)) continue
+      const key = JSON.parse(text.slice(match.index, end)) as string
       const keys = open.at(-1)!
       if (keys.has(key)) fail('header', 'each name once', `${brief(key)} twice`)
       keys.add(key)
     }
+  }
+}
+
+/** Behind the quote that ends the string which begins at `start`. A regular expression takes a place on the stack for each character: metadata of some megabytes overflow it. */
+function endOfString(text: string, start: number): number {
+  for (let at = text.indexOf('"', start + 1); ; at = text.indexOf('"', at + 1)) {
+    let escapes = 0
+    while (text[at - 1 - escapes] === '\\') escapes++
+    if (escapes % 2 === 0) return at + 1
   }
 }
 

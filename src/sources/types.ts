@@ -25,6 +25,10 @@ export const sourceTypes: Readonly<Record<string, SourceType>> = {
     paths: ['root'],
     open: async (paths, options) => (await import('./nifti.js')).nifti(paths, options),
   },
+  scenes: {
+    options: ['fields', 'window', 'stride', 'frames', 'properties', 'array', 'onBadItem'],
+    open: async (paths, options) => (await import('./scenes.js')).scenes(paths, options),
+  },
   staged: {
     options: ['open', 'dir', 'urlColumn', 'idColumn', 'sha256Column', 'properties', 'fields', 'diskBudget', 'concurrency', 'ahead', 'onBadItem'],
     paths: ['dir'],

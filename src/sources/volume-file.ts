@@ -1,7 +1,7 @@
 import { FormatError } from '../core/errors.js'
 import { native } from '../native/load.js'
 import { DeflatedBytes, MappedBytes, type StoredBytes } from './bytes.js'
-import { OpenFile } from './file.js'
+import type { OpenFile } from './file.js'
 import { LooseFile, statusOf } from './loose-file.js'
 
 /** Enough for a header in nearly every compressed file; names and extra fields of gzip may need the second. */
@@ -14,7 +14,6 @@ const RATIO_MAX = 1032
  */
 export class VolumeFile extends LooseFile {
   #isGzip = false
-  #digest: string | undefined
 
   static override async open(path: string): Promise<VolumeFile> {
     const file = new VolumeFile(path, await statusOf(path))
@@ -56,48 +55,16 @@ export class VolumeFile extends LooseFile {
   }
 
   /** Its first `bytes` bytes, to be read by ranges while `use` runs. Rejects with SourceChangedError when it is no longer the file that was opened. */
-  async reading<T>(bytes: number, use: (stored: StoredBytes) => Promise<T>): Promise<T> {
-    return await this.#mapped(async (file) => {
-      const result = await use(this.#isGzip ? new DeflatedBytes(file, 'data', 0, file.size, bytes) : new MappedBytes(file, 'data', 0, bytes))
+  async reading<T>(bytes: number, use: (stored: StoredBytes, file: OpenFile) => Promise<T>): Promise<T> {
+    return await this.mapped(async (file) => {
+      const result = await use(this.#isGzip ? new DeflatedBytes(file, 'data', 0, file.size, bytes) : new MappedBytes(file, 'data', 0, bytes), file)
       file.assertUnchanged()
       return result
     })
   }
 
-  /** Computed once, on a thread. */
-  override async digest(signal?: AbortSignal): Promise<string> {
-    signal?.throwIfAborted()
-    if (this.#digest === undefined) this.#digest = await this.#mapped((file) => file.sourceFile().digest(signal))
-    else this.assertUnchanged()
-    return this.#digest
-  }
-
-  recall(digest: string): void {
-    this.#digest ??= digest
-  }
-
-  /** Mapped, for the caller to close. Throws SourceChangedError when it is no longer the file that was opened. */
-  map(): OpenFile {
-    this.assertUnchanged()
-    // What is read is seldom read again soon: its pages need not stay.
-    const file = OpenFile.open(this.path, { residencyBytes: 0 })
-    try {
-      this.compare(file.stat)
-      return file
-    } catch (error) {
-      file.close()
-      throw error
-    }
-  }
-
-  async #mapped<T>(use: (file: OpenFile) => Promise<T>): Promise<T> {
-    const file = this.map()
-    try {
-      return await use(file)
-    } finally {
-      // The mapping itself goes when its views are collected.
-      file.release(0, this.size)
-      file.close()
-    }
+  /** On a thread. */
+  protected override async hash(signal: AbortSignal | undefined): Promise<string> {
+    return await this.mapped((file) => file.sourceFile().digest(signal))
   }
 }

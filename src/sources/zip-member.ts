@@ -1,7 +1,7 @@
 import { FormatError, UnsupportedError } from '../core/errors.js'
 import { brief } from './brief.js'
 import { DeflatedBytes, MappedBytes, type StoredBytes } from './bytes.js'
-import type { OpenFile } from './file.js'
+import type { StoredFile } from './stored-file.js'
 import { DEFLATED, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, FLAG_UTF8, FLAGS_UNSUPPORTED, findExtra, hex, LOCAL_BYTES, STORED, viewOf, type Fail, type ZipMember } from './zip.js'
 
 const FLAGS_COMPARED = FLAG_ENCRYPTED | FLAG_DESCRIPTOR | FLAG_UTF8 | FLAGS_UNSUPPORTED
@@ -10,7 +10,7 @@ const FLAGS_COMPARED = FLAG_ENCRYPTED | FLAG_DESCRIPTOR | FLAG_UTF8 | FLAGS_UNSU
  * The bytes of a member, once its local header, and its data descriptor if it was streamed, have been found to agree with the directory.
  * Throws FormatError, or UnsupportedError for an encrypted member or another compression method.
  */
-export async function openZipMember(file: OpenFile, member: ZipMember): Promise<StoredBytes> {
+export async function openZipMember(file: StoredFile, member: ZipMember): Promise<StoredBytes> {
   const place = `zip member ${brief(member.name)}`
   const fail: Fail = (part, expected, found) => { throw new FormatError({ file: file.path, place: part, expected, found }) }
   if ((member.flags & FLAG_ENCRYPTED) !== 0) throw new UnsupportedError({ file: file.path, place, reason: 'it is encrypted' })
@@ -28,7 +28,7 @@ export async function openZipMember(file: OpenFile, member: ZipMember): Promise<
 }
 
 /** Returns where the data begins. */
-async function checkLocalHeader(file: OpenFile, member: ZipMember, place: string, fail: Fail): Promise<number> {
+async function checkLocalHeader(file: StoredFile, member: ZipMember, place: string, fail: Fail): Promise<number> {
   const fixed = viewOf(await file.header(member.offset, LOCAL_BYTES))
   if (fixed.getUint32(0, true) !== 0x04034b50) fail(place, `signature PK\\3\\4 at byte ${member.offset}`, hex(fixed.getUint32(0, true)))
   const [nameBytes, extraBytes] = [fixed.getUint16(26, true), fixed.getUint16(28, true)]
@@ -61,7 +61,7 @@ async function checkLocalHeader(file: OpenFile, member: ZipMember, place: string
 }
 
 /** Behind a streamed member: CRC, compressed size, size; with or without a signature, sizes of 4 or 8 bytes. */
-async function checkDescriptor(file: OpenFile, member: ZipMember, at: number, place: string, fail: Fail): Promise<void> {
+async function checkDescriptor(file: StoredFile, member: ZipMember, at: number, place: string, fail: Fail): Promise<void> {
   const bytes = await file.header(at, Math.min(24, member.limit - at))
   const view = viewOf(bytes)
   const word = (offset: number): number => view.getUint32(offset, true)

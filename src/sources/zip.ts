@@ -1,6 +1,6 @@
 import { FormatError } from '../core/errors.js'
 import { brief } from './brief.js'
-import type { OpenFile } from './file.js'
+import type { StoredFile } from './stored-file.js'
 
 /**
  * The central directory of a zip file (APPNOTE 6.3: records 4.3.12 to 4.3.16, zip64 4.5.3). It alone says what the file holds; local headers
@@ -41,7 +41,7 @@ const ENTRY_BYTES = 46
 const RATIO_MAX = 1032
 
 /** Reads the directory. Throws FormatError. Members come in directory order. */
-export async function readZipDirectory(file: OpenFile): Promise<ZipMember[]> {
+export async function readZipDirectory(file: StoredFile): Promise<ZipMember[]> {
   const fail: Fail = (place, expected, found) => { throw new FormatError({ file: file.path, place, expected, found }) }
   const end = await findEnd(file, fail)
   if (end.entries > MEMBERS_MAX) fail('zip directory', `at most ${MEMBERS_MAX} members`, `${end.entries}`)
@@ -81,7 +81,7 @@ export type Fail = (place: string, expected: string, found: string) => never
 interface End { entries: number; bytes: number; offset: number; at: number }
 
 /** The end record lies before a comment of its own length that reaches to the end of the file; with zip64, two more records lie before it. */
-async function findEnd(file: OpenFile, fail: Fail): Promise<End> {
+async function findEnd(file: StoredFile, fail: Fail): Promise<End> {
   if (file.size < END_BYTES) fail('zip end record', `at least ${END_BYTES} bytes`, `${file.size}`)
   const tailBytes = Math.min(file.size, END_BYTES + COMMENT_BYTES_MAX + LOCATOR_BYTES)
   const tail = await file.header(file.size - tailBytes, tailBytes)
@@ -98,7 +98,7 @@ async function findEnd(file: OpenFile, fail: Fail): Promise<End> {
   return end
 }
 
-async function findEnd64(file: OpenFile, tail: DataView, locator: number, locatorPlace: number, small: End, fail: Fail): Promise<End> {
+async function findEnd64(file: StoredFile, tail: DataView, locator: number, locatorPlace: number, small: End, fail: Fail): Promise<End> {
   const offset = exact(tail.getBigUint64(locator + 8, true), 'zip64 locator', fail)
   if (tail.getUint32(locator + 4, true) !== 0 || tail.getUint32(locator + 16, true) > 1) fail('zip64 locator', 'a file of one part', `${tail.getUint32(locator + 16, true)} parts`)
   if (offset > locatorPlace - END64_BYTES) fail('zip64 locator', `an end record before byte ${locatorPlace - END64_BYTES}`, `offset ${offset}`)

@@ -34,6 +34,11 @@ describe('.safetensors: metadata', () => {
   test('with a number', () => expectRefused(raw('{"__metadata__":{"a":1}}', Buffer.alloc(0)), /__metadata__/))
   test('with an object', () => expectRefused(raw('{"__metadata__":{"a":{}}}', Buffer.alloc(0)), /__metadata__/))
   test('null', () => expectRefused(raw('{"__metadata__":null}', Buffer.alloc(0)), /__metadata__/))
+  test('of twelve megabytes of quotes and escapes is sound, and names behind it are still looked at', async () => {
+    const long = JSON.stringify(`${'"\\'.repeat(3 * 2 ** 20)}{"a":`)
+    await use(raw(`{"__metadata__":{"a":${long}},"x":{"dtype":"U8","shape":[24],"data_offsets":[0,24]}}`))
+    await expectRefused(raw(`{"__metadata__":{"a":${long},"b":"\\\\","a":""}}`, Buffer.alloc(0)), /twice/, undefined, use)
+  })
   test('a list', () => expectRefused(raw('{"__metadata__":["a"]}', Buffer.alloc(0)), /__metadata__/))
 })
 

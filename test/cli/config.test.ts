@@ -7,6 +7,7 @@ import { References } from '../../src/cli/config/references.js'
 import type { Config } from '../../src/cli/config/schema.js'
 import { plain } from '../../src/cli/config/tree.js'
 import { niftiBytes } from '../sources/nifti-write.js'
+import { writeScene } from '../sources/scene-write.js'
 import { serve } from '../sources/remote.js'
 import { pattern } from '../sources/write.js'
 import { npzBytes } from '../support/npy.js'
@@ -151,6 +152,14 @@ describe('what is wrong is named with file, line and keys', () => {
     expect(() => check('cache: {}', ['dir'])).toThrow(/needs KEY=VALUE/)
     expect(() => check('cache: { dir: x }', ['cache.dir.a=1'])).toThrow(/not keys/)
   })
+})
+
+test('a source of scenes: windows of simulations below the file', async () => {
+  const { dir, config: loaded } = config({ 'main.yaml': 'datasets: { w: { source: { type: scenes, path: sims, fields: { u: velocity }, window: 2, stride: 1, frames: { start: 5 }, properties: { nu: viscosity } }, recipe: [] } }' })
+  writeScene(join(dir, 'sims/sim_000000'), { velocity: [1, 2, 3, 4].map((k) => pattern('float32', [3, 2], k)) }, { step: 5, description: { viscosity: 0.25 } })
+  const source = await loaded.dataset('w').open()
+  expect([source.length, source.id(1), source.fields.u, source.description.path]).toEqual([2, 'sim_000000/000010-000015', { dtype: 'float32', shape: [2, 3, 2] }, join(dir, 'sims')])
+  source.close()
 })
 
 test('a staged source: its folder is relative to the file, and its reader has options of its own', async () => {

@@ -40,7 +40,7 @@ function linesOf(info: FileInfo | CifInfo | CsvInfo | TableInfo | NiftiInfo): st
 function arrayLines(file: FileInfo): string[] {
   const rows = file.arrays.map((array) => [
     array.name, array.dtype ?? array.type, array.shape === undefined ? '-' : shapeText(array.shape), humanBytes(array.storedBytes),
-    array.unusable ?? [array.compressed ? 'compressed' : array.mappable ? 'mapped' : 'stored', ...(array.order === 'Fortran' ? ['Fortran order'] : []), ...(array.byteOrder === 'big' ? ['big-endian'] : [])].join(', '),
+    array.texts?.join(', ') ?? array.unusable ?? [array.compressed ? 'compressed' : array.mappable ? 'mapped' : 'stored', ...(array.order === 'Fortran' ? ['Fortran order'] : []), ...(array.byteOrder === 'big' ? ['big-endian'] : [])].join(', '),
   ])
   return [...table([['array', 'dtype', 'shape', 'stored', ''], ...rows], [3]), ...Object.entries(file.metadata).map(([key, value]) => `${key}: ${value.length > 200 ? `${value.slice(0, 200)}…` : value}`)]
 }
