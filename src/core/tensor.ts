@@ -39,6 +39,8 @@ export interface LazyTensor {
   read(range?: RowRange, options?: { signal?: AbortSignal; copy?: boolean }): Promise<Tensor>
   /** The same array with another dtype, converted row range by row range when it is read. */
   cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor
+  /** Rows of axis 0 as an array of their own; they are read when they are asked for, and no others. Throws TypeError where there are none such. */
+  slice(range: RowRange): LazyTensor
 }
 
 /** What to do with NaN and infinity: refuse them, replace them by zero, or let them pass (casts and moves only). */

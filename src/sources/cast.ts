@@ -6,6 +6,7 @@ import type { NativeProgram } from '../native/addon.js'
 import { native } from '../native/load.js'
 import { freshTensor } from '../native/fresh.js'
 import { checkCast, checkReadBytes, product, type ReadOptions, rowsOf } from './ranges.js'
+import { SlicedTensor } from './slice.js'
 
 /** What a cast reads from: an array that gives stretches of its elements. */
 export interface ElementReader {
@@ -57,6 +58,10 @@ export class CastTensor implements LazyTensor {
   cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor {
     const nonFinite = checkCast(this.dtype, dtype, options)
     return new CastTensor(this.#base, [...this.#steps, { from: this.dtype, to: dtype, nonFinite }])
+  }
+
+  slice(range: RowRange): LazyTensor {
+    return SlicedTensor.of(this, range)
   }
 
   /** Rejects with NonFiniteError when a step that refuses NaN and infinity meets one; its index counts elements of the whole array. */

@@ -5,6 +5,7 @@ import type { StoredBytes } from './bytes.js'
 import { CastTensor, type ElementReader } from './cast.js'
 import { freshBytes } from '../native/fresh.js'
 import { checkReadBytes, numbers, product, type ReadOptions, rowsOf } from './ranges.js'
+import { SlicedTensor } from './slice.js'
 
 /** How an array lies in its file. */
 export interface StoredLayout {
@@ -89,6 +90,10 @@ export class StoredArray implements LazyTensor, ElementReader {
 
   cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor {
     return CastTensor.of(this, dtype, options)
+  }
+
+  slice(range: RowRange): LazyTensor {
+    return SlicedTensor.of(this, range)
   }
 
   get fortran(): boolean {
@@ -177,6 +182,10 @@ export class UnusableArray implements LazyTensor {
   }
 
   cast(): LazyTensor {
+    throw this.error
+  }
+
+  slice(): LazyTensor {
     throw this.error
   }
 }

@@ -2,6 +2,7 @@ import { sizeOf, type DType, type TypedArray } from '../core/dtype.js'
 import { bytesOf, emptyTensor, type LazyTensor, type NonFinite, type RowRange, type Tensor } from '../core/tensor.js'
 import { CastTensor, type ElementReader } from './cast.js'
 import { numbers, product, type ReadOptions, rowsOf } from './ranges.js'
+import { SlicedTensor } from './slice.js'
 
 /** A tensor that is in memory already, in the form of one that is read from a file. */
 export class MemoryTensor implements LazyTensor, ElementReader {
@@ -29,6 +30,10 @@ export class MemoryTensor implements LazyTensor, ElementReader {
 
   cast(dtype: DType, options?: { nonFinite?: NonFinite }): LazyTensor {
     return CastTensor.of(this, dtype, options)
+  }
+
+  slice(range: RowRange): LazyTensor {
+    return SlicedTensor.of(this, range)
   }
 
   async elements(first: number, count: number): Promise<{ data: TypedArray; done(): Promise<void> }> {

@@ -188,6 +188,28 @@ describe('openArrays', () => {
     await expect(arrays.x!.cast('float64').read(undefined, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
   })
 
+  test('slices of arrays, and of what they are cast to, are their rows', async () => {
+    const plain = pattern('int16', [20, 3, 2])
+    const arrays = await openArrays(file('s.npz', zipBytes([{ name: 'x.npy', bytes: npyBytes(plain) }, { name: 'f.npy', bytes: npyBytes(plain, { fortran: true }), deflate: true }])))
+    const all = Array.from((await arrays.x!.read()).data as Int16Array)
+    for (const array of [arrays.x!, arrays.f!]) {
+      const rows = all.slice(5 * 6, 12 * 6)
+      const part = array.slice({ start: 5, stop: 12 })
+      expect([part.dtype, part.shape]).toEqual(['int16', [7, 3, 2]])
+      expect(Array.from((await part.read()).data as Int16Array)).toEqual(rows)
+      expect(Array.from((await part.read({ start: 2, stop: 4 })).data as Int16Array)).toEqual(rows.slice(12, 24))
+      for (const cast of [part.cast('float64'), array.cast('float64').slice({ start: 5, stop: 12 })]) {
+        expect([cast.dtype, cast.shape]).toEqual(['float64', [7, 3, 2]])
+        expect(Array.from((await cast.read({ start: 6, stop: 7 })).data as Float64Array)).toEqual(rows.slice(36))
+        expect((await cast.slice({ start: 3, stop: 3 }).read()).shape).toEqual([0, 3, 2])
+      }
+      expect(Array.from((await part.slice({ start: 1, stop: 3 }).read()).data as Int16Array)).toEqual(rows.slice(6, 18))
+      expect(() => part.slice({ start: 3, stop: 8 })).toThrow(/0 <= start <= stop <= 7/)
+    }
+    expect(() => arrays.x!.slice({ start: -1, stop: 2 })).toThrow(TypeError)
+    await closeArrays(arrays)
+  })
+
   test('inspectArrays describes without reading data', async () => {
     const info = await inspectArrays(file('x.npz', zipBytes([{ name: 'x.npy', bytes: npyBytes(tensor, { fortran: true, big: true }), deflate: true }])))
     expect(info.format).toBe('npz')
