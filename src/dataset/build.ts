@@ -8,7 +8,7 @@ import { dataOf, isRagged, shapeOf } from '../core/rows.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
-import { freeKept, giveBack } from '../native/fresh.js'
+import { allowItems, giveBack } from '../native/fresh.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
@@ -75,6 +75,8 @@ export interface BuildReport {
 const SHARD_BYTES = 64 * 2 ** 20
 /** A shard is closed after this time even when small, so that a kill loses little. */
 const SHARD_MS = 5_000
+/** Of the memory that a build may take, for items that are read ahead; ranges in work share the rest. */
+const AHEAD_SHARE = 1 / 4
 /** Items that are read, hashed and computed in one step. */
 const CHUNK_BYTES = 8 * 2 ** 20
 /** Items handled in one go on the event loop: a look-up and what follows cost a few microseconds each. */
@@ -173,6 +175,7 @@ class Build {
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
+    const release = allowItems(this.#request.memoryBytes)
     try {
       if (this.#isIdentified(0, this.#source.length)) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
       const { source } = this.#request
@@ -182,7 +185,7 @@ class Build {
       await source.published?.(0, source.length)
       return { manifest, report: this.#report() }
     } finally {
-      freeKept()
+      release()
       await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
     }
@@ -192,7 +195,7 @@ class Build {
 
   async #allRanges(): Promise<void> {
     const { jobs, memoryBytes } = this.#request
-    const room = new Room(memoryBytes)
+    const room = new Room(memoryBytes * (1 - AHEAD_SHARE))
     let pending = this.#ranges
     while (pending.length > 0) {
       const again: Range[] = []
@@ -283,19 +286,24 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
-      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes / 4 })) {
+      for await (const run of source.read(start, stop, { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes * AHEAD_SHARE })) {
         const chunkRows = this.#chunkRows(run)
+        let own = this.#executor.isClosed ? run.own : undefined
         for (let from = 0; from < run.count; from += chunkRows) {
           this.#signal.throwIfAborted()
-          const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + chunkRows))
+          const piece = slicePiece({ count: run.count, fields: run.fields, ...(own !== undefined && { own }) }, from, Math.min(run.count, from + chunkRows))
           const first = run.start + from
           if (!this.#isIdentified(first, first + piece.count)) await this.#identify(first, piece)
           if (takenByOther || this.#missing(first, first + piece.count).length === 0) continue
           takenByOther = work.lease === undefined && !await this.#claim(work)
           // Asked again under the lease: its last holder may have published since.
-          if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+          if (takenByOther) continue
+          const missing = this.#missing(first, first + piece.count)
+          // Who computes all of it gives it back on the way.
+          if (piece.own !== undefined && missing.length === piece.count) own = undefined
+          await this.#compute(work, first, piece, missing)
         }
-        this.#free(work, run.own)
+        this.#free(work, own)
         if (run.isFull !== true || takenByOther) continue
         await this.#flush(work, false)
         await this.#settle(work, run.start + run.count)

@@ -37,21 +37,30 @@ export class Programs {
     return this.#used
   }
 
-  /** Programs in a row: each is made of what the one before has found. */
+  /** Programs in a row: each is made of what the one before has found. Gives back what `piece` owns as soon as nothing needs it; what is left is in the last result. */
   async run(programs: readonly DeviceSegment[], piece: Piece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<Done[]> {
     const [segment, ...rest] = programs
     const all: Done[] = []
+    const parts = equalPieces(piece).flatMap(alike)
+    let own = piece.own
     let at = 0
-    for (const equal of equalPieces(piece).flatMap(alike)) {
+    for (const equal of parts) {
       const names = ids.slice(at, at += equal.count)
       if (rest.length > 0 && itemBytes(equal) >= KEPT_ITEM_BYTES && (await this.#device.open()).keep !== undefined) {
         for (let item = 0; item < equal.count; item++) all.push(await this.#runKept(programs, itemOf(equal, item), finite, names[item] ?? ''))
         continue
       }
       const done = await this.#runDevice(segment!, equal, finite, names)
-      all.push(...rest.length === 0 ? [done] : handed(done.piece, await this.run(rest, done.piece, done.finite, names)))
+      if (rest.length === 0) {
+        all.push(done)
+        continue
+      }
+      // What this program alone has read is gone before the next one makes something.
+      const [next] = parts.length === 1 ? handed(own, [done]) : [done]
+      if (parts.length === 1) own = undefined
+      all.push(...await this.run(rest, next!.piece, next!.finite, names))
     }
-    return all
+    return handed(own, all)
   }
 
   async #runDevice(segment: DeviceSegment, piece: EqualPiece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<Done> {
@@ -160,8 +169,9 @@ function buffersOf(made: readonly Tensor[]): ArrayBuffer[] {
   return made.filter(isPooled).map(({ data }) => data.buffer as ArrayBuffer)
 }
 
-/** Gives back what only programs have seen; what the last ones handed on goes with the last piece, when all are done with it. */
-function handed({ own = [] }: Piece, results: readonly Done[]): Done[] {
+/** Gives back those buffers that no result lies in; the others go with the last result, when all are done with them. */
+function handed(own: readonly ArrayBuffer[] = [], results: readonly Done[]): Done[] {
+  if (own.length === 0) return [...results]
   const used = new Set(results.flatMap(({ piece }) => Object.values(piece.fields)).map((rows) => dataOf(rows).buffer))
   for (const buffer of own) if (!used.has(buffer)) giveBack(buffer)
   const left = own.filter((buffer) => used.has(buffer))

@@ -105,11 +105,13 @@ export interface Addon {
   shuffleIndices(n: number, seed: bigint, epoch: number, start: number, out: Float64Array): void
 
   /**
-   * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it.
+   * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it. Not `pooled`: on large pages as they are, but the memory goes with the buffer.
    */
-  pooledBuffer(bytes: number): ArrayBuffer
+  pooledBuffer(bytes: number, pooled?: boolean): ArrayBuffer
   /** Gives the memory of such a buffer back at once, rather than when it is collected; the buffer and its views are empty from then on. */
   returnBuffer(buffer: ArrayBuffer): void
+  /** How many bytes of intermediate values programs may leave for the next runs, of whichever program; never less than 32 MiB, which it is to begin with. */
+  keepScratch(bytes: number): void
 
   /**
    * The address of an array's bytes, so that another thread of this process can work on them without a copy (an ArrayBuffer over mapped memory
