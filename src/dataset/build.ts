@@ -13,6 +13,7 @@ import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Compression } from '../store/compression.js'
+import type { OpenBlob } from '../store/open-blob.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
@@ -461,23 +462,13 @@ class Build {
 
   /** Takes the places and digests of stored items over into the tables. False when some are not stored (any more). */
   async #adopt(start: number, stop: number): Promise<boolean> {
-    const { store } = this.#request
-    const digests = new Map<string, Uint8Array>()
     const known = this.#blobs.length
-    for (let from = start; from < stop; from += STEP_ROWS) {
-      const to = Math.min(stop, from + STEP_ROWS)
-      if (from > start) await setImmediate()
-      for (const [i, place] of store.lookup(this.#keys.subarray(from * HASH_BYTES, to * HASH_BYTES)).entries()) {
-        if (place === undefined) return false
-        const blob = toHex(place.blob)
-        const table = digests.get(blob) ?? await this.#digestsIn(blob)
-        if (table === undefined) return false
-        digests.set(blob, table)
-        const index = from + i
-        this.#digests.set(table.subarray(place.row * HASH_BYTES, (place.row + 1) * HASH_BYTES), index * HASH_BYTES)
-        this.#blobOf[index] = this.#blobNumber(blob)
-        this.#rowOf[index] = place.row
-      }
+    const opened = new Map<string, { readonly blob: OpenBlob; readonly digests: Uint8Array }>()
+    try {
+      if (!await this.#places(start, stop, opened)) return false
+    } finally {
+      // Of each shard the megabyte with its digests was read; of thousands of shards that is gigabytes.
+      for (const { blob } of opened.values()) blob.rest()
     }
     this.#hold(this.#blobs.slice(known))
     await this.#source.published?.(start, stop)
@@ -486,13 +477,33 @@ class Build {
     return true
   }
 
+  async #places(start: number, stop: number, opened: Map<string, { readonly blob: OpenBlob; readonly digests: Uint8Array }>): Promise<boolean> {
+    const { store } = this.#request
+    for (let from = start; from < stop; from += STEP_ROWS) {
+      const to = Math.min(stop, from + STEP_ROWS)
+      if (from > start) await setImmediate()
+      for (const [i, place] of store.lookup(this.#keys.subarray(from * HASH_BYTES, to * HASH_BYTES)).entries()) {
+        if (place === undefined) return false
+        const blob = toHex(place.blob)
+        const shard = opened.get(blob) ?? await this.#digestsIn(blob)
+        if (shard === undefined) return false
+        opened.set(blob, shard)
+        const index = from + i
+        this.#digests.set(shard.digests.subarray(place.row * HASH_BYTES, (place.row + 1) * HASH_BYTES), index * HASH_BYTES)
+        this.#blobOf[index] = this.#blobNumber(blob)
+        this.#rowOf[index] = place.row
+      }
+    }
+    return true
+  }
+
   /** The item digests that a shard holds; undefined when it turns out damaged, and its items are misses from then on. */
-  async #digestsIn(blob: string): Promise<Uint8Array | undefined> {
+  async #digestsIn(blob: string): Promise<{ readonly blob: OpenBlob; readonly digests: Uint8Array } | undefined> {
     const { store } = this.#request
     try {
       const open = await store.blob(blob)
       try {
-        return (await open.own('digest')).data as Uint8Array
+        return { blob: open, digests: (await open.own('digest')).data as Uint8Array }
       } catch (error) {
         if (error instanceof IntegrityError) await store.quarantine(open, error.message)
         throw error
