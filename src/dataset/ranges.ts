@@ -70,7 +70,7 @@ function sizesOf(recipe: Recipe | undefined, item: ItemSpecs, outputs: FieldSpec
   return { out: Math.max(1, guessedBytes(form)), work: Math.max(2 * guessedBytes(item) + most, 2 * most) }
 }
 
-/** An extent that an op finds in the item, as the box of a foreground, is at most what it was before. */
+/** An extent that an op finds in the item, as the box of a foreground, is taken for what it was before. */
 function bounded(fields: FieldSpecs, before: FieldSpecs): FieldSpecs {
   return Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]) => {
     const was = before[name]?.shape
