@@ -94,14 +94,17 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const outputs = checkRecipe(recipe, source.fields)
   const recipeData = await recipeDataOn(device, recipe)
   const key = recipeKey(recipeData)
-  const asked = await requestKeyOf(store, source, key, fingerprint, signal)
+  const { key: asked, remembered } = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
-  if (known !== undefined) await source.published?.(0, source.length)
+  if (known !== undefined) await Promise.all([source.published?.(0, source.length), remembered])
   if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: store.datasetRecord(dataset!)?.seconds ?? 0 } }
   store.expectWrites()
   const arranged = await arrange(source, recipe, device, signal, store.notes)
-  return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
+  // While that thread starts, and writes down what was learned of the files, what is missing is found.
+  const built = await new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
+  await remembered
+  return built
 }
 
 interface Prepared {

@@ -42,13 +42,18 @@ export function rangesOf(source: Source, recipe: Recipe | undefined, outputs: Fi
     return { ranges, itemBytes: out }
   }
   const ranges: Range[] = []
+  // Volumes of one scanner are alike: what ops make of them is asked once.
+  const sizes = new Map<string, ReturnType<typeof sizesOf>>()
   let [start, filled, largest, all] = [0, 0, 0, 0]
   const close = (stop: number): void => {
     if (stop > start) ranges.push({ start, stop, bytes: largest + Math.min(shardBytes, filled) })
     ;[start, filled, largest] = [stop, 0, 0]
   }
   for (let item = 0; item < length; item++) {
-    const { out, work } = sizesOf(recipe, source.known(item), outputs)
+    const known = source.known(item)
+    const form = JSON.stringify(Object.entries(known).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : value.data]), (_, part: unknown) => typeof part === 'bigint' ? String(part) : part)
+    const { out, work } = sizes.get(form) ?? sizesOf(recipe, known, outputs)
+    sizes.set(form, { out, work })
     if (filled + out > shardBytes || item - start >= SHARD_ROWS) close(item)
     filled += out
     all += out

@@ -22,6 +22,8 @@ export interface Addon {
   guardLmdb(): boolean
   /** File-system type magic of a path (`statfs.f_type`), to refuse network file systems. */
   fileSystemType(path: string): number
+  /** What `stat` says of a file, and how it begins: in one go, where Node takes four. Rejects with an Error whose `code` is the errno name; EISDIR for a folder, ENODEV for a pipe or a device. */
+  fileStart(path: string, length: number): Promise<{ readonly stat: FileStat; readonly bytes: Uint8Array }>
   /**
    * Writes the segments one after the other from the file's start, hashing while writing, then fsyncs. `checksums` holds one XXH64
    * (little-endian) per `chunkBytes` of the file. Rejects with an Error whose `code` is the errno name (`ENOSPC`, `EIO`, …).
