@@ -15,6 +15,7 @@ import { root } from './lib/root.js'
 import { printTable } from './lib/table.js'
 import { gpu } from './gpu.js'
 import { loop } from './loop.js'
+import { missing } from './missing.js'
 import { open } from './open.js'
 import { publish } from './publish.js'
 import { resample } from './resample.js'
@@ -22,7 +23,7 @@ import { streaming } from './stream.js'
 import { values } from './values.js'
 import { volumes } from './volumes.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, volumes, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, volumes, missing, gpu]
 
 const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))
