@@ -73,12 +73,10 @@ export class VolumeFile extends LooseFile {
     })
   }
 
-  /** Computed once, on a thread. */
+  /** Of the file as it was opened. Computed once, on a thread; rejects with SourceChangedError when it is another by then. */
   override async digest(signal?: AbortSignal): Promise<string> {
     signal?.throwIfAborted()
-    if (this.#digest === undefined) this.#digest = await this.#mapped((file) => file.sourceFile().digest(signal))
-    else this.assertUnchanged()
-    return this.#digest
+    return this.#digest ??= await this.#mapped((file) => file.sourceFile().digest(signal))
   }
 
   recall(digest: string): void {
