@@ -87,18 +87,23 @@ export class Programs {
   async #runKept(programs: readonly DeviceSegment[], item: KeptFields, finite: ReadonlySet<string>, id: string): Promise<Done> {
     const device = await this.#device.open()
     const kept = new Set<KeptArray>()
+    // What lies there and here.
+    const here = new Map<KeptArray, Tensor>()
     let fields = item
     let known = finite
     try {
       for (const [k, segment] of programs.entries()) {
-        const { compiled, program } = await this.#program(segment, specsOfItem(fields), known, id)
+        const isLast = k === programs.length - 1
+        const { compiled, program } = await this.#program(segment, specsOfItem(fields), known, id, isLast ? [] : Object.keys(fields).filter((name) => !('kept' in fields[name]!)))
         const { inputs, outputs, values } = compiled.program
         const made = outputs.map(({ field, value }): KeptField => {
           const spec = values[value]!
-          const stays = k < programs.length - 1 && !isKnown(field, spec) && outputs.filter((other) => other.value === value).length === 1
+          const stays = !isLast && !isKnown(field, spec) && outputs.filter((other) => other.value === value).length === 1
           if (!stays) return itemTensor(spec.dtype, spec.shape)
           const array = device.keep!()
           kept.add(array)
+          const brought = inputs.find((input) => input.value === value)
+          if (brought !== undefined) here.set(array, fields[brought.field] as Tensor)
           return { ...spec, kept: array }
         })
         refuse(compiled, await program.runKept!({ inputs: inputs.map(({ field }) => arrayOf(fields[field]!)), outputs: made.map(arrayOf) }), [id])
@@ -112,21 +117,22 @@ export class Programs {
         known = compiled.finite
       }
       const whole: Record<string, Tensor> = {}
-      for (const [name, field] of Object.entries(fields)) whole[name] = asRows('kept' in field ? await readKept(field) : field)
-      return { piece: { count: 1, fields: whole, own: buffersOf(Object.entries(whole).filter(([name]) => fields[name] !== item[name]).map(([, tensor]) => tensor)) }, finite: known }
+      for (const [name, field] of Object.entries(fields)) whole[name] = asRows('kept' in field ? here.get(field.kept) ?? await readKept(field) : field)
+      const given = new Set(Object.values(item).map(arrayOf))
+      return { piece: { count: 1, fields: whole, own: buffersOf(Object.values(whole).filter(({ data }) => !given.has(data))) }, finite: known }
     } finally {
       for (const array of kept) array.release()
     }
   }
 
-  /** The program for items of these shapes and known values. */
-  async #program(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+  /** The program for items of these shapes and known values. Those of the fields `handed` that it reads and leaves as they are become outputs: they lie on the device already, and may stay there. */
+  async #program(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string, handed: readonly string[] = []): Promise<{ compiled: Compiled; program: PreparedProgram }> {
     const number = this.#numbers.get(segment) ?? this.#numbers.size
     this.#numbers.set(segment, number)
-    const signature = JSON.stringify([number, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort()])
+    const signature = JSON.stringify([number, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort(), handed])
     let preparing = this.#prepared.get(signature)
     if (preparing === undefined) {
-      preparing = this.#prepare(segment, specs, finite, id)
+      preparing = this.#prepare(segment, specs, finite, id, handed)
       this.#prepared.set(signature, preparing)
       // Items may all be of different shapes: the oldest goes. A run that uses it holds it.
       if (this.#prepared.size > PREPARED_MAX) this.#prepared.delete(this.#prepared.keys().next().value!)
@@ -134,10 +140,10 @@ export class Programs {
     return preparing
   }
 
-  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string, handed: readonly string[]): Promise<{ compiled: Compiled; program: PreparedProgram }> {
     let compiled: Compiled
     try {
-      compiled = compile(segment, specs, finite)
+      compiled = handingOn(compile(segment, specs, finite), handed)
     } catch (cause) {
       // What the whole dataset's check could not see: the extents of these items.
       throw cause instanceof RecipeError ? new ItemError(id, cause.message, { cause }) : cause
@@ -162,6 +168,15 @@ type KeptFields = Readonly<Record<string, KeptField>>
 
 function arrayOf(field: KeptField): TypedArray | KeptArray {
   return 'kept' in field ? field.kept : field.data
+}
+
+/** The same, with those of the fields `names` as outputs that are read, left as they are and have one name afterwards. */
+function handingOn(compiled: Compiled, names: readonly string[]): Compiled {
+  const { program, passThrough } = compiled
+  const alone = passThrough.filter(({ from }) => names.includes(from) && passThrough.filter((other) => other.from === from).length === 1)
+  const outputs = alone.flatMap(({ from, to }) => program.inputs.filter(({ field, value }) => field === from && !isKnown(from, program.values[value]!) && !program.outputs.some((output) => output.value === value)).map(({ value }) => ({ field: to, value })))
+  if (outputs.length === 0) return compiled
+  return { ...compiled, program: { ...program, outputs: [...program.outputs, ...outputs] }, passThrough: passThrough.filter(({ to }) => !outputs.some(({ field }) => field === to)) }
 }
 
 /** Buffers of arrays that were made here, for whoever is done with them. */
