@@ -6,7 +6,7 @@ import { tempDir } from '../support/temp.js'
 
 // VmHWM is of Linux.
 describe.skipIf(process.platform !== 'linux')('memory of a build', () => {
-  test('many volumes of many sizes: no more than the budget and 64 MiB', async () => {
+  test('many volumes of many sizes: no more than the budget and 80 MiB', async () => {
     await manyVolumes(join(tempDir(), 'volumes'), 24, [{ memoryBudget: 64 * 2 ** 20, jobs: 2 }])
   }, 120_000)
 
