@@ -18,7 +18,7 @@ export class LooseFile implements SourceFile {
   readonly mtimeNs: bigint
   readonly ctimeNs: bigint
 
-  protected constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: BigIntStats) {
+  protected constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: Status) {
     this.path = path
     this.size = Number(size)
     this.dev = dev
@@ -70,7 +70,7 @@ export class LooseFile implements SourceFile {
     this.compare(now)
   }
 
-  protected compare(now: Pick<BigIntStats, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: bigint | number }): void {
+  protected compare(now: Status): void {
     if (Number(now.size) !== this.size) throw new SourceChangedError(this.path, `it had ${this.size} bytes, now it has ${now.size}`)
     if (now.mtimeNs !== this.mtimeNs || now.ctimeNs !== this.ctimeNs || now.ino !== this.ino || now.dev !== this.dev) throw new SourceChangedError(this.path, 'it was written or replaced')
   }
@@ -88,8 +88,10 @@ export class LooseFile implements SourceFile {
   }
 }
 
+type Status = Pick<BigIntStats, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: bigint | number }
+
 /** Rejects with FileError when there is no file. */
-export async function statusOf(path: string): Promise<BigIntStats> {
+async function statusOf(path: string): Promise<BigIntStats> {
   const stats = await stat(path, { bigint: true }).catch((cause: unknown) => { throw fileError(path, cause) })
   if (!stats.isFile()) throw new FileError(path, 'is not a file')
   return stats
@@ -106,7 +108,8 @@ async function readFrom(handle: FileHandle, length: number): Promise<Buffer> {
   return bytes.subarray(0, at)
 }
 
-function fileError(path: string, cause: unknown): FileError {
+export function fileError(path: string, cause: unknown): FileError {
   const { code, message } = cause as { code?: string; message: string }
+  if (code === 'EISDIR' || code === 'ENODEV') return new FileError(path, 'is not a file', { cause })
   return new FileError(path, code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code ?? message})`, { cause })
 }
