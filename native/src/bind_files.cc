@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "arguments.h"
+#include "bind_mapping.h"
 #include "io/blob_writer.h"
 #include "io/disk.h"
+#include "io/file_facts.h"
 #include "io/lmdb_guard.h"
 
 namespace tc {
@@ -72,6 +74,20 @@ Napi::Value bind_write_blob(const Napi::CallbackInfo& info) {
       });
 }
 
+Napi::Value bind_file_start(const Napi::CallbackInfo& info) {
+  auto start = std::make_shared<FileStart>();
+  const std::string path = path_argument(info);
+  const size_t length = integer_argument(info, 1, "length");
+  return Task::run(
+      info.Env(), [start, path, length] { with_codes([&] { *start = read_start(path, length); }); },
+      [start](Napi::Env env) {
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("stat", stat_object(env, start->facts));
+        result.Set("bytes", bytes_result(env, start->bytes.data(), start->bytes.size()));
+        return result;
+      });
+}
+
 Napi::Value bind_guard_lmdb(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), guard_lmdb()); }
 
 }  // namespace
@@ -82,6 +98,7 @@ void init_files(Napi::Env env, Napi::Object exports) {
   exports.Set("fileSystemType", Napi::Function::New<bind_file_system_type>(env, "fileSystemType"));
   exports.Set("writeBlob", Napi::Function::New<bind_write_blob>(env, "writeBlob"));
   exports.Set("guardLmdb", Napi::Function::New<bind_guard_lmdb>(env, "guardLmdb"));
+  exports.Set("fileStart", Napi::Function::New<bind_file_start>(env, "fileStart"));
   exports.Set("fsyncPath", Napi::Function::New<bind_fsync_path>(env, "fsyncPath"));
 }
 

@@ -4,12 +4,6 @@
 #include "arguments.h"
 
 namespace tc {
-namespace {
-
-// Marks objects that are MappedFiles, whichever environment made them: unwrapping anything else would read foreign memory.
-constexpr napi_type_tag kTag = {0x6d61707065644669, 0x74656e736f726361};
-// Node 20 has no longer buffers.
-constexpr double kMaxViewBytes = 4294967296.0;
 
 Napi::Value stat_object(Napi::Env env, const FileFacts& facts) {
   Napi::Object stat = Napi::Object::New(env);
@@ -20,6 +14,13 @@ Napi::Value stat_object(Napi::Env env, const FileFacts& facts) {
   stat.Set("ctimeNs", Napi::BigInt::New(env, facts.ctime_ns));
   return stat;
 }
+
+namespace {
+
+// Marks objects that are MappedFiles, whichever environment made them: unwrapping anything else would read foreign memory.
+constexpr napi_type_tag kTag = {0x6d61707065644669, 0x74656e736f726361};
+// Node 20 has no longer buffers.
+constexpr double kMaxViewBytes = 4294967296.0;
 
 class MappedFile : public Napi::ObjectWrap<MappedFile> {
  public:

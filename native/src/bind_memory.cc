@@ -1,4 +1,4 @@
-// pooledBuffer, returnBuffer, lendMemory, borrowMemory, captureStderr, releaseStderr, exitNow: see src/native/addon.ts.
+// pooledBuffer, returnBuffer, keepScratch, lendMemory, borrowMemory, captureStderr, releaseStderr, exitNow: see src/native/addon.ts.
 #include <napi.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,29 +10,39 @@
 
 #include "arguments.h"
 #include "memory/pool.h"
+#include "memory/scratch.h"
 
 namespace tc {
 namespace {
 
+template <void (*Give)(void*, size_t)>
+void finalize(napi_env, void* data, void* hint) {
+  Give(data, reinterpret_cast<size_t>(hint));
+}
+
 Napi::Value pooled_buffer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const size_t bytes = integer_argument(info, 0, "bytes");
+  const bool pooled = info[1].IsUndefined() || info[1].ToBoolean();
   if (bytes == 0) return Napi::ArrayBuffer::New(env, 0);
   // Sizes that are nearly alike share what is given back.
-  const size_t taken = pool_size(bytes);
-  void* memory = pool_take(taken);
+  const size_t taken = pooled ? pool_size(bytes) : bytes;
+  const auto give = pooled ? pool_give : pages_give;
+  void* memory = pooled ? pool_take(taken) : pages_take(taken);
   if (memory == nullptr) throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no memory for " + std::to_string(bytes) + " bytes"});
+  const napi_finalize give_back = pooled ? finalize<pool_give> : finalize<pages_give>;
   napi_value buffer;
-  const napi_status status = napi_create_external_arraybuffer(
-      env, memory, bytes, [](napi_env, void* data, void* hint) { pool_give(data, reinterpret_cast<size_t>(hint)); }, reinterpret_cast<void*>(taken), &buffer);
+  const napi_status status = napi_create_external_arraybuffer(env, memory, bytes, give_back, reinterpret_cast<void*>(taken), &buffer);
   if (status != napi_ok) {
-    pool_give(memory, taken);
+    give(memory, taken);
     throw_coded(env, {"ERR_MEMORY_ALLOCATION_FAILED", "no buffer of " + std::to_string(bytes) + " bytes"});
   }
   return Napi::Value(env, buffer);
 }
 
-// Takes the memory away from a buffer, whose views are empty from then on. Its finalizer gives it back to the pool a turn of the event loop later.
+void keep_scratch(const Napi::CallbackInfo& info) { scratch_keep(integer_argument(info, 0, "bytes")); }
+
+// Takes the memory away from a buffer, whose views are empty from then on. Its finalizer gives it back a turn of the event loop later.
 void return_buffer(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!info[0].IsArrayBuffer()) throw_type(env, "buffer must be an ArrayBuffer");
@@ -119,6 +129,7 @@ void init_memory(Napi::Env env, Napi::Object exports) {
   exports.Set("releaseStderr", Napi::Function::New(env, release_stderr, "releaseStderr"));
   exports.Set("lendMemory", Napi::Function::New(env, lend_memory, "lendMemory"));
   exports.Set("borrowMemory", Napi::Function::New(env, borrow_memory, "borrowMemory"));
+  exports.Set("keepScratch", Napi::Function::New(env, keep_scratch, "keepScratch"));
   exports.Set("returnBuffer", Napi::Function::New(env, return_buffer, "returnBuffer"));
   exports.Set("pooledBuffer", Napi::Function::New(env, pooled_buffer, "pooledBuffer"));
 }

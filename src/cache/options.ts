@@ -34,7 +34,7 @@ export interface CacheOptions {
   readonly readonly?: boolean
   /** Free space that is left on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. With less than that, what was used longest ago and can be made again goes. */
   readonly minFree?: number | string
-  /** Bytes of items in work while a dataset is built, or as `1GiB`; default 512 MiB: shards of 64 MiB on each of two cores, thrice. */
+  /** Bytes that items in work may take while a dataset is built, or as `1GiB`; an item that alone needs more is in work alone. Default 512 MiB: shards of 64 MiB on each of two cores, thrice. */
   readonly memoryBudget?: number | string
   /** How source files are told apart: by `content` (default; digests are remembered by file identity and times), by `stat` (path, size, mtime), or by both. */
   readonly fingerprint?: Fingerprint

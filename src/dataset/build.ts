@@ -9,11 +9,12 @@ import { inStage, stepsInStage } from '../core/stages.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { versions } from '../core/version.js'
 import type { DeviceSource } from '../devices/device.js'
-import { freeKept, giveBack } from '../native/fresh.js'
+import { allowItems, giveBack } from '../native/fresh.js'
 import { checkRecipe, inputFields } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Compression } from '../store/compression.js'
+import type { OpenBlob } from '../store/open-blob.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
@@ -76,6 +77,8 @@ export interface BuildReport {
 const SHARD_BYTES = 64 * 2 ** 20
 /** A shard is closed after this time even when small, so that a kill loses little. */
 const SHARD_MS = 5_000
+/** Of the memory that a build may take, for items that are read ahead; ranges in work share the rest. */
+const AHEAD_SHARE = 1 / 4
 /** Items that are read, hashed and computed in one step. */
 const CHUNK_BYTES = 8 * 2 ** 20
 /** Items handled in one go on the event loop: a look-up and what follows cost a few microseconds each. */
@@ -92,14 +95,17 @@ export async function build(request: BuildRequest): Promise<{ manifest: Manifest
   const outputs = checkRecipe(recipe, source.fields)
   const recipeData = await recipeDataOn(device, recipe)
   const key = recipeKey(recipeData)
-  const asked = await requestKeyOf(store, source, key, fingerprint, signal)
+  const { key: asked, remembered } = await requestKeyOf(store, source, key, fingerprint, signal)
   const dataset = asked === undefined ? undefined : store.request(asked)
   const known = dataset === undefined ? undefined : await completeManifest(store, dataset)
-  if (known !== undefined) await source.published?.(0, source.length)
+  if (known !== undefined) await Promise.all([source.published?.(0, source.length), remembered])
   if (known !== undefined) return { manifest: known, report: { items: known.length, hits: known.length, computed: 0, skipped: source.skipped?.length ?? 0, cuts: [], seconds: (performance.now() - began) / 1000, bytes: 0, secondsSaved: store.datasetRecord(dataset!)?.seconds ?? 0 } }
   store.expectWrites()
   const arranged = await arrange(source, recipe, device, signal, store.notes)
-  return new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
+  // While that thread starts, and writes down what was learned of the files, what is missing is found.
+  const built = await new Build(request, arranged, { outputs, recipeData, recipeKey: key, asked, began }).run()
+  await remembered
+  return built
 }
 
 interface Prepared {
@@ -174,6 +180,7 @@ class Build {
   }
 
   async run(): Promise<{ manifest: Manifest; report: BuildReport }> {
+    const release = allowItems(this.#request.memoryBytes)
     try {
       if (this.#isIdentified(0, this.#source.length)) this.#keys.set(await keysOf(this.#prepared.recipeKey, this.#identities))
       const { source } = this.#request
@@ -183,7 +190,7 @@ class Build {
       await source.published?.(0, source.length)
       return { manifest, report: this.#report() }
     } finally {
-      freeKept()
+      release()
       await Promise.allSettled(this.#holds)
       await this.#request.store.retire(this.#owner)
     }
@@ -193,7 +200,7 @@ class Build {
 
   async #allRanges(): Promise<void> {
     const { jobs, memoryBytes } = this.#request
-    const room = new Room(memoryBytes)
+    const room = new Room(memoryBytes * (1 - AHEAD_SHARE))
     let pending = this.#ranges
     while (pending.length > 0) {
       const again: Range[] = []
@@ -284,20 +291,25 @@ class Build {
     const source = this.#source
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
-      const options = { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes / 4 }
+      const options = { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes * AHEAD_SHARE }
       for await (const run of stepsInStage('read', bytesOfRows, source.read(start, stop, options))) {
         const chunkRows = this.#chunkRows(run)
+        let own = this.#executor.isClosed ? run.own : undefined
         for (let from = 0; from < run.count; from += chunkRows) {
           this.#signal.throwIfAborted()
-          const piece = slicePiece({ count: run.count, fields: run.fields }, from, Math.min(run.count, from + chunkRows))
+          const piece = slicePiece({ count: run.count, fields: run.fields, ...(own !== undefined && { own }) }, from, Math.min(run.count, from + chunkRows))
           const first = run.start + from
           if (!this.#isIdentified(first, first + piece.count)) await this.#identify(first, piece)
           if (takenByOther || this.#missing(first, first + piece.count).length === 0) continue
           takenByOther = work.lease === undefined && !await this.#claim(work)
           // Asked again under the lease: its last holder may have published since.
-          if (!takenByOther) await this.#compute(work, first, piece, this.#missing(first, first + piece.count))
+          if (takenByOther) continue
+          const missing = this.#missing(first, first + piece.count)
+          // Who computes all of it gives it back on the way.
+          if (piece.own !== undefined && missing.length === piece.count) own = undefined
+          await this.#compute(work, first, piece, missing)
         }
-        this.#free(work, run.own)
+        this.#free(work, own)
         if (run.isFull !== true || takenByOther) continue
         await this.#flush(work, false)
         await this.#settle(work, run.start + run.count)
@@ -457,23 +469,13 @@ class Build {
 
   /** Takes the places and digests of stored items over into the tables. False when some are not stored (any more). */
   async #adopt(start: number, stop: number): Promise<boolean> {
-    const { store } = this.#request
-    const digests = new Map<string, Uint8Array>()
     const known = this.#blobs.length
-    for (let from = start; from < stop; from += STEP_ROWS) {
-      const to = Math.min(stop, from + STEP_ROWS)
-      if (from > start) await setImmediate()
-      for (const [i, place] of store.lookup(this.#keys.subarray(from * HASH_BYTES, to * HASH_BYTES)).entries()) {
-        if (place === undefined) return false
-        const blob = toHex(place.blob)
-        const table = digests.get(blob) ?? await this.#digestsIn(blob)
-        if (table === undefined) return false
-        digests.set(blob, table)
-        const index = from + i
-        this.#digests.set(table.subarray(place.row * HASH_BYTES, (place.row + 1) * HASH_BYTES), index * HASH_BYTES)
-        this.#blobOf[index] = this.#blobNumber(blob)
-        this.#rowOf[index] = place.row
-      }
+    const opened = new Map<string, { readonly blob: OpenBlob; readonly digests: Uint8Array }>()
+    try {
+      if (!await this.#places(start, stop, opened)) return false
+    } finally {
+      // Of each shard the megabyte with its digests was read; of thousands of shards that is gigabytes.
+      for (const { blob } of opened.values()) blob.rest()
     }
     this.#hold(this.#blobs.slice(known))
     await this.#source.published?.(start, stop)
@@ -482,13 +484,33 @@ class Build {
     return true
   }
 
+  async #places(start: number, stop: number, opened: Map<string, { readonly blob: OpenBlob; readonly digests: Uint8Array }>): Promise<boolean> {
+    const { store } = this.#request
+    for (let from = start; from < stop; from += STEP_ROWS) {
+      const to = Math.min(stop, from + STEP_ROWS)
+      if (from > start) await setImmediate()
+      for (const [i, place] of store.lookup(this.#keys.subarray(from * HASH_BYTES, to * HASH_BYTES)).entries()) {
+        if (place === undefined) return false
+        const blob = toHex(place.blob)
+        const shard = opened.get(blob) ?? await this.#digestsIn(blob)
+        if (shard === undefined) return false
+        opened.set(blob, shard)
+        const index = from + i
+        this.#digests.set(shard.digests.subarray(place.row * HASH_BYTES, (place.row + 1) * HASH_BYTES), index * HASH_BYTES)
+        this.#blobOf[index] = this.#blobNumber(blob)
+        this.#rowOf[index] = place.row
+      }
+    }
+    return true
+  }
+
   /** The item digests that a shard holds; undefined when it turns out damaged, and its items are misses from then on. */
-  async #digestsIn(blob: string): Promise<Uint8Array | undefined> {
+  async #digestsIn(blob: string): Promise<{ readonly blob: OpenBlob; readonly digests: Uint8Array } | undefined> {
     const { store } = this.#request
     try {
       const open = await store.blob(blob)
       try {
-        return (await open.own('digest')).data as Uint8Array
+        return { blob: open, digests: (await open.own('digest')).data as Uint8Array }
       } catch (error) {
         if (error instanceof IntegrityError) await store.quarantine(open, error.message)
         throw error

@@ -8,12 +8,19 @@ import type { Store } from '../store/store.js'
 import { digestOf, nameOf, type Learned } from './fingerprint.js'
 import { Manifest } from './manifest.js'
 
+export interface Asked {
+  /** undefined when the source has neither files nor a digest. */
+  readonly key: Buffer | undefined
+  /** Settles when the digests that had to be computed are remembered, which nothing else has to wait for. */
+  readonly remembered: Promise<void>
+}
+
 /**
- * Key of what a recipe and a source's files ask for, without reading an item; undefined when the source has neither files nor a digest. Digests are remembered by device,
+ * Key of what a recipe and a source's files ask for, without reading an item. Digests are remembered by device,
  * inode, size and times, so a file that is as it was is not read again.
  */
-export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Array, fingerprint: Fingerprint, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
-  if (source.files.length === 0) return source.digest === undefined ? undefined : requestKey(recipe, source, [source.digest])
+export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Array, fingerprint: Fingerprint, signal: AbortSignal | undefined): Promise<Asked> {
+  if (source.files.length === 0) return { key: source.digest === undefined ? undefined : requestKey(recipe, source, [source.digest]), remembered: Promise.resolve() }
   const names: string[] = []
   const learned: Learned[] = []
   // One core hashes slower than most disks read.
@@ -31,12 +38,14 @@ export async function requestKeyOf(store: Store, source: Source, recipe: Uint8Ar
   }
   await Promise.all(Array.from({ length: Math.min(availableParallelism(), source.files.length) }, lane))
   if (failures.length > 0) throw failures[0]
-  if (learned.length > 0) {
-    // Once for all: a source may have 100,000 files.
-    source.assertUnchanged()
-    await store.remember({ files: learned })
-  }
-  return requestKey(recipe, source, names)
+  const key = requestKey(recipe, source, names)
+  if (learned.length === 0) return { key, remembered: Promise.resolve() }
+  // Once for all: a source may have 100,000 files.
+  source.assertUnchanged()
+  const remembered = store.remember({ files: learned })
+  // Reported to whoever waits for it; until then it must not count as unhandled.
+  remembered.catch(() => {})
+  return { key, remembered }
 }
 
 /** The manifest of a dataset all of whose shards are in the index. */

@@ -91,7 +91,8 @@ export async function hindrance(store: Store, key: string, origin: Origin, { sou
     return { reason: `its recipe does not fit its source any more (${(error as Error).message})`, advice: AGAIN }
   }
   if (toHex(recipeKeyHere) !== origin.recipeKey) return { reason: 'its bytes depend on the device it was made on, which is another one', advice: 'run verify --fix on that device (--device)' }
-  const asked = await requestKeyOf(store, source, recipeKeyHere, 'content', signal)
+  const { key: asked, remembered } = await requestKeyOf(store, source, recipeKeyHere, 'content', signal)
+  await remembered
   const known = asked === undefined ? undefined : store.request(asked)
   if (known !== undefined && toHex(known) === key) return undefined
   const found = await keyOf(source, recipe, recipeKeyHere, device, { signal, notes: store.notes })

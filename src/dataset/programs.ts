@@ -37,21 +37,30 @@ export class Programs {
     return this.#used
   }
 
-  /** Programs in a row: each is made of what the one before has found. */
+  /** Programs in a row: each is made of what the one before has found. Gives back what `piece` owns as soon as nothing needs it; what is left is in the last result. */
   async run(programs: readonly DeviceSegment[], piece: Piece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<Done[]> {
     const [segment, ...rest] = programs
     const all: Done[] = []
+    const parts = equalPieces(piece).flatMap(alike)
+    let own = piece.own
     let at = 0
-    for (const equal of equalPieces(piece).flatMap(alike)) {
+    for (const equal of parts) {
       const names = ids.slice(at, at += equal.count)
       if (rest.length > 0 && itemBytes(equal) >= KEPT_ITEM_BYTES && (await this.#device.open()).keep !== undefined) {
         for (let item = 0; item < equal.count; item++) all.push(await this.#runKept(programs, itemOf(equal, item), finite, names[item] ?? ''))
         continue
       }
       const done = await this.#runDevice(segment!, equal, finite, names)
-      all.push(...rest.length === 0 ? [done] : handed(done.piece, await this.run(rest, done.piece, done.finite, names)))
+      if (rest.length === 0) {
+        all.push(done)
+        continue
+      }
+      // What this program alone has read is gone before the next one makes something.
+      const [next] = parts.length === 1 ? handed(own, [done]) : [done]
+      if (parts.length === 1) own = undefined
+      all.push(...await this.run(rest, next!.piece, next!.finite, names))
     }
-    return all
+    return handed(own, all)
   }
 
   async #runDevice(segment: DeviceSegment, piece: EqualPiece, finite: ReadonlySet<string>, ids: readonly string[]): Promise<Done> {
@@ -78,18 +87,23 @@ export class Programs {
   async #runKept(programs: readonly DeviceSegment[], item: KeptFields, finite: ReadonlySet<string>, id: string): Promise<Done> {
     const device = await this.#device.open()
     const kept = new Set<KeptArray>()
+    // What lies there and here.
+    const here = new Map<KeptArray, Tensor>()
     let fields = item
     let known = finite
     try {
       for (const [k, segment] of programs.entries()) {
-        const { compiled, program } = await this.#program(segment, specsOfItem(fields), known, id)
+        const isLast = k === programs.length - 1
+        const { compiled, program } = await this.#program(segment, specsOfItem(fields), known, id, isLast ? [] : Object.keys(fields).filter((name) => !('kept' in fields[name]!)))
         const { inputs, outputs, values } = compiled.program
         const made = outputs.map(({ field, value }): KeptField => {
           const spec = values[value]!
-          const stays = k < programs.length - 1 && !isKnown(field, spec) && outputs.filter((other) => other.value === value).length === 1
+          const stays = !isLast && !isKnown(field, spec) && outputs.filter((other) => other.value === value).length === 1
           if (!stays) return itemTensor(spec.dtype, spec.shape)
           const array = device.keep!()
           kept.add(array)
+          const brought = inputs.find((input) => input.value === value)
+          if (brought !== undefined) here.set(array, fields[brought.field] as Tensor)
           return { ...spec, kept: array }
         })
         refuse(compiled, await program.runKept!({ inputs: inputs.map(({ field }) => arrayOf(fields[field]!)), outputs: made.map(arrayOf) }), [id])
@@ -103,21 +117,22 @@ export class Programs {
         known = compiled.finite
       }
       const whole: Record<string, Tensor> = {}
-      for (const [name, field] of Object.entries(fields)) whole[name] = asRows('kept' in field ? await readKept(field) : field)
-      return { piece: { count: 1, fields: whole, own: buffersOf(Object.entries(whole).filter(([name]) => fields[name] !== item[name]).map(([, tensor]) => tensor)) }, finite: known }
+      for (const [name, field] of Object.entries(fields)) whole[name] = asRows('kept' in field ? here.get(field.kept) ?? await readKept(field) : field)
+      const given = new Set(Object.values(item).map(arrayOf))
+      return { piece: { count: 1, fields: whole, own: buffersOf(Object.values(whole).filter(({ data }) => !given.has(data))) }, finite: known }
     } finally {
       for (const array of kept) array.release()
     }
   }
 
-  /** The program for items of these shapes and known values. */
-  async #program(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+  /** The program for items of these shapes and known values. Those of the fields `handed` that it reads and leaves as they are become outputs: they lie on the device already, and may stay there. */
+  async #program(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string, handed: readonly string[] = []): Promise<{ compiled: Compiled; program: PreparedProgram }> {
     const number = this.#numbers.get(segment) ?? this.#numbers.size
     this.#numbers.set(segment, number)
-    const signature = JSON.stringify([number, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort()])
+    const signature = JSON.stringify([number, Object.entries(specs).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : [Buffer.from(bytesOf(value.data)).toString('base64')]]), [...finite].sort(), handed])
     let preparing = this.#prepared.get(signature)
     if (preparing === undefined) {
-      preparing = this.#prepare(segment, specs, finite, id)
+      preparing = this.#prepare(segment, specs, finite, id, handed)
       this.#prepared.set(signature, preparing)
       // Items may all be of different shapes: the oldest goes. A run that uses it holds it.
       if (this.#prepared.size > PREPARED_MAX) this.#prepared.delete(this.#prepared.keys().next().value!)
@@ -125,10 +140,10 @@ export class Programs {
     return preparing
   }
 
-  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string): Promise<{ compiled: Compiled; program: PreparedProgram }> {
+  async #prepare(segment: DeviceSegment, specs: ConcreteSpecs, finite: ReadonlySet<string>, id: string, handed: readonly string[]): Promise<{ compiled: Compiled; program: PreparedProgram }> {
     let compiled: Compiled
     try {
-      compiled = compile(segment, specs, finite)
+      compiled = handingOn(compile(segment, specs, finite), handed)
     } catch (cause) {
       // What the whole dataset's check could not see: the extents of these items.
       throw cause instanceof RecipeError ? new ItemError(id, cause.message, { cause }) : cause
@@ -155,13 +170,23 @@ function arrayOf(field: KeptField): TypedArray | KeptArray {
   return 'kept' in field ? field.kept : field.data
 }
 
+/** The same, with those of the fields `names` as outputs that are read, left as they are and have one name afterwards. */
+function handingOn(compiled: Compiled, names: readonly string[]): Compiled {
+  const { program, passThrough } = compiled
+  const alone = passThrough.filter(({ from }) => names.includes(from) && passThrough.filter((other) => other.from === from).length === 1)
+  const outputs = alone.flatMap(({ from, to }) => program.inputs.filter(({ field, value }) => field === from && !isKnown(from, program.values[value]!) && !program.outputs.some((output) => output.value === value)).map(({ value }) => ({ field: to, value })))
+  if (outputs.length === 0) return compiled
+  return { ...compiled, program: { ...program, outputs: [...program.outputs, ...outputs] }, passThrough: passThrough.filter(({ to }) => !outputs.some(({ field }) => field === to)) }
+}
+
 /** Buffers of arrays that were made here, for whoever is done with them. */
 function buffersOf(made: readonly Tensor[]): ArrayBuffer[] {
   return made.filter(isPooled).map(({ data }) => data.buffer as ArrayBuffer)
 }
 
-/** Gives back what only programs have seen; what the last ones handed on goes with the last piece, when all are done with it. */
-function handed({ own = [] }: Piece, results: readonly Done[]): Done[] {
+/** Gives back those buffers that no result lies in; the others go with the last result, when all are done with them. */
+function handed(own: readonly ArrayBuffer[] = [], results: readonly Done[]): Done[] {
+  if (own.length === 0) return [...results]
   const used = new Set(results.flatMap(({ piece }) => Object.values(piece.fields)).map((rows) => dataOf(rows).buffer))
   for (const buffer of own) if (!used.has(buffer)) giveBack(buffer)
   const left = own.filter((buffer) => used.has(buffer))

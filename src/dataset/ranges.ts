@@ -1,5 +1,5 @@
-import { byteCount, type FieldSpecs } from '../core/tensor.js'
-import { outputsOf } from '../ops/compile.js'
+import { byteCount, type FieldSpecs, type ItemSpecs } from '../core/tensor.js'
+import { fieldsAlong } from '../ops/compile.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 
@@ -7,7 +7,7 @@ import type { Source } from '../sources/source.js'
 export interface Range {
   readonly start: number
   readonly stop: number
-  /** What is in memory while it is in work, about: an item as it is read, once more on its way through the ops, and made; and the shard. 0 where sizes are not known. */
+  /** What is in memory while it is in work, about: an item on its way through the ops, two of its forms at a time; and the shard. 0 where sizes are not known. */
   readonly bytes: number
 }
 
@@ -32,38 +32,55 @@ export function rangesOf(source: Source, recipe: Recipe | undefined, outputs: Fi
   const { length } = source
   const isFixed = [...Object.values(source.fields), ...Object.values(outputs)].every(({ shape }) => !shape.includes(null))
   if (isFixed || recipe === undefined || source.known === undefined) {
-    const [into, out] = [guessedBytes(source.fields), Math.max(1, guessedBytes(outputs))]
+    const { out, work } = sizesOf(recipe, source.fields, outputs)
     const rows = Math.max(1, Math.min(SHARD_ROWS, Math.floor(shardBytes / out), isGuess(outputs) ? Math.ceil(length / (GUESSED_RANGES * jobs)) : Infinity))
     const ranges: Range[] = []
     for (let start = 0; start < length; start += rows) {
       const stop = Math.min(length, start + rows)
-      ranges.push({ start, stop, bytes: isFixed ? 2 * into + out + Math.min(shardBytes, out * (stop - start)) : 0 })
+      ranges.push({ start, stop, bytes: isFixed ? work + Math.min(shardBytes, out * (stop - start)) : 0 })
     }
     return { ranges, itemBytes: out }
   }
   const ranges: Range[] = []
+  // Volumes of one scanner are alike: what ops make of them is asked once.
+  const sizes = new Map<string, ReturnType<typeof sizesOf>>()
   let [start, filled, largest, all] = [0, 0, 0, 0]
   const close = (stop: number): void => {
     if (stop > start) ranges.push({ start, stop, bytes: largest + Math.min(shardBytes, filled) })
     ;[start, filled, largest] = [stop, 0, 0]
   }
   for (let item = 0; item < length; item++) {
-    const { into, out } = itemBytesOf(source, recipe, outputs, item)
+    const known = source.known(item)
+    const form = JSON.stringify(Object.entries(known).map(([name, { dtype, shape, value }]) => [name, dtype, shape, ...value === undefined ? [] : value.data]), (_, part: unknown) => typeof part === 'bigint' ? String(part) : part)
+    const { out, work } = sizes.get(form) ?? sizesOf(recipe, known, outputs)
+    sizes.set(form, { out, work })
     if (filled + out > shardBytes || item - start >= SHARD_ROWS) close(item)
     filled += out
     all += out
-    largest = Math.max(largest, 2 * into + out)
+    largest = Math.max(largest, work)
   }
   close(length)
   return { ranges, itemBytes: Math.max(1, all / Math.max(1, length)) }
 }
 
-/** Of one item as it is read, and of what is made of it. An item that an op is going to refuse is refused when it is its turn. */
-function itemBytesOf(source: Source, recipe: Recipe, outputs: FieldSpecs, item: number): { into: number; out: number } {
-  const known = source.known!(item)
-  const into = guessedBytes(known)
-  const made = outputsOf(recipe, known)
-  return { into, out: Math.max(1, made === undefined ? guessedBytes(outputs) : guessedBytes(made)) }
+/** Bytes of what is made of an item, and of its forms on the way there. An item that an op is going to refuse is refused when it is its turn. */
+function sizesOf(recipe: Recipe | undefined, item: ItemSpecs, outputs: FieldSpecs): { out: number; work: number } {
+  let form: FieldSpecs = item
+  let most = 0
+  for (const next of (recipe && fieldsAlong(recipe, item)) ?? [outputs]) {
+    form = bounded(next, form)
+    most = Math.max(most, guessedBytes(form))
+  }
+  // As it is read, moved, and computed; or two forms that are computed.
+  return { out: Math.max(1, guessedBytes(form)), work: Math.max(2 * guessedBytes(item) + most, 2 * most) }
+}
+
+/** An extent that an op finds in the item, as the box of a foreground, is taken for what it was before. */
+function bounded(fields: FieldSpecs, before: FieldSpecs): FieldSpecs {
+  return Object.fromEntries(Object.entries(fields).map(([name, { dtype, shape }]) => {
+    const was = before[name]?.shape
+    return [name, { dtype, shape: was?.length === shape.length ? shape.map((extent, axis) => extent ?? was[axis]!) : shape }]
+  }))
 }
 
 /** Bytes of an item, an unknown extent taken for 64. */

@@ -57,7 +57,7 @@ export interface ProgramBatch {
   readonly outputs: readonly TypedArray[]
 }
 
-/** Arrays of one item. An output that is kept is made by that run and no other. */
+/** Arrays of one item. An output that is kept is made by that run and no other, or is one of its inputs that was not kept before. */
 export interface KeptItem {
   readonly inputs: readonly (TypedArray | KeptArray)[]
   readonly outputs: readonly (TypedArray | KeptArray)[]

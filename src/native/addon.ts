@@ -22,6 +22,8 @@ export interface Addon {
   guardLmdb(): boolean
   /** File-system type magic of a path (`statfs.f_type`), to refuse network file systems. */
   fileSystemType(path: string): number
+  /** What `stat` says of a file, and how it begins: in one go, where Node takes four. Rejects with an Error whose `code` is the errno name; EISDIR for a folder, ENODEV for a pipe or a device. */
+  fileStart(path: string, length: number): Promise<{ readonly stat: FileStat; readonly bytes: Uint8Array }>
   /**
    * Writes the segments one after the other from the file's start, hashing while writing, then fsyncs. `checksums` holds one XXH64
    * (little-endian) per `chunkBytes` of the file. Rejects with an Error whose `code` is the errno name (`ENOSPC`, `EIO`, …).
@@ -107,11 +109,13 @@ export interface Addon {
   shuffleIndices(n: number, seed: bigint, epoch: number, start: number, out: Float64Array): void
 
   /**
-   * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it.
+   * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it. Not `pooled`: on large pages as they are, but the memory goes with the buffer.
    */
-  pooledBuffer(bytes: number): ArrayBuffer
+  pooledBuffer(bytes: number, pooled?: boolean): ArrayBuffer
   /** Gives the memory of such a buffer back at once, rather than when it is collected; the buffer and its views are empty from then on. */
   returnBuffer(buffer: ArrayBuffer): void
+  /** How many bytes of intermediate values programs may leave for the next runs, of whichever program; never less than 32 MiB, which it is to begin with. */
+  keepScratch(bytes: number): void
 
   /**
    * The address of an array's bytes, so that another thread of this process can work on them without a copy (an ArrayBuffer over mapped memory

@@ -25,10 +25,33 @@ export function freshTensor(dtype: DType, shape: readonly number[]): Tensor {
 /** Buffers of items that are done. Used again, the next items are no news to the garbage collector, which otherwise goes through the heap for each 64 MB or so of them. */
 const kept: ArrayBuffer[] = []
 let keptBytes = 0
+/** Buffers of `itemTensor` that somebody has. Those that nobody gives back are collected some time. */
+let heldBytes = 0
+const collected = new FinalizationRegistry<number>((bytes) => { heldBytes -= bytes })
+/** What all who have items in work may take together, kept buffers included. */
+let allowedBytes = 0
 /** A few volumes of 32 MiB, read and made. */
 const KEPT_BYTES_MAX = 2 ** 28
+/** Of what is allowed, for intermediate values of programs: they find each other's memory, which they need for milliseconds. */
+const SCRATCH_SHARE = 1 / 8
 
-/** Memory for a whole item, all of which is about to be filled: where it is large from buffers that `giveBack` was given, else from the pool. */
+/** Lets buffers of items be kept for the next ones as far as they come to `bytes` together with those that are in use. Until the returned function is called; what is too much then goes. */
+export function allowItems(bytes: number): () => void {
+  allow(bytes)
+  let ended = false
+  return () => {
+    if (!ended) allow(-bytes)
+    ended = true
+  }
+}
+
+function allow(more: number): void {
+  allowedBytes += more
+  native().keepScratch(Math.min(KEPT_BYTES_MAX, Math.floor(allowedBytes * SCRATCH_SHARE)))
+  trim(0)
+}
+
+/** Memory for a whole item, all of which is about to be filled: where it is large from buffers that `giveBack` was given, else new. */
 export function itemTensor(dtype: DType, shape: readonly number[]): Tensor {
   const bytes = byteCount(dtype, shape)
   return { dtype, shape, data: typedArray(dtype, bytes >= POOLED_BYTES_MIN ? taken(bytes) : new ArrayBuffer(bytes), 0, bytes) }
@@ -39,28 +62,37 @@ export function isPooled({ data }: Tensor): boolean {
   return data.byteLength >= POOLED_BYTES_MIN
 }
 
-/** Takes a pooled buffer that nobody looks at any more. */
+/** Takes a buffer of `itemTensor` that nobody looks at any more. */
 export function giveBack(buffer: ArrayBuffer): void {
+  heldBytes -= buffer.byteLength
   kept.push(buffer)
   keptBytes += buffer.byteLength
-  while (keptBytes > KEPT_BYTES_MAX) drop(kept.shift()!)
+  trim(0)
 }
 
-/** Gives the memory of what is kept back. */
-export function freeKept(): void {
-  for (const buffer of kept.splice(0)) drop(buffer)
-}
-
-function drop(buffer: ArrayBuffer): void {
-  keptBytes -= buffer.byteLength
-  native().returnBuffer(buffer)
+/** Lets go of the oldest that are kept until `bytes` more may be taken. */
+function trim(bytes: number): void {
+  const limit = Math.min(KEPT_BYTES_MAX, allowedBytes - heldBytes - bytes)
+  while (kept.length > 0 && keptBytes > limit) {
+    const buffer = kept.shift()!
+    keptBytes -= buffer.byteLength
+    collected.unregister(buffer)
+    native().returnBuffer(buffer)
+  }
 }
 
 /** The newest that fits and is an eighth too large at most, or a new one. */
 function taken(bytes: number): ArrayBuffer {
   const at = kept.findLastIndex(({ byteLength }) => byteLength >= bytes && byteLength <= bytes * 1.125)
-  if (at < 0) return native().pooledBuffer(bytes)
-  const [buffer] = kept.splice(at, 1)
-  keptBytes -= buffer!.byteLength
-  return buffer!
+  if (at >= 0) {
+    const [buffer] = kept.splice(at, 1)
+    keptBytes -= buffer!.byteLength
+    heldBytes += buffer!.byteLength
+    return buffer!
+  }
+  trim(bytes)
+  const buffer = native().pooledBuffer(bytes, false)
+  heldBytes += bytes
+  collected.register(buffer, bytes, buffer)
+  return buffer
 }

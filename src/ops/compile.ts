@@ -29,10 +29,10 @@ export function checkRecipe(recipe: Recipe, fields: FieldSpecs): FieldSpecs {
   return Object.fromEntries(Object.entries(states).map(([name, { dtype, shape }]) => [name, { dtype, shape }]))
 }
 
-/** Fields that one item has after the recipe, as far as what is known of it says; undefined when an op refuses it. */
-export function outputsOf(recipe: Recipe, item: ItemSpecs): FieldSpecs | undefined {
+/** Fields that one item has before, between and after the ops, as far as what is known of it says; undefined when an op refuses it. */
+export function fieldsAlong(recipe: Recipe, item: ItemSpecs): readonly FieldSpecs[] | undefined {
   try {
-    return statesAlong(recipe, item).at(-1)!
+    return statesAlong(recipe, item)
   } catch (error) {
     if (error instanceof RecipeError) return undefined
     throw error

@@ -20,7 +20,7 @@ export class LooseFile implements SourceFile {
   readonly ctimeNs: bigint
   #digest: string | undefined
 
-  protected constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: BigIntStats) {
+  protected constructor(path: string, { size, dev, ino, mtimeNs, ctimeNs }: Status) {
     this.path = path
     this.size = Number(size)
     this.dev = dev
@@ -50,12 +50,10 @@ export class LooseFile implements SourceFile {
     return await this.#reading((handle) => readFrom(handle, this.size))
   }
 
-  /** Computed once. */
+  /** Of the file as it was opened. Computed once; rejects with SourceChangedError when it is another by then. */
   async digest(signal?: AbortSignal): Promise<string> {
     signal?.throwIfAborted()
-    if (this.#digest === undefined) this.#digest = await this.hash(signal)
-    else this.assertUnchanged()
-    return this.#digest
+    return this.#digest ??= await this.hash(signal)
   }
 
   recall(digest: string): void {
@@ -115,7 +113,7 @@ export class LooseFile implements SourceFile {
     }
   }
 
-  protected compare(now: Pick<BigIntStats, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: bigint | number }): void {
+  protected compare(now: Status): void {
     if (Number(now.size) !== this.size) throw new SourceChangedError(this.path, `it had ${this.size} bytes, now it has ${now.size}`)
     if (now.mtimeNs !== this.mtimeNs || now.ctimeNs !== this.ctimeNs || now.ino !== this.ino || now.dev !== this.dev) throw new SourceChangedError(this.path, 'it was written or replaced')
   }
@@ -132,6 +130,8 @@ export class LooseFile implements SourceFile {
     }
   }
 }
+
+type Status = Pick<BigIntStats, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: bigint | number }
 
 /** Rejects with FileError when there is no file. */
 export async function statusOf(path: string): Promise<BigIntStats> {
@@ -151,7 +151,8 @@ async function readFrom(handle: FileHandle, length: number): Promise<Buffer> {
   return bytes.subarray(0, at)
 }
 
-function fileError(path: string, cause: unknown): FileError {
+export function fileError(path: string, cause: unknown): FileError {
   const { code, message } = cause as { code?: string; message: string }
+  if (code === 'EISDIR' || code === 'ENODEV') return new FileError(path, 'is not a file', { cause })
   return new FileError(path, code === 'ENOENT' ? 'there is no such file' : `cannot be read (${code ?? message})`, { cause })
 }

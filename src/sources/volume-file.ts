@@ -2,7 +2,7 @@ import { FormatError } from '../core/errors.js'
 import { native } from '../native/load.js'
 import { DeflatedBytes, MappedBytes, type StoredBytes } from './bytes.js'
 import type { OpenFile } from './file.js'
-import { LooseFile, statusOf } from './loose-file.js'
+import { fileError, LooseFile } from './loose-file.js'
 
 /** Enough for a header in nearly every compressed file; names and extra fields of gzip may need the second. */
 const HEAD_BYTES = [4096, 2 ** 20] as const
@@ -14,16 +14,25 @@ const RATIO_MAX = 1032
  */
 export class VolumeFile extends LooseFile {
   #isGzip = false
+  /** How it begins, until somebody has looked at it. */
+  #first: Uint8Array | undefined
 
   static override async open(path: string): Promise<VolumeFile> {
-    const file = new VolumeFile(path, await statusOf(path))
-    const first = await file.head(2)
-    file.#isGzip = first[0] === 0x1f && first[1] === 0x8b
+    const { stat, bytes } = await native().fileStart(path, HEAD_BYTES[0]).catch((cause: unknown) => { throw fileError(path, cause) })
+    const file = new VolumeFile(path, stat)
+    file.#isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b
+    file.#first = bytes
     return file
   }
 
   get isGzip(): boolean {
     return this.#isGzip
+  }
+
+  override async head(length: number): Promise<Uint8Array> {
+    const first = this.#first
+    this.#first = undefined
+    return first !== undefined && (length <= first.length || first.length === this.size) ? first.subarray(0, length) : await super.head(length)
   }
 
   /** The first of these numbers of bytes that it has, inflated. The smallest, when it has fewer. */

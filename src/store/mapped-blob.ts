@@ -15,6 +15,7 @@ export class MappedBlob extends OpenBlob {
   readonly verified: VerifiedBlob
   readonly #file: MappedFile
   #whole: ArrayBuffer | undefined
+  #closed = false
 
   private constructor(digest: string, file: MappedFile, verified: VerifiedBlob) {
     super({ digest, path: file.path, inode: file.stat.ino, ...storedTensors(file) })
@@ -63,7 +64,12 @@ export class MappedBlob extends OpenBlob {
     return { path: this.path, metadata: this.metadata, tensors: this.tensors, heldBytes: 0, view: (dtype, shape, offset) => this.#view(dtype, shape, offset, byteCount(dtype, shape)) }
   }
 
+  override rest(): void {
+    if (!this.#closed) this.#file.drop(0, this.#file.size)
+  }
+
   override close(): void {
+    this.#closed = true
     this.#file.close()
   }
 

@@ -60,6 +60,9 @@ export abstract class OpenBlob {
 
   abstract whole(): Promise<WholeBlob>
 
+  /** Lets go of what it can have again from the file: it will not be read soon. Frames go by themselves, when others come. */
+  rest(): void {}
+
   abstract close(): void
 
   /** A whole tensor. */

@@ -1,11 +1,12 @@
 // Volumes in the cache: what a build reads of a folder that grows.
 import { renameSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { cast, nifti, normalize, recipe, type Cache, type Dataset, type NiftiOptions, type Source } from '../../src/index.js'
 import { range, smallCache } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
-import { niftiGz } from '../sources/nifti-write.js'
+import { VolumeFile } from '../../src/sources/volume-file.js'
+import { niftiBytes, niftiGz } from '../sources/nifti-write.js'
 import { pattern } from '../sources/write.js'
 
 const SHAPE = [9, 8, 7]
@@ -18,7 +19,10 @@ beforeEach(async () => {
   cache = await smallCache(join(tempDir(), 'cache'))
   for (const k of range(0, 30)) write(k)
 })
-afterEach(() => cache.close())
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await cache.close()
+})
 
 function write(k: number, shape = SHAPE): void {
   const path = join(dir, `v${String(k).padStart(3, '0')}.nii.gz`)
@@ -67,4 +71,27 @@ test('another slope is another item; another way of reading, too', async () => {
   expect(second.dataset.digest).not.toBe(first.dataset.digest)
   expect((await built({ scaled: false }, recipe([]))).dataset.report.computed).toBe(30)
   expect((await built({ scaled: true }, recipe([]))).dataset.digest).toBe(second.dataset.digest)
+})
+
+test('of a thousand volumes ten are new: only their files are read, once more to know them and once for their voxels', async () => {
+  dir = tempDir()
+  const path = (k: number): string => join(dir, `v${String(k).padStart(4, '0')}.nii`)
+  const put = (k: number): void => {
+    // Of three sizes, so that nothing is known of all of them.
+    writeFileSync(path(k), niftiBytes(pattern('int16', [8, 6 + k % 3, 5], k + 1), { sform: [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0] }))
+    utimesSync(path(k), new Date(0), new Date(0))
+  }
+  const late = range(0, 10).map((k) => 57 + 97 * k)
+  for (const k of range(0, 1000)) if (!late.includes(k)) put(k)
+  expect((await built()).dataset.report.computed).toBe(990)
+  for (const k of late) put(k)
+  // Whoever reads more of a file than its header maps it first.
+  const mapped = vi.spyOn(VolumeFile.prototype, 'map')
+  const { read, dataset } = await built()
+  expect([dataset.length, dataset.report.computed, dataset.report.hits]).toEqual([1000, 10, 990])
+  expect(read.sort((a, b) => a - b)).toEqual(late)
+  expect(mapped.mock.contexts.map((file) => (file as VolumeFile).path).sort()).toEqual(late.flatMap((k) => [path(k), path(k)]))
+  mapped.mockClear()
+  expect((await built()).read).toEqual([])
+  expect(mapped).not.toHaveBeenCalled()
 })

@@ -125,6 +125,22 @@ describe.skipIf(quick.length === 0).each(quick)('arrays that stay on %s', (adapt
     expect(all.backend.engine.keptBytes).toBe(0)
   })
 
+  test('an input stays, too, and is made again from what was given; what is kept already is not kept again', async () => {
+    vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    const all = await open(adapter)
+    const both = await all.device.prepare({ ...second, outputs: [...second.outputs, { field: 'x', value: second.inputs[0]!.value }] })
+    const stays = all.device.keep()
+    const out = new Float32Array(5000)
+    expect(await both.runKept!({ inputs: [half], outputs: [out, stays] })).toEqual([])
+    expect(Buffer.compare(bytesOf(out), whole)).toBe(0)
+    await expectSecondHalf(all, stays)
+    await expect(all.backend.run(2, 1, [(stays as unknown as { place: { kept: number } }).place], [out, { kept: 97 }])).rejects.toThrow(/kept once/)
+    ;(await all.backend.engine.session)!.device.destroy()
+    await expectSecondHalf(all, stays)
+    stays.release()
+    expect(all.backend.engine.keptBytes).toBe(0)
+  })
+
   test('lost twice over: what was made from what is gone is made from the beginning', async () => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
     const all = await open(adapter)

@@ -33,23 +33,6 @@ uint64_t page_bytes() {
   return bytes;
 }
 
-int64_t nanoseconds(const timespec& time) { return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec; }
-
-FileFacts facts_of(const struct stat& status) {
-  FileFacts facts;
-  facts.size = static_cast<uint64_t>(status.st_size);
-  facts.dev = static_cast<uint64_t>(status.st_dev);
-  facts.ino = static_cast<uint64_t>(status.st_ino);
-#ifdef __APPLE__
-  facts.mtime_ns = nanoseconds(status.st_mtimespec);
-  facts.ctime_ns = nanoseconds(status.st_ctimespec);
-#else
-  facts.mtime_ns = nanoseconds(status.st_mtim);
-  facts.ctime_ns = nanoseconds(status.st_ctim);
-#endif
-  return facts;
-}
-
 // Unmapping takes about 12 ms per GiB of resident pages, and the last owner is often the JavaScript thread.
 void unmap(uint8_t* base, uint64_t bytes) {
   constexpr uint64_t kWorthAThread = uint64_t{128} << 20;

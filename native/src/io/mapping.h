@@ -8,16 +8,9 @@
 #include <string>
 
 #include "io/fault_guard.h"
+#include "io/file_facts.h"
 
 namespace tc {
-
-struct FileFacts {
-  uint64_t size = 0;
-  uint64_t dev = 0;
-  uint64_t ino = 0;
-  int64_t mtime_ns = 0;
-  int64_t ctime_ns = 0;
-};
 
 enum class Advice { normal, sequential, random, willneed };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <unordered_map>
@@ -19,6 +20,16 @@ constexpr size_t kLargeMin = 4 * kLargePage;
 // A few dozen batches of a few megabytes: what the garbage collector lets pile up.
 constexpr size_t kKeptMax = size_t{256} << 20;
 
+size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+void ask_for_large_pages(void* memory, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  if (bytes >= kLargeMin) madvise(memory, bytes, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
+
 struct Pool {
   std::mutex mutex;
   std::unordered_map<size_t, std::vector<void*>> free;
@@ -33,6 +44,23 @@ Pool& pool() {
 
 }  // namespace
 
+void* pages_take(size_t bytes) {
+  const size_t alignment = bytes >= kLargeMin ? kLargePage : kAlignment;
+  const size_t length = round_up(bytes, kAlignment);
+  const size_t reserved = length + alignment - kAlignment;
+  void* const mapped = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  // What lies before and behind goes back at once.
+  uint8_t* const begin = static_cast<uint8_t*>(mapped);
+  uint8_t* const memory = reinterpret_cast<uint8_t*>(round_up(reinterpret_cast<uintptr_t>(mapped), alignment));
+  if (memory > begin) munmap(begin, size_t(memory - begin));
+  if (begin + reserved > memory + length) munmap(memory + length, size_t(begin + reserved - (memory + length)));
+  ask_for_large_pages(memory, length);
+  return memory;
+}
+
+void pages_give(void* memory, size_t bytes) { munmap(memory, round_up(bytes, kAlignment)); }
+
 void* pool_take(size_t bytes) {
   Pool& from = pool();
   {
@@ -45,12 +73,9 @@ void* pool_take(size_t bytes) {
       return memory;
     }
   }
-  const size_t alignment = bytes >= kLargeMin ? kLargePage : kAlignment;
-  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded);
-#ifdef MADV_HUGEPAGE
-  if (memory != nullptr && bytes >= kLargeMin) madvise(memory, rounded, MADV_HUGEPAGE);
-#endif
+  const size_t rounded = round_up(bytes, bytes >= kLargeMin ? kLargePage : kAlignment);
+  void* memory = std::aligned_alloc(bytes >= kLargeMin ? kLargePage : kAlignment, rounded);
+  if (memory != nullptr) ask_for_large_pages(memory, rounded);
   return memory;
 }
 

@@ -9,6 +9,9 @@ namespace tc {
 void* pool_take(size_t bytes);
 // `bytes` as they were asked for.
 void pool_give(void* memory, size_t bytes);
+// Past the pool: pages of one's own, so that what is given back is free for every size at once. malloc keeps blocks of up to 32 MiB in heaps, which volumes of many sizes leave full of holes.
+void* pages_take(size_t bytes);
+void pages_give(void* memory, size_t bytes);
 // Rounded up by an eighth at most, so that those who want about as much find each other's memory.
 size_t pool_size(size_t bytes);
 

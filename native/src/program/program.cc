@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "program/finish.h"
-#include "program/scratch.h"
 
 namespace tc {
 
@@ -24,8 +23,6 @@ Program::Program(ProgramDescription description) {
   plan(description);
   place();
 }
-
-Program::~Program() = default;
 
 // --- checks -------------------------------------------------------------------------------------------------------------
 

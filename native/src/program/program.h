@@ -1,9 +1,8 @@
-// A checked program, ready to run. Immutable after its construction but for the pool of scratch memory, so any number of runs may overlap.
+// A checked program, ready to run. Immutable after its construction, so any number of runs may overlap.
 #pragma once
 
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -27,8 +26,6 @@ struct Value {
   size_t offset = 0;
 };
 
-class Scratch;
-
 // Seconds that threads spent on steps, for profiles.
 struct Spent {
   std::atomic<int64_t> cast_ns{0}, other_ns{0};
@@ -38,7 +35,6 @@ class Program {
  public:
   // Throws InvalidProgram.
   explicit Program(ProgramDescription description);
-  ~Program();
 
   // Arrays hold `count` items one after the other, and have the right length.
   std::vector<ProgramFault> run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads, Spent* spent = nullptr) const;
@@ -53,17 +49,12 @@ class Program {
   void plan(ProgramDescription& description);
   void place();
   bool run_item(const struct ItemRun& item, ProgramFault& fault) const;
-  std::unique_ptr<Scratch> take_scratch() const;
-  void return_scratch(std::unique_ptr<Scratch> scratch) const;
 
   std::vector<Value> values_;
   std::vector<size_t> inputs_, outputs_;
   std::vector<Unit> units_;
   size_t scratch_bytes_ = 0;
   bool large_ = false;  // an item is worth more than one thread
-
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Scratch>> pool_;  // memory of finished runs
 };
 
 }  // namespace tc

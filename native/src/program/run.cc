@@ -8,10 +8,10 @@
 #include <mutex>
 
 #include "async.h"
+#include "memory/scratch.h"
 #include "program/finish.h"
 #include "program/isa.h"
 #include "program/program.h"
-#include "program/scratch.h"
 
 namespace tc {
 
@@ -19,8 +19,6 @@ namespace tc {
 static constexpr size_t kBytesPerThread = size_t{1} << 17;
 static constexpr size_t kPiecesPerThread = 8;
 static constexpr size_t kCastPiece = size_t{1} << 14;
-static constexpr size_t kPoolBytes = size_t{256} << 20;
-static constexpr size_t kPoolCount = 16;
 
 // One item in work: where its values lie.
 struct ItemRun {
@@ -452,38 +450,21 @@ bool Program::run_item(const ItemRun& item, ProgramFault& fault) const {
   return faulty;
 }
 
-std::unique_ptr<Scratch> Program::take_scratch() const {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!pool_.empty()) {
-      std::unique_ptr<Scratch> scratch = std::move(pool_.back());
-      pool_.pop_back();
-      return scratch;
-    }
-  }
-  return std::make_unique<Scratch>(scratch_bytes_);
-}
-
-void Program::return_scratch(std::unique_ptr<Scratch> scratch) const {
-  const std::lock_guard lock(mutex_);
-  if (pool_.size() < kPoolCount && (pool_.size() + 1) * scratch_bytes_ <= kPoolBytes) pool_.push_back(std::move(scratch));
-}
-
 std::vector<ProgramFault> Program::run(size_t count, const std::vector<const uint8_t*>& inputs, const std::vector<uint8_t*>& outputs, unsigned threads, Spent* spent) const {
   const Kernels& kernels = selected_kernels();
   const bool together = large_ || count == 1;
   std::mutex mutex;
   std::vector<ProgramFault> faults;
   parallel_for(count, together ? 1 : threads, [&](size_t begin, size_t end) {
-    std::unique_ptr<Scratch> scratch = take_scratch();
-    ItemRun item = {*this, kernels, std::vector<uint8_t*>(values_.size()), scratch->data(), together ? threads : 1, spent};
+    const Scratch scratch(scratch_bytes_);
+    ItemRun item = {*this, kernels, std::vector<uint8_t*>(values_.size()), scratch.data(), together ? threads : 1, spent};
     for (size_t i = begin; i < end; i++) {
       for (size_t v = 0; v < values_.size(); v++) {
         const Value& value = values_[v];
         switch (value.place) {
           case Value::Place::kInput: item.data[v] = const_cast<uint8_t*>(inputs[value.port]) + i * value.bytes; break;
           case Value::Place::kOutput: item.data[v] = outputs[value.port] + i * value.bytes; break;
-          case Value::Place::kScratch: item.data[v] = scratch->data() + value.offset; break;
+          case Value::Place::kScratch: item.data[v] = scratch.data() + value.offset; break;
           case Value::Place::kNowhere: item.data[v] = nullptr; break;
         }
       }
@@ -500,7 +481,6 @@ std::vector<ProgramFault> Program::run(size_t count, const std::vector<const uin
         if (item.data[outputs_[k]] != to && value.bytes > 0) std::memcpy(to, item.data[outputs_[k]], value.bytes);
       }
     }
-    return_scratch(std::move(scratch));
   });
   std::sort(faults.begin(), faults.end(), [](const ProgramFault& a, const ProgramFault& b) { return a.item < b.item; });
   return faults;

@@ -229,7 +229,7 @@ export class Engine {
       resident.set(value, buffer)
     })
     const staying = outputs.flatMap((output, k) => isPlace(output) ? [{ value: program.outputs[k]!.value, kept: output.kept }] : [])
-    if (new Set(staying.map(({ value }) => value)).size < staying.length || staying.some(({ value }) => program.inputs.some((input) => input.value === value))) throw new GpuError('failed', 'a value is kept once, by the program that makes it')
+    if (new Set(staying.map(({ value }) => value)).size < staying.length || staying.some(({ value }) => resident.has(value))) throw new GpuError('failed', 'a value is kept once, by the program that brings it here or makes it')
     const work = function * (): FrameWork {
       const initial = new Uint32Array(faultWords)
       for (let i = 1; i < faultWords; i += 2) initial[i] = 0xffffffff
