@@ -69,9 +69,10 @@ export async function ptychography(dir: string): Promise<PtychographyResult> {
   await visit('from the cache, warm', kept)
   const secondsPerItem = await visit('without a cache', () => cache.dataset(source, grouped.recipe, { cache: false }))
   const sheet = join(dir, 'groups.png')
-  await using groups = await kept()
+  const groups = await kept()
   await draw(sheet, groups, source, NEIGHBORS)
   const [lasting, touched] = [strategies(groups, secondsPerItem), await around(groups, CHANGED)]
+  await groups.close()
   source.close()
   await cache.close()
   return { table, digests, strategies: lasting, transcript: await inShell(dir, touched), touched, sheet }
