@@ -1,17 +1,18 @@
 // `npm start`: every example built cold into an empty cache, then opened again warm, up to the first batch both times; then built once more on every
-// other device there is, to see that the bytes are the same. Then two examples of values by key, and one of the command line.
+// other device there is, to see that the bytes are the same. Then two examples of values by key, one of the command line, and one of batches with and without a cache.
 import { mkdirSync, rmSync } from 'node:fs'
 import { MissingDependencyError, openCache, webgpuAdapters, type DatasetOptions } from 'tensorcache'
 import type { Example } from './example.js'
 import { neighbors, structures } from './crystals/crystals.js'
 import { hybrid } from './hybrid/hybrid.js'
 import { patterns } from './patterns/patterns.js'
+import { grouped, ptychography } from './ptychography/ptychography.js'
 import { burgers } from './scenes/scenes.js'
 import { tokens } from './tokens/tokens.js'
 import { volumes } from './volumes/volumes.js'
 
 const root = '.tensorcache/examples'
-const examples: readonly Example[] = [patterns, structures, neighbors, burgers(`${root}/scenes`)]
+const examples: readonly Example[] = [patterns, structures, neighbors, burgers(`${root}/scenes`), grouped]
 const HOW = 'apt install mesa-vulkan-drivers (Mesa 24 or newer) brings one that needs no GPU'
 
 interface Visit { readonly items: number; readonly computed: number; readonly seconds: number; readonly device: string; readonly digest: string; readonly look: string }
@@ -92,6 +93,13 @@ const torsos = await volumes(`${root}/volumes`)
 console.log('\nvolumes: torsos with masks, stored as scanners and hospitals do, and a series over time → one orientation, voxel size and shape, by a configuration file and the command line.\n')
 console.log(torsos.transcript)
 console.log(`\nBefore and after, to look at: ${torsos.sheet}`)
+
+const scanned = await ptychography(`${root}/ptychography`)
+console.log('\nptychography: a simulated scan; groups of patterns that were taken near each other, into a cache, from it, and computed when they are read. An epoch is shuffled batches of 32; the fastest of five.\n')
+print(scanned.table)
+if (new Set(scanned.digests).size !== 1) throw new Error('ptychography: the batches differ')
+console.log(`\nWhere such groups should live, by the time that computing one took, the file being in memory:\n  ${scanned.strategies.join('\n  ')}\n\n${scanned.transcript}`)
+console.log(`\nGroups on the object, and their patterns: ${scanned.sheet}`)
 
 console.log(`\nThe cache stays in ${root}/cache. Look inside: node dist/cli/main.js ls --cache-dir ${root}/cache`)
 

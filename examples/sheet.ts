@@ -11,7 +11,7 @@ export interface Picture {
   at(u: number, v: number): Rgb
 }
 
-/** Pictures beside each other, below their caption. */
+/** Pictures beside each other, below their caption; none: the caption alone. */
 export interface Row {
   readonly caption: string
   readonly pictures: readonly Picture[]
@@ -31,24 +31,26 @@ const GLYPHS: Readonly<Record<string, string>> = {
 
 /** Writes blocks of rows, one block below the other in columns. */
 export function writeSheet(path: string, blocks: readonly (readonly Row[])[], columns = 2): void {
-  const width = Math.max(...blocks.flat().map(({ pictures }) => pictures.reduce((sum, { width: own }) => sum + own + GAP, 0)))
-  const heights = blocks.map((block) => block.reduce((sum, { pictures }) => sum + CAPTION + Math.max(...pictures.map(({ height }) => height)) + GAP, 2 * GAP))
+  const widthOf = ({ pictures }: Row): number => pictures.reduce((sum, { width: own }) => sum + own + GAP, 0)
+  const widths = Array.from({ length: columns }, (_, column) => Math.max(0, ...blocks.filter((_, k) => k % columns === column).flat().map(widthOf)))
+  const lefts = widths.map((_, column) => widths.slice(0, column).reduce((sum, width) => sum + width + 3 * GAP, 2 * GAP))
+  const heights = blocks.map((block) => block.reduce((sum, { pictures }) => sum + CAPTION + Math.max(0, ...pictures.map(({ height }) => height)) + GAP, 2 * GAP))
   const rows = Array.from({ length: Math.ceil(blocks.length / columns) }, (_, row) => Math.max(...heights.slice(row * columns, (row + 1) * columns)))
-  const sheet = new PNG({ width: columns * (width + 3 * GAP) + GAP, height: rows.reduce((sum, height) => sum + height, 2 * GAP) })
+  const sheet = new PNG({ width: lefts.at(-1)! + widths.at(-1)! + 2 * GAP, height: rows.reduce((sum, height) => sum + height, 2 * GAP) })
   const dot = (x: number, y: number, [r, g, b]: Rgb): void => { sheet.data.set([r, g, b, 255], 4 * (y * sheet.width + x)) }
   for (let y = 0; y < sheet.height; y++) for (let x = 0; x < sheet.width; x++) dot(x, y, PAPER)
   blocks.forEach((block, k) => {
-    const left = 2 * GAP + (k % columns) * (width + 3 * GAP)
+    const left = lefts[k % columns]!
     let top = 2 * GAP + rows.slice(0, Math.floor(k / columns)).reduce((sum, height) => sum + height, 0)
     for (const { caption, pictures } of block) {
       write(caption, (x, y) => dot(left + x, top + y, INK))
       top += CAPTION
       let x = left
-      for (const { width: own, height, at } of pictures) {
-        for (let v = 0; v < height; v++) for (let u = 0; u < own; u++) dot(x + u, top + v, at(u, v))
-        x += own + GAP
+      for (const picture of pictures) {
+        for (let v = 0; v < picture.height; v++) for (let u = 0; u < picture.width; u++) dot(x + u, top + v, picture.at(u, v))
+        x += picture.width + GAP
       }
-      top += Math.max(...pictures.map(({ height }) => height)) + GAP
+      top += Math.max(0, ...pictures.map(({ height }) => height)) + GAP
     }
   })
   writeFileSync(path, PNG.sync.write(sheet))

@@ -1,14 +1,12 @@
 // CT-like torsos, stored in five ways, with masks → one orientation, one voxel size, one shape. All by a configuration file and the command line: built, built again, one added; a damaged blob mended; which hash is which
 // volume; the same from a server. Then a picture to look at.
-import { execFile } from 'node:child_process'
 import { chmodSync, cpSync, createReadStream, mkdirSync, openSync, closeSync, readdirSync, readFileSync, readSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { nifti, openCache, recipe, type Dataset, type Source, type Tensor } from 'tensorcache'
+import { Transcript } from '../command.js'
 import { writeSheet } from '../sheet.js'
 import { rowOf, type View } from './slices.js'
 
@@ -23,41 +21,36 @@ export interface VolumesResult {
 
 // The compiled example runs from build/examples/, the data lie beside its source.
 const here = fileURLToPath(new URL(import.meta.url.includes('/build/examples/') ? '../../../examples/volumes/' : './', import.meta.url))
-const cli = join(dirname(createRequire(import.meta.url).resolve('tensorcache/package.json')), 'dist/cli/main.js')
 
 export async function volumes(dir: string): Promise<VolumesResult> {
   mkdirSync(dir, { recursive: true })
   for (const name of ['scans', 'tensorcache.yaml', 'served.yaml']) cpSync(join(here, name), join(dir, name), { recursive: true })
-  const lines: string[] = []
-  const tensorcache = async (...args: string[]): Promise<void> => {
-    const { stdout } = await promisify(execFile)(process.execPath, [cli, ...args], { cwd: dir, env: { ...process.env, TENSORCACHE_DIR: undefined } })
-    lines.push(`$ tensorcache ${args.join(' ')}`, ...stdout.trimEnd().split('\n'), '')
-  }
+  const shell = new Transcript(dir)
   const list = join(dir, 'scans/torsos.csv')
   const rows = readFileSync(list, 'utf8').trimEnd().split('\n')
 
   writeFileSync(list, `${rows.slice(0, -1).join('\n')}\n`)
-  await tensorcache('build')
-  await tensorcache('build')
-  lines.push('# A fifth torso arrives.')
+  await shell.tensorcache('build')
+  await shell.tensorcache('build')
+  shell.remark('A fifth torso arrives.')
   writeFileSync(list, `${rows.join('\n')}\n`)
-  await tensorcache('build', 'torsos')
-  await tensorcache('map', 'torsos')
+  await shell.tensorcache('build', 'torsos')
+  await shell.tensorcache('map', 'torsos')
 
-  lines.push(`# A bit of ${flipBit(join(dir, 'cache/blobs'))} falls over.`)
-  await tensorcache('verify', '--fix')
+  shell.remark(`A bit of ${flipBit(join(dir, 'cache/blobs'))} falls over.`)
+  await shell.tensorcache('verify', '--fix')
 
   const { server, base, fetched } = await serve(join(dir, 'scans'))
   try {
     const urls = rows.slice(1).map((row) => row.split(',')).map(([image, mask, lesion]) => `${image!.replace(/\..*/, '')},${base}/${image},${base}/${mask},${lesion}`)
     writeFileSync(join(dir, 'served.csv'), `VolumeName,ImageUrl,MaskUrl,LesionVolume\n${urls.join('\n')}\n`)
-    lines.push('# The same files from a server.')
-    await tensorcache('build', 'served', '--config', 'served.yaml')
+    shell.remark('The same files from a server.')
+    await shell.tensorcache('build', 'served', '--config', 'served.yaml')
   } finally {
     server.close()
     server.closeAllConnections()
   }
-  return { transcript: lines.join('\n').trimEnd(), sheet: await draw(dir), fetched: fetched() }
+  return { transcript: shell.text, sheet: await draw(dir), fetched: fetched() }
 }
 
 /** In the middle of the largest blob; gives the first digits of its name. */
