@@ -5,9 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { events, npz, startProfile, type Cache, type Profile, type Source, type StageFacts } from '../src/index.js'
 import { inStage, isProfiled, stepsInStage } from '../src/core/stages.js'
 import { runCli } from './support/cli.js'
+import { engines } from './support/gpu.js'
 import { range, smallCache, steps, writeRows } from './support/data.js'
 import { tempDir } from './support/temp.js'
 
+const adapters = (await engines()).map(({ facts }) => facts)
 const ROWS = 500
 const WIDTH = 600
 const INPUT_BYTES = ROWS * (8 * WIDTH + 4)
@@ -110,6 +112,29 @@ describe('a profile', () => {
     expect(seconds).toBeGreaterThan(0.15)
     expect(busySeconds).toBeLessThan(seconds - 0.1)
     expect(busySeconds).toBeGreaterThan(0.035)
+  })
+})
+
+describe.skipIf(adapters.length === 0)('on a GPU', () => {
+  test('the stages of its thread are told here, by the clock of this one', async () => {
+    const cache = await fresh()
+    const heard: StageFacts[] = []
+    const listen = (message: unknown): void => { heard.push(message as StageFacts) }
+    subscribe(events.stage, listen)
+    const began = performance.now()
+    try {
+      await cache.dataset(source, steps, { device: `webgpu:${adapters[0]!.name}` })
+    } finally {
+      unsubscribe(events.stage, listen)
+    }
+    const of = (stage: string): StageFacts[] => heard.filter((facts) => facts.stage === stage)
+    const bytes = (stage: string): number => of(stage).reduce((sum, facts) => sum + facts.bytes, 0)
+    expect(bytes('upload')).toBeGreaterThanOrEqual(ROWS * 8 * WIDTH)
+    expect(bytes('readback')).toBeGreaterThanOrEqual(ROWS * 4 * WIDTH)
+    for (const { start, seconds } of [...of('upload'), ...of('compute'), ...of('readback')]) {
+      expect(start).toBeGreaterThanOrEqual(began - 1)
+      expect(start + seconds * 1000).toBeLessThanOrEqual(performance.now() + 1)
+    }
   })
 })
 

@@ -1,3 +1,4 @@
+import { isProfiled, tellStage } from '../../core/stages.js'
 import { GpuError } from './errors.js'
 import type { Session, Variant } from './session.js'
 import { packParams } from './wgsl.js'
@@ -56,7 +57,7 @@ export class Frame {
           const { value, done } = work.next(answer)
           return this.#encodeReading(done === true ? outputs() : [value as Visit], done === true)
         })
-        if (done) take(views)
+        if (done) readBack(views, take)
         else answer = new Uint32Array(views[0]!.slice().buffer)
         staging.unmap()
         this.#release(staging)
@@ -87,12 +88,15 @@ export class Frame {
 
   upload(buffer: GPUBuffer, bytes: Uint8Array): void {
     const { queue } = this.session.device
+    const start = isProfiled() ? performance.now() : undefined
     const whole = bytes.byteLength & ~3
     if (whole > 0) queue.writeBuffer(buffer, 0, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole)
-    if (whole === bytes.byteLength) return
-    const rest = new Uint8Array(4)
-    rest.set(bytes.subarray(whole))
-    queue.writeBuffer(buffer, whole, rest)
+    if (whole < bytes.byteLength) {
+      const rest = new Uint8Array(4)
+      rest.set(bytes.subarray(whole))
+      queue.writeBuffer(buffer, whole, rest)
+    }
+    if (start !== undefined) tellStage({ stage: 'upload', start, seconds: (performance.now() - start) / 1000, bytes: bytes.byteLength })
   }
 
   /** A buffer of a program's tables: made once per session, then shared by all frames. `owner` is the table it is made from. */
@@ -207,6 +211,7 @@ export class Frame {
     } catch (error) {
       thrown = error
     }
+    const submitted = isProfiled() ? performance.now() : undefined
     const scopes = Promise.all(SCOPES.map(() => device.popErrorScope()))
     // Asked for at once: it waits for the work that was submitted, while the scopes tell of errors before that.
     const mapping = reading?.staging.mapAsync(GPUMapMode.READ, 0, reading.bytes)
@@ -228,9 +233,16 @@ export class Frame {
     for (const buffer of this.#spent) this.#release(buffer)
     this.#spent = []
     await mapping
+    if (submitted !== undefined) tellStage({ stage: 'compute', start: submitted, seconds: (performance.now() - submitted) / 1000, bytes: reading.bytes })
     const mapped = reading.staging.getMappedRange(0, reading.bytes)
     return { staging: reading.staging, views: reading.ranges.map(({ offset, bytes }) => new Uint8Array(mapped, offset, bytes)), done: reading.done }
   }
+}
+
+function readBack(views: readonly Uint8Array[], take: (parts: readonly Uint8Array[]) => void): void {
+  const start = performance.now()
+  take(views)
+  if (isProfiled()) tellStage({ stage: 'readback', start, seconds: (performance.now() - start) / 1000, bytes: views.reduce((sum, { byteLength }) => sum + byteLength, 0) })
 }
 
 const SCOPES = ['validation', 'out-of-memory', 'internal'] as const

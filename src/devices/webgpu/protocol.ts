@@ -1,3 +1,4 @@
+import type { StageFacts } from '../../core/stages.js'
 import type { Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
 import type { BackendOptions, Place, Preparation } from './backend.js'
@@ -18,7 +19,12 @@ export interface Lent {
   readonly bytes: number
 }
 
-export type Request =
+/** Asked while somebody listens to stages: the thread tells its own. */
+export interface Profiled {
+  readonly profiled?: boolean
+}
+
+export type Request = Profiled & (
   | { readonly id: number; readonly kind: 'prepare'; readonly program: number; readonly steps: Program }
   | { readonly id: number; readonly kind: 'run'; readonly program: number; readonly count: number; readonly inputs: readonly (Lent | Place)[]; readonly outputs: readonly (Lent | Place)[] }
   | { readonly id: number; readonly kind: 'read'; readonly place: Place; readonly out: Lent }
@@ -27,11 +33,14 @@ export type Request =
   | { readonly id: number; readonly kind: 'neighbors'; readonly search: NeighborSearch; readonly crystals: { readonly [part in keyof Crystals]: Lent } }
   | { readonly id: number; readonly kind: 'release'; readonly program: number }
   | { readonly id: number; readonly kind: 'close' }
+)
 
 export type Reply =
   | { readonly kind: 'open'; readonly facts: AdapterFacts }
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | FoundEdges | undefined }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: GpuError['reason']; readonly message: string }
+  /** A piece of work; `start` counts from the epoch. */
+  | { readonly kind: 'stage'; readonly facts: StageFacts }
   /** The thread ends; nothing was asked of it. */
   | { readonly kind: 'ending'; readonly message: string }

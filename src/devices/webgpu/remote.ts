@@ -5,6 +5,7 @@ import { MissingDependencyError } from '../../core/errors.js'
 import type { TypedArray } from '../../core/dtype.js'
 import { bytesOf } from '../../core/tensor.js'
 import { native } from '../../native/load.js'
+import { isProfiled, tellStage } from '../../core/stages.js'
 import type { Program } from '../../ops/program.js'
 import type { Fault } from '../device.js'
 import { isPlace, type Backend, type BackendOptions, type Place, type Preparation } from './backend.js'
@@ -126,7 +127,7 @@ export class RemoteBackend implements Backend {
     // A thread that is gone answers nothing.
     if (this.#end !== undefined) throw this.#over()
     const id = this.#next++
-    this.#worker.postMessage(request(id))
+    this.#worker.postMessage({ ...request(id), profiled: isProfiled() })
     return new Promise((resolve, reject) => {
       if (this.#waiting.size === 0) this.#worker.ref()
       this.#waiting.set(id, { resolve, reject, lent })
@@ -135,6 +136,8 @@ export class RemoteBackend implements Backend {
 
   #settle(message: Reply): void {
     if (message.kind === 'ending') this.#end ??= message.message
+    // The thread's clock began later.
+    if (message.kind === 'stage') tellStage({ ...message.facts, start: message.facts.start - performance.timeOrigin })
     if (message.kind !== 'done' && message.kind !== 'failed') return
     const waiting = this.#waiting.get(message.id)
     if (waiting === undefined) return

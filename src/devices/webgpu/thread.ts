@@ -1,4 +1,6 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
+import { isProfiled, STAGE_CHANNEL, type StageFacts } from '../../core/stages.js'
 import { native } from '../../native/load.js'
 import { isPlace, type Place } from './backend.js'
 import { GpuError } from './errors.js'
@@ -12,6 +14,12 @@ import type { Lent, Reply, Request, ThreadData } from './protocol.js'
 const { options, gone: flag } = workerData as ThreadData
 const port = parentPort!
 const reply = (message: Reply, moved: ArrayBuffer[] = []): void => port.postMessage(message, moved)
+
+/** Channels are a thread's own. */
+function tell(facts: unknown): void {
+  const { start, ...rest } = facts as StageFacts
+  reply({ kind: 'stage', facts: { ...rest, start: start + performance.timeOrigin } })
+}
 
 type Result = Extract<Reply, { kind: 'done' }>['result']
 
@@ -33,6 +41,7 @@ try {
 }
 
 port.on('message', (request: Request) => {
+  if (request.profiled !== undefined && request.profiled !== isProfiled()) (request.profiled ? subscribe : unsubscribe)(STAGE_CHANNEL, tell)
   if (request.kind === 'close') void end()
   else void answer(request)
 })
