@@ -4,6 +4,7 @@ import type { BackendOptions, Place, Preparation } from './backend.js'
 import type { AdapterFacts } from './dawn.js'
 import type { GpuError } from './errors.js'
 import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
+import type { FoundPoints } from './points.js'
 
 /** What the thread that holds the device is started with. */
 export interface ThreadData {
@@ -25,13 +26,16 @@ export type Request =
   | { readonly id: number; readonly kind: 'drop'; readonly place: Place }
   | { readonly id: number; readonly kind: 'prepare-neighbors'; readonly search: NeighborSearch }
   | { readonly id: number; readonly kind: 'neighbors'; readonly search: NeighborSearch; readonly crystals: { readonly [part in keyof Crystals]: Lent } }
+  | { readonly id: number; readonly kind: 'prepare-nearest' }
+  | { readonly id: number; readonly kind: 'nearest'; readonly points: number; readonly x: Lent; readonly y: Lent; readonly at: Lent; readonly k: number }
+  | { readonly id: number; readonly kind: 'forget-points'; readonly points: number }
   | { readonly id: number; readonly kind: 'release'; readonly program: number }
   | { readonly id: number; readonly kind: 'close' }
 
 export type Reply =
   | { readonly kind: 'open'; readonly facts: AdapterFacts }
   | { readonly kind: 'refused'; readonly message: string }
-  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | FoundEdges | undefined }
+  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | FoundEdges | FoundPoints | undefined }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: GpuError['reason']; readonly message: string }
   /** The thread ends; nothing was asked of it. */
   | { readonly kind: 'ending'; readonly message: string }
