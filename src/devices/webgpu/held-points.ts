@@ -12,7 +12,7 @@ interface Held {
   there: { readonly session: Session; readonly cells: PointCells } | undefined
 }
 
-/** Points that were asked about: sorted here for as long as their owner has them (28 bytes each), and on the device for as long as it is open. */
+/** Points that were asked about: sorted here for as long as their owner has them (8 bytes each, and their cells), and on the device for as long as it is open. */
 export class HeldPoints {
   readonly #gate: Gate
   readonly #held = new Map<number, Held>()

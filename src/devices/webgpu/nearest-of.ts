@@ -1,28 +1,33 @@
-import type { PointCells } from './point-cells.js'
+import type { PlanePoints } from '../../ops/points.js'
 
 /**
  * The nearest of some candidates, by what `Nearest` of ops/points.ts says: a heap with the farthest of the nearest on top. One for many queries, since it holds `k` of them.
  */
 export class NearestOf {
-  readonly #cells: PointCells
+  readonly #points: PlanePoints
+  readonly #order: Int32Array
   readonly #squared: Float64Array
   readonly #index: Int32Array
   #count = 0
 
-  constructor(cells: PointCells, k: number) {
-    this.#cells = cells
+  /** `order` says which points the candidates are. */
+  constructor(points: PlanePoints, order: Int32Array, k: number) {
+    this.#points = points
+    this.#order = order
     this.#squared = new Float64Array(k)
     this.#index = new Int32Array(k)
   }
 
-  /** Puts the k nearest of at least k candidates, places in the cells' order, into `index` and `squared`, nearest first. */
-  find(x0: number, y0: number, candidates: Uint32Array, index: Int32Array, squared: Float64Array): void {
-    const { order, x, y } = this.#cells
+  /** Puts the k nearest of at least k candidates, places in `order`, into `index` and `squared`, nearest first. */
+  find(query: number, candidates: Uint32Array, index: Int32Array, squared: Float64Array): void {
+    const { x, y } = this.#points
+    const [x0, y0] = [x[query]!, y[query]!]
     const k = this.#index.length
     this.#count = 0
     for (const at of candidates) {
-      const [dx, dy] = [x[at]! - x0, y[at]! - y0]
-      const [square, point] = [dx * dx + dy * dy, order[at]!]
+      const point = this.#order[at]!
+      const [dx, dy] = [x[point]! - x0, y[point]! - y0]
+      const square = dx * dx + dy * dy
       if (this.#count < k) this.#rise(square, point)
       else if (square < this.#squared[0]! || (square === this.#squared[0]! && point < this.#index[0]!)) this.#sink(square, point)
     }

@@ -11,10 +11,8 @@ import type { PlanePoints } from '../../ops/points.js'
  * σd < R + 1.4143, and so has, but for 2⁻⁵⁰ of it, every point that is among the k nearest in doubles: it has r < R + 2.83.
  */
 export interface PointCells {
-  /** Of points in the order of the cells: their numbers, and coordinates as they were given. */
+  /** Of points in the order of the cells: their numbers. Coordinates as they were given stay where they are: to sort them, too, takes longer than to look up those of some candidates. */
   readonly order: Int32Array
-  readonly x: Float64Array
-  readonly y: Float64Array
   /** And their integers, x << 16 | y. */
   readonly packed: Uint32Array
   /** [rows * columns + 1]: where each cell begins, row by row. */
@@ -23,8 +21,25 @@ export interface PointCells {
   readonly rows: number
   /** A cell has 2^shift units along each side. */
   readonly shift: number
-  /** The integers of a point. */
-  packedOf(x: number, y: number): number
+  readonly lattice: Lattice
+}
+
+/** Where a box's integers lie. */
+export class Lattice {
+  readonly #left: number
+  readonly #bottom: number
+  readonly #perUnit: number
+
+  constructor(left: number, bottom: number, perUnit: number) {
+    this.#left = left
+    this.#bottom = bottom
+    this.#perUnit = perUnit
+  }
+
+  /** The integers of a point, x << 16 | y. */
+  packed(x: number, y: number): number {
+    return ((((x - this.#left) * this.#perUnit + 0.5) << 16) | ((y - this.#bottom) * this.#perUnit + 0.5)) >>> 0
+  }
 }
 
 const UNITS = 32_767
@@ -39,54 +54,69 @@ const PART = 2 ** 18
 /** Sorts points into cells. Undefined where only the CPU can tell them apart, or shall refuse them: they all lie in one place, the box is too small or too large for squares, or a coordinate is not finite. */
 export async function cellsOf({ x, y }: PlanePoints): Promise<PointCells | undefined> {
   const count = x.length
-  let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity]
-  let finite = true
-  await inParts(count, (first, stop) => {
-    for (let k = first; k < stop; k++) {
-      const [a, b] = [x[k]!, y[k]!]
-      finite &&= Number.isFinite(a) && Number.isFinite(b)
-      if (a < left) left = a
-      if (a > right) right = a
-      if (b < bottom) bottom = b
-      if (b > top) top = b
-    }
-  })
-  const side = Math.max(right - left, top - bottom)
-  if (!finite || !(side >= SIDE_MIN && side <= SIDE_MAX)) return undefined
-  const perUnit = UNITS / side
-  const unitOf = (value: number, least: number): number => ((value - least) * perUnit + 0.5) | 0
-  const packedOf = (a: number, b: number): number => ((unitOf(a, left) << 16) | unitOf(b, bottom)) >>> 0
-  const [width, height] = [unitOf(right, left), unitOf(top, bottom)]
+  const [horizontal, vertical] = [await extentOf(x), await extentOf(y)]
+  const side = Math.max(horizontal.greatest - horizontal.least, vertical.greatest - vertical.least)
+  if (!horizontal.finite || !vertical.finite || !(side >= SIDE_MIN && side <= SIDE_MAX)) return undefined
+  const lattice = new Lattice(horizontal.least, vertical.least, UNITS / side)
+  const corner = lattice.packed(horizontal.greatest, vertical.greatest)
+  const along = (units: number): number => (units >> shift) + 1
   let shift = 0
-  while (((width >> shift) + 1) * ((height >> shift) + 1) > Math.max(1, count / POINTS_PER_CELL)) shift++
-  const [columns, rows] = [(width >> shift) + 1, (height >> shift) + 1]
-  const cellOf = (word: number): number => ((word & 0xffff) >> shift) * columns + (word >>> (16 + shift))
+  while (along(corner >>> 16) * along(corner & 0xffff) > Math.max(1, count / POINTS_PER_CELL)) shift++
+  const [columns, rows] = [along(corner >>> 16), along(corner & 0xffff)]
 
   const given = new Uint32Array(count)
   const starts = new Uint32Array(rows * columns + 1)
-  await inParts(count, (first, stop) => {
-    for (let k = first; k < stop; k++) starts[cellOf(given[k] = packedOf(x[k]!, y[k]!))]!++
-  })
+  for (const [first, stop] of parts(count)) {
+    countInto({ starts, lattice, columns, shift }, { x, y }, given, first, stop)
+    await setImmediate()
+  }
   // Counts become ends, and ends, as the points come in from behind, starts.
   for (let cell = 0, end = 0; cell < starts.length; cell++) starts[cell] = end += starts[cell]!
-  const sorted = { order: new Int32Array(count), x: new Float64Array(count), y: new Float64Array(count), packed: new Uint32Array(count) }
-  await inParts(count, (first, stop) => {
-    for (let k = first; k < stop; k++) {
-      const point = count - 1 - k
-      const word = given[point]!
-      const at = --starts[cellOf(word)]!
-      sorted.order[at] = point
-      sorted.x[at] = x[point]!
-      sorted.y[at] = y[point]!
-      sorted.packed[at] = word
-    }
-  })
-  return { ...sorted, starts, columns, rows, shift, packedOf }
+  const cells: PointCells = { order: new Int32Array(count), packed: new Uint32Array(count), starts, columns, rows, shift, lattice }
+  for (const [first, stop] of parts(count).reverse()) {
+    sortInto(cells, given, first, stop)
+    await setImmediate()
+  }
+  return cells
 }
 
-async function inParts(count: number, work: (first: number, stop: number) => void): Promise<void> {
-  for (let first = 0; first < count; first += PART) {
-    if (first > 0) await setImmediate()
-    work(first, Math.min(count, first + PART))
+function parts(count: number): [first: number, stop: number][] {
+  return Array.from({ length: Math.ceil(count / PART) }, (_, k) => [k * PART, Math.min(count, (k + 1) * PART)])
+}
+
+async function extentOf(values: Float64Array): Promise<{ least: number; greatest: number; finite: boolean }> {
+  const extent = { least: Infinity, greatest: -Infinity, finite: true }
+  for (const [first, stop] of parts(values.length)) {
+    let { least, greatest, finite } = extent
+    for (let k = first; k < stop; k++) {
+      const value = values[k]!
+      finite &&= Number.isFinite(value)
+      least = value < least ? value : least
+      greatest = value > greatest ? value : greatest
+    }
+    Object.assign(extent, { least, greatest, finite })
+    await setImmediate()
   }
+  return extent
+}
+
+function countInto({ starts, lattice, columns, shift }: Pick<PointCells, 'starts' | 'lattice' | 'columns' | 'shift'>, { x, y }: PlanePoints, given: Uint32Array, first: number, stop: number): void {
+  for (let k = first; k < stop; k++) {
+    const word = lattice.packed(x[k]!, y[k]!)
+    given[k] = word
+    starts[cellOf(word, columns, shift)]!++
+  }
+}
+
+function sortInto({ order, packed, starts, columns, shift }: PointCells, given: Uint32Array, first: number, stop: number): void {
+  for (let point = stop - 1; point >= first; point--) {
+    const word = given[point]!
+    const at = --starts[cellOf(word, columns, shift)]!
+    order[at] = point
+    packed[at] = word
+  }
+}
+
+function cellOf(word: number, columns: number, shift: number): number {
+  return ((word & 0xffff) >> shift) * columns + (word >>> (16 + shift))
 }

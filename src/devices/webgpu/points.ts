@@ -78,18 +78,18 @@ export async function findNearest(host: NeighborHost, cells: PointCells, { point
 }
 
 /** Queries from `first` to `stop`; gives those that are for the CPU. */
-async function computeFrame({ session }: NeighborHost, cells: PointCells, { points: { x, y }, at, k }: Omit<PointQuery, 'id'>, first: number, stop: number, found: Nearest): Promise<number[]> {
+async function computeFrame({ session }: NeighborHost, cells: PointCells, { points, at, k }: Omit<PointQuery, 'id'>, first: number, stop: number, found: Nearest): Promise<number[]> {
   const frame = new Frame(session)
   const count = stop - first
   const room = roomOf(k)
-  const { columns, rows, shift, packed, starts, packedOf } = cells
+  const { columns, rows, shift, order, packed, starts, lattice } = cells
   const undone: number[] = []
   let lists: GPUBuffer
   const resident = (words: Uint32Array): Binding => ({ buffer: frame.resident(words, () => bytesOf(words)), offset: 0, size: Math.max(16, words.byteLength) })
   const own = (bytes: number): Binding => ({ buffer: frame.buffer(bytes), offset: 0, size: Math.max(16, bytes) })
   const work = function * (): FrameWork {
     const queries = own(4 * count)
-    frame.upload(queries.buffer, bytesOf(Uint32Array.from(at.subarray(first, stop), (point) => packedOf(x[point]!, y[point]!))))
+    frame.upload(queries.buffer, bytesOf(Uint32Array.from(at.subarray(first, stop), (point) => lattice.packed(points.x[point]!, points.y[point]!))))
     const results = own(4 * count * (room + 1))
     lists = results.buffer
     // A square of 2 r + 1 cells, with k points where they lie evenly.
@@ -102,7 +102,7 @@ async function computeFrame({ session }: NeighborHost, cells: PointCells, { poin
   }
   await frame.run(work(), () => [{ buffer: lists, bytes: 4 * count * (room + 1) }], ([bytes]) => {
     const words = new Uint32Array(bytes!.buffer, bytes!.byteOffset, count * (room + 1))
-    const nearest = new NearestOf(cells, k)
+    const nearest = new NearestOf(points, order, k)
     for (let query = 0; query < count; query++) {
       const list = query * (room + 1)
       const listed = words[list]!
@@ -111,8 +111,7 @@ async function computeFrame({ session }: NeighborHost, cells: PointCells, { poin
         undone.push(place)
         continue
       }
-      const point = at[place]!
-      nearest.find(x[point]!, y[point]!, words.subarray(list + 1, list + 1 + listed), found.index.subarray(place * k, (place + 1) * k), found.squared.subarray(place * k, (place + 1) * k))
+      nearest.find(at[place]!, words.subarray(list + 1, list + 1 + listed), found.index.subarray(place * k, (place + 1) * k), found.squared.subarray(place * k, (place + 1) * k))
     }
   })
   return undone
