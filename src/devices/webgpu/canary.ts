@@ -237,7 +237,7 @@ export function nearestMiniature(): { points: PlanePoints; at: Int32Array; ks: r
     const bits = k % 3 === 0 ? 6 : 30
     ;[x, y].forEach((axis) => { axis[k] = 1e6 + scale * random.below(2 ** bits) * 2 ** -bits })
   }
-  return { points: { x, y }, at: Int32Array.from({ length: 300 }, (_, k) => 7 * k), ks: [1, 7, 40] }
+  return { points: { x, y }, at: Int32Array.from({ length: 120 }, (_, k) => 17 * k), ks: [1, 7, 40] }
 }
 
 const RADIUS: NeighborSearch = { cutoff: 5.64, maxNeighbors: 0, selfLoops: false, nearest: 0, keepTies: false }
