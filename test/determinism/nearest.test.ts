@@ -231,6 +231,9 @@ describe.skipIf(found.length === 0)('as a device', () => {
       expect(cpu.asked).toEqual([])
       expect(plain(await device.nearest(crowded, some, 8))).toBe(plain(mixed))
       expect(cpu.asked).toEqual([540])
+      // Most of it was for the CPU: the device is not asked about these points again.
+      expect(plain(await device.nearest(crowded, some, 8))).toBe(plain(mixed))
+      expect(cpu.asked).toEqual([540, 600])
       // All in one place, few queries, few points: not for the GPU.
       cpu.asked.length = 0
       await device.nearest(pointsOf(5000, () => [1, 2]), at, 8)

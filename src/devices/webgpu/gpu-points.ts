@@ -28,6 +28,8 @@ export class GpuPoints {
   readonly #room: PointsRoom
   /** Those that the backend was told of. */
   readonly #told = new WeakSet<PlanePoints>()
+  /** Those of which the backend left most to the CPU: it is not asked again. */
+  readonly #crowded = new WeakSet<PlanePoints>()
 
   constructor(room: PointsRoom) {
     this.#room = room
@@ -35,7 +37,7 @@ export class GpuPoints {
 
   async nearest(points: PlanePoints, at: Int32Array, k: number): Promise<Nearest> {
     const { backend, cpu, usable, warn } = this.#room
-    if (!isWorthwhile(points, at, k) || !fits(points, at, k) || !await usable()) return cpu.nearest(points, at, k)
+    if (!isWorthwhile(points, at, k) || this.#crowded.has(points) || !fits(points, at, k) || !await usable()) return cpu.nearest(points, at, k)
     let found: FoundPoints
     try {
       found = await backend.nearest({ id: this.#numberOf(points), points, at, k })
@@ -45,6 +47,7 @@ export class GpuPoints {
     }
     const { index, squared, undone } = found
     if (undone.length === 0) return { index, squared }
+    if (undone.length > at.length / 2) this.#crowded.add(points)
     if (undone.length === at.length) return cpu.nearest(points, at, k)
     const rest = await cpu.nearest(points, Int32Array.from(undone, (place) => at[place]!), k)
     undone.forEach((place, row) => {
