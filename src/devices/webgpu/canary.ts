@@ -9,7 +9,7 @@ import type { Edges } from './edges.js'
 import type { Engine } from './engine.js'
 import type { Frame, FrameWork } from './frame.js'
 import { GOLDEN } from './golden.js'
-import type { PlanePoints } from '../../ops/points.js'
+import { NEAREST, nearestOnDevice } from './nearest-miniature.js'
 import type { Crystals, NeighborSearch } from './neighbors.js'
 import { kernel } from './wgsl.js'
 
@@ -72,7 +72,7 @@ export class Canary {
     const miniature = GOLDEN_OF[name]
     if (miniature === undefined) return true
     if (SEARCHES[miniature] !== undefined) return this.#finds(miniature)
-    if (miniature === NEAREST) return this.#findsNearest()
+    if (miniature === NEAREST) return digestOf(await nearestOnDevice(this.#engine)) === GOLDEN[NEAREST]
     const { program, count, inputs } = MINIATURES[miniature]!()
     const outputs = program.outputs.map(({ value }) => new Uint8Array(count * bytesPerItem(program.values[value]!)))
     await this.#engine.run(program, { count, inputs, outputs })
@@ -88,21 +88,6 @@ export class Canary {
       found.push(edges)
     }
     return digestOf(found.flatMap(edgeBytes)) === GOLDEN[miniature]
-  }
-
-  async #findsNearest(): Promise<boolean> {
-    const { points, at, ks } = nearestMiniature()
-    const found: Uint8Array[] = []
-    try {
-      for (const k of ks) {
-        const { undone, index, squared } = await this.#engine.nearest({ id: CANARY_POINTS, points, at, k })
-        if (undone.length > 0) return false
-        found.push(bytesOf(index), bytesOf(squared))
-      }
-    } finally {
-      this.#engine.forgetPoints(CANARY_POINTS)
-    }
-    return digestOf(found) === GOLDEN[NEAREST]
   }
 }
 
@@ -217,27 +202,6 @@ export const MINIATURES: Readonly<Record<string, () => Miniature>> = {
 export const SEARCHES: Readonly<Record<string, () => { readonly searches: readonly NeighborSearch[]; readonly crystals: Crystals }>> = {
   'neighbors-radius': () => ({ searches: [RADIUS, { ...RADIUS, selfLoops: true }], crystals: crystals('neighbors-radius') }),
   'neighbors-nearest': () => ({ searches: [{ ...RADIUS, maxNeighbors: 12 }, { ...RADIUS, nearest: 5 }, { ...RADIUS, nearest: 12, keepTies: true }], crystals: crystals('neighbors-nearest') }),
-}
-
-/** The miniature of nearest-points. */
-export const NEAREST = 'nearest-points'
-/** No number of anybody's. */
-const CANARY_POINTS = -1
-
-/**
- * Points that are asked about themselves. One in eight lies evenly; the others crowd into a part of the box that is 1/64 wide and high, where they are a few units of the kernel's integers from each other, so that rounding
- * decides who is near; and one in three of all is on a lattice, with ties.
- */
-export function nearestMiniature(): { points: PlanePoints; at: Int32Array; ks: readonly number[] } {
-  const random = generator(NEAREST)
-  const count = 3000
-  const [x, y] = [new Float64Array(count), new Float64Array(count)]
-  for (let k = 0; k < count; k++) {
-    const scale = k % 8 === 0 ? 1 : 2 ** -6
-    const bits = k % 3 === 0 ? 6 : 30
-    ;[x, y].forEach((axis) => { axis[k] = 1e6 + scale * random.below(2 ** bits) * 2 ** -bits })
-  }
-  return { points: { x, y }, at: Int32Array.from({ length: 120 }, (_, k) => 17 * k), ks: [1, 7, 40] }
 }
 
 const RADIUS: NeighborSearch = { cutoff: 5.64, maxNeighbors: 0, selfLoops: false, nearest: 0, keepTies: false }

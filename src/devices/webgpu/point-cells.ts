@@ -7,7 +7,7 @@ import type { PlanePoints } from '../../ops/points.js'
  *
  * Why the candidates suffice. Let σ be the double `perUnit`. A coordinate's v = (x − least) · σ is rounded three times on its way to the integer (difference, product, + ½), each time by at most 2⁻⁵³ of
  * itself, however far from zero x is, and v is at most 32,768: the integer is within ½ + 2⁻³⁶ of the true v. So the distance r of two points as integers and their true distance in units, σd, are less than
- * √2 (1 + 2⁻³⁵) < 1.4143 apart. Squared distances in doubles are off by at most 2⁻⁵⁰ of themselves; nothing over- or underflows in boxes of the sides allowed here. If k points have r ≤ R, then k points have
+ * √2 (1 + 2⁻³⁵) < 1.4143 apart. Squared distances in doubles are off by at most 2⁻⁵⁰ of themselves: in boxes of the sides allowed here none overflows, and what underflows is less than 2⁻²⁰⁰ of a unit's square. If k points have r ≤ R, then k points have
  * σd < R + 1.4143, and so has, but for 2⁻⁵⁰ of it, every point that is among the k nearest in doubles: it has r < R + 2.83.
  */
 export interface PointCells {
