@@ -11,7 +11,9 @@ import { digestOf } from '../../src/devices/webgpu/canary.js'
 import type { Engine } from '../../src/devices/webgpu/engine.js'
 import { GpuError } from '../../src/devices/webgpu/errors.js'
 import { Frame } from '../../src/devices/webgpu/frame.js'
+import { GOLDEN } from '../../src/devices/webgpu/golden.js'
 import { LocalBackend } from '../../src/devices/webgpu/local.js'
+import { NEAREST, nearestOnDevice } from '../../src/devices/webgpu/nearest-miniature.js'
 import { RemoteBackend } from '../../src/devices/webgpu/remote.js'
 import { kernel, type Kernel } from '../../src/devices/webgpu/wgsl.js'
 import { group, items, recipe } from '../../src/index.js'
@@ -396,5 +398,9 @@ describe.skipIf(found.length === 0)('wrong kernels are noticed', () => {
     })
     expect(await notice(kernel)).toBe(false)
     expect(await notice(altered(from, to))).toBe(true)
+    // And by the canary, which sees nothing else.
+    const passes = (kernels: (name: string) => Kernel): Promise<boolean> => withEngine(one, { kernels }, async (engine) => digestOf(await nearestOnDevice(engine)) === GOLDEN[NEAREST])
+    expect(await passes(kernel)).toBe(true)
+    expect(await passes(altered(from, to))).toBe(false)
   })
 })
