@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { bytesOf } from '../../src/core/tensor.js'
 import { createCpuDevice } from '../../src/devices/cpu.js'
+import { native } from '../../src/native/load.js'
 import type { Nearest, PlanePoints } from '../../src/ops/points.js'
 import { asked } from '../determinism/nearest.arbitrary.js'
 import { hardPoints, pointsOf, referenceNearest } from '../determinism/nearest.reference.js'
@@ -62,5 +63,32 @@ describe('nearest points on the CPU', () => {
     for (const k of [0, 4, 1.5, NaN]) await expect(devices[0]!.nearest(points, Int32Array.of(0), k)).rejects.toThrow()
     await expect(devices[0]!.nearest({ x: points.x, y: Float64Array.of(0, 1) }, Int32Array.of(0), 1)).rejects.toThrow(/equally long/)
     await expect(devices[0]!.nearest(pointsOf(3, (k) => [k, k === 2 ? NaN : 0]), Int32Array.of(0), 1)).rejects.toThrow(/point 2 is not finite/)
+  })
+})
+
+describe('the nearest of what a device has listed', () => {
+  const { x, y } = pointsOf(6, (k) => [k, k % 2])
+  /** Places in this order are 5, 4 … 0. */
+  const order = Int32Array.of(5, 4, 3, 2, 1, 0)
+  const listed = async (at: readonly number[], words: readonly number[], k = 2): Promise<{ done: number[]; index: number[]; squared: number[] }> => {
+    const [index, squared, done] = [new Int32Array(at.length * k).fill(-7), new Float64Array(at.length * k).fill(-7), new Uint8Array(at.length).fill(9)]
+    await native().nearestListed(x, y, order, Uint32Array.from(words), Int32Array.from(at), 4, k, index, squared, done, 2)
+    return { done: [...done], index: [...index], squared: [...squared] }
+  }
+
+  test('in any order, with ties by index, and no more than the list has', async () => {
+    // Of 2 the points 1 and 3 are equally near.
+    expect(await listed([2, 5], [4, 4, 2, 3, 0, 3, 0, 5, 1, 77])).toEqual({ done: [1, 1], index: [2, 1, 5, 4], squared: [0, 2, 0, 2] })
+    expect(await listed([2], [3, 3, 2, 4, 0], 3)).toEqual({ done: [1], index: [2, 1, 3], squared: [0, 2, 2] })
+  })
+
+  test('lists that are too short or too long, or name what is no point, leave it undone and nothing written', async () => {
+    for (const words of [[1, 3, 0, 0, 0], [0, 3, 2, 1, 0], [5, 3, 2, 1, 0], [0xffffffff, 3, 2, 1, 0], [2, 3, 6, 0, 0], [2, 0xffffffff, 0, 0, 0]]) expect(await listed([2], words)).toEqual({ done: [0], index: [-7, -7], squared: [-7, -7] })
+    for (const point of [-1, 6]) expect((await listed([point], [2, 3, 2, 0, 0])).done).toEqual([0])
+  })
+
+  test('arrays that do not belong together are refused', async () => {
+    await expect(async () => listed([2, 3], [2, 3, 2, 0, 0])).rejects.toThrow(/as long as/)
+    await expect(async () => listed([2], [2, 3, 2, 0, 0], 0)).rejects.toThrow()
   })
 })

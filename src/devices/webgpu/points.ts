@@ -1,8 +1,9 @@
+import { availableParallelism } from 'node:os'
 import { bytesOf } from '../../core/tensor.js'
+import { native } from '../../native/load.js'
 import type { Nearest, PlanePoints } from '../../ops/points.js'
 import { GpuError } from './errors.js'
 import { Frame, type Binding, type FrameWork } from './frame.js'
-import { NearestOf } from './nearest-of.js'
 import type { NeighborHost } from './neighbors.js'
 import type { PointCells } from './point-cells.js'
 import type { Variant } from './session.js'
@@ -83,36 +84,26 @@ async function computeFrame({ session }: NeighborHost, cells: PointCells, { poin
   const count = stop - first
   const room = roomOf(k)
   const { columns, rows, shift, order, packed, starts, lattice } = cells
-  const undone: number[] = []
-  let lists: GPUBuffer
+  let results: GPUBuffer
+  let lists = new Uint32Array()
   const resident = (words: Uint32Array): Binding => ({ buffer: frame.resident(words, () => bytesOf(words)), offset: 0, size: Math.max(16, words.byteLength) })
   const own = (bytes: number): Binding => ({ buffer: frame.buffer(bytes), offset: 0, size: Math.max(16, bytes) })
   const work = function * (): FrameWork {
     const queries = own(4 * count)
     frame.upload(queries.buffer, bytesOf(Uint32Array.from(at.subarray(first, stop), (point) => lattice.packed(points.x[point]!, points.y[point]!))))
-    const results = own(4 * count * (room + 1))
-    lists = results.buffer
+    const into = own(4 * count * (room + 1))
+    results = into.buffer
     // A square of 2 r + 1 cells, with k points where they lie evenly.
     const ring = Math.ceil((Math.sqrt(k * columns * rows / packed.length) - 1) / 2)
     frame.dispatch({
-      ...NEAREST_VARIANT, bindings: { points: resident(packed), starts: resident(starts), queries, lists: results },
+      ...NEAREST_VARIANT, bindings: { points: resident(packed), starts: resident(starts), queries, lists: into },
       params: { queries: count, wanted: k, room, reach: reachOf(k), shift, columns, rows, ring: Math.max(0, ring) }, workgroups: count,
     })
     yield * []
   }
-  await frame.run(work(), () => [{ buffer: lists, bytes: 4 * count * (room + 1) }], ([bytes]) => {
-    const words = new Uint32Array(bytes!.buffer, bytes!.byteOffset, count * (room + 1))
-    const nearest = new NearestOf(points, order, k)
-    for (let query = 0; query < count; query++) {
-      const list = query * (room + 1)
-      const listed = words[list]!
-      const place = first + query
-      if (listed < k || listed > room) {
-        undone.push(place)
-        continue
-      }
-      nearest.find(at[place]!, words.subarray(list + 1, list + 1 + listed), found.index.subarray(place * k, (place + 1) * k), found.squared.subarray(place * k, (place + 1) * k))
-    }
-  })
-  return undone
+  await frame.run(work(), () => [{ buffer: results, bytes: 4 * count * (room + 1) }], ([bytes]) => { lists = new Uint32Array(bytes!.slice().buffer) })
+  const part = { index: found.index.subarray(first * k, stop * k), squared: found.squared.subarray(first * k, stop * k) }
+  const done = new Uint8Array(count)
+  await native().nearestListed(points.x, points.y, order, lists, at.subarray(first, stop), room, k, part.index, part.squared, done, availableParallelism())
+  return Array.from(done, (is, query) => is === 1 ? -1 : first + query).filter((place) => place >= 0)
 }
