@@ -50,17 +50,17 @@ export async function findNearest(host: NeighborHost, cells: PointCells, { point
   const undone: number[] = []
   const listBytes = 4 * (roomOf(k) + 1)
   const most = Math.max(1, Math.min(QUERIES_MAX, Math.floor(Math.min(host.frameBytes, host.bindingBytes) / listBytes)))
-  let failing = false
+  let failure: unknown
   const range = async (first: number, stop: number): Promise<void> => {
     try {
       await host.admit((stop - first) * listBytes, async () => {
         // Those that have not begun need not.
-        if (failing) throw new GpuError('failed', 'another frame failed')
+        if (failure !== undefined) throw new GpuError('failed', 'another frame failed')
         undone.push(...await computeFrame(host, cells, { points, at, k }, first, stop, found))
       })
     } catch (error) {
       if (!(error instanceof GpuError) || host.session.lost !== undefined || stop - first === 1 || (error.reason !== 'out-of-memory' && error.reason !== 'too-large')) {
-        failing = true
+        failure ??= error
         throw error
       }
       // Fewer at a time may fit.
@@ -73,8 +73,8 @@ export async function findNearest(host: NeighborHost, cells: PointCells, { point
   const ranges: Promise<void>[] = []
   for (let first = 0; first < at.length; first += most) ranges.push(range(first, Math.min(at.length, first + most)))
   // Memory that was lent is read until the last has ended.
-  const failed = (await Promise.allSettled(ranges)).find((result) => result.status === 'rejected')
-  if (failed !== undefined) throw failed.reason
+  await Promise.allSettled(ranges)
+  if (failure !== undefined) throw failure
   return { ...found, undone: Uint32Array.from(undone).sort() }
 }
 
