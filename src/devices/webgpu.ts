@@ -10,10 +10,11 @@ import type { Verdicts } from './webgpu/canary.js'
 import { findAdapters, type AdapterFacts } from './webgpu/dawn.js'
 import { GpuError } from './webgpu/errors.js'
 import { chosen, crystalsOf, searchOf, withItems } from './webgpu/graph.js'
+import { GpuPoints } from './webgpu/gpu-points.js'
 import { GpuProgram } from './webgpu/gpu-program.js'
 import { Kept } from './webgpu/kept.js'
 import { LocalBackend } from './webgpu/local.js'
-import { neighborVariants, type FoundEdges, type NeighborSearch } from './webgpu/neighbors.js'
+import { neighborVariants, type FoundEdges } from './webgpu/neighbors.js'
 import { RemoteBackend } from './webgpu/remote.js'
 
 /** Verdicts of the canary, kept from one process to the next. */
@@ -105,6 +106,7 @@ export class Webgpu implements WebgpuDevice {
   readonly #work = new Set<Promise<unknown>>()
   /** By what they need compiled: whether the device does such searches. */
   readonly #searches = new Map<string, Promise<boolean | undefined>>()
+  readonly #points: GpuPoints
   #closed = false
   #programs = 0
   #places = 0
@@ -116,6 +118,7 @@ export class Webgpu implements WebgpuDevice {
     this.adapter = backend.facts
     this.identity = { kind: 'webgpu', name: backend.facts.name, driver: backend.facts.driver }
     this.exact = exact
+    this.#points = new GpuPoints({ backend, cpu, usable: () => this.#does('nearest', () => backend.prepareNearest()), warn: (error) => this.#warn(error) })
   }
 
   async lease(): Promise<GpuLease> {
@@ -148,7 +151,7 @@ export class Webgpu implements WebgpuDevice {
 
   async nearest(points: PlanePoints, at: Int32Array, k: number): Promise<Nearest> {
     this.#checkOpen()
-    return this.#track(this.#cpu.nearest(points, at, k))
+    return this.#track(this.#points.nearest(points, at, k))
   }
 
   /** Neighbour lists run on the device, other steps on the CPU; and there the items that the device cannot do, or finds a fault in. */
@@ -160,7 +163,7 @@ export class Webgpu implements WebgpuDevice {
   async #batch(step: BatchStep, batch: Batch): Promise<BatchResult> {
     const search = searchOf(step)
     const crystals = search === undefined ? undefined : crystalsOf(batch)
-    if (search === undefined || crystals === undefined || batch.count === 0 || !await this.#does(search)) return this.#onCpu(step, batch)
+    if (search === undefined || crystals === undefined || batch.count === 0 || !await this.#does(JSON.stringify(neighborVariants(search)), () => this.#backend.prepareNeighbors(search))) return this.#onCpu(step, batch)
     let found: FoundEdges
     try {
       found = await this.#backend.neighbors(search, crystals)
@@ -179,11 +182,10 @@ export class Webgpu implements WebgpuDevice {
     return { ...await this.#cpu.batch(step, batch), by: this.#cpu.identity }
   }
 
-  async #does(search: NeighborSearch): Promise<boolean> {
-    const key = JSON.stringify(neighborVariants(search))
+  async #does(key: string, prepare: () => Promise<Preparation>): Promise<boolean> {
     const asked = this.#searches.get(key)
     // A device that was lost while it prepared may be asked again.
-    if (asked === undefined || (await asked === undefined && this.#searches.get(key) === asked)) this.#searches.set(key, this.#passes(() => this.#backend.prepareNeighbors(search)))
+    if (asked === undefined || (await asked === undefined && this.#searches.get(key) === asked)) this.#searches.set(key, this.#passes(prepare))
     return await this.#searches.get(key) === true
   }
 

@@ -149,6 +149,11 @@ export interface Addon {
 
   // --- points -------------------------------------------------------------------------------------------------------
   PointGrid: new() => PointGrid
+  /**
+   * Of each of the points `at` the `k` nearest among the candidates of its list: `lists` is [at, 1 + room], how many there are, and their places in `order`, which says what points they are. `index` and `squared` are [at, k], as of
+   * PointGrid; `done` is 1 where they say something: where a list has at least k candidates and at most `room`, all of them points.
+   */
+  nearestListed(x: Float64Array, y: Float64Array, order: Int32Array, lists: Uint32Array, at: Int32Array, room: number, k: number, index: Int32Array, squared: Float64Array, done: Uint8Array, threads: number): Promise<void>
 
   // --- programs -----------------------------------------------------------------------------------------------------
   Program: new(description: ProgramDescription) => NativeProgram

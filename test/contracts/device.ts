@@ -5,6 +5,7 @@ import type { Device } from '../../src/devices/device.js'
 import type { Program } from '../../src/ops/program.js'
 import { castTo, chain, linearTable, normalized, resampled } from '../determinism/programs.js'
 import { interpret } from '../reference/interpret.js'
+import { pointsOf, referenceNearest } from '../determinism/nearest.reference.js'
 import { noise } from '../support/data.js'
 
 const SHAPE = [9, 10]
@@ -30,6 +31,19 @@ export function deviceContract(name: string, open: () => Promise<Device>): void 
       expect(device.identity.kind).toBe(device.kind)
       expect(device.identity.name).not.toBe('')
       expect(device.exact).toBe(true)
+    }))
+
+    test('finds the nearest points, few and many, of several sets at once', () => withDevice(async (device) => {
+      const sets = [1, 40, 5000].map((count) => {
+        const values = noise(2 * count, count)
+        return pointsOf(count, (k) => [values[2 * k]!, Math.round(9 * values[2 * k + 1]!) / 9])
+      })
+      await Promise.all(sets.map(async (points) => {
+        for (const [wanted, k] of [[0, 1], [3, 1], [512, Math.min(6, points.x.length)]] as const) {
+          const at = Int32Array.from({ length: wanted }, (_, n) => n * 7 % points.x.length)
+          expect(await device.nearest(points, at, k)).toEqual(referenceNearest(points, at, k))
+        }
+      }))
     }))
 
     test('runs a program on any number of items, and leaves its input alone', () => withDevice(async (device) => {

@@ -1,11 +1,14 @@
 import { writeFileSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { bytesOf, typedArray } from '../../src/core/tensor.js'
+import { createCpuDevice } from '../../src/devices/cpu.js'
 import { digestOf, edgeBytes, MINIATURES, SEARCHES } from '../../src/devices/webgpu/canary.js'
 import { GOLDEN } from '../../src/devices/webgpu/golden.js'
+import { NEAREST, nearestMiniature } from '../../src/devices/webgpu/nearest-miniature.js'
 import { native } from '../../src/native/load.js'
 import { interpret } from '../reference/interpret.js'
 import { runNative } from './compare.js'
+import { referenceNearest } from './nearest.reference.js'
 import { referenceEdges } from './neighbors.reference.js'
 
 const WRITE = process.env.TENSORCACHE_WRITE_GOLDEN === '1'
@@ -45,5 +48,19 @@ describe('the canary knows what is right', () => {
       expect(edges.source.length).toBeGreaterThan(500)
     }
     expectGolden(name, digestOf(found.flatMap(({ edges }) => edgeBytes(edges))))
+  })
+
+  test(`${NEAREST}: the reference and the CPU find the golden points`, async () => {
+    const { points, at, ks } = nearestMiniature()
+    const expected = ks.flatMap((k) => { const { index, squared } = referenceNearest(points, at, k); return [index, squared].map(bytesOf) })
+    expectGolden(NEAREST, digestOf(expected))
+    const cpu = createCpuDevice({ threads: 2 })
+    const found: Uint8Array[] = []
+    for (const k of ks) {
+      const { index, squared } = await cpu.nearest(points, at, k)
+      found.push(bytesOf(index), bytesOf(squared))
+    }
+    expect(digestOf(found)).toBe(digestOf(expected))
+    await cpu.close()
   })
 })

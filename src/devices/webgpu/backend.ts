@@ -5,6 +5,7 @@ import type { Verdicts } from './canary.js'
 import type { AdapterFacts } from './dawn.js'
 import type { EngineOptions } from './engine.js'
 import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
+import type { FoundPoints, PointQuery } from './points.js'
 
 export interface BackendOptions extends EngineOptions {
   /** A part of the adapter's name; the best one when left out. */
@@ -46,6 +47,12 @@ export interface Backend {
   prepareNeighbors(search: NeighborSearch): Promise<Preparation>
   /** The edges are the caller's. */
   neighbors(search: NeighborSearch, crystals: Crystals): Promise<FoundEdges>
+  /** As `prepare`, for `nearest`. */
+  prepareNearest(): Promise<Preparation>
+  /** The arrays that are found are the caller's. */
+  nearest(query: PointQuery): Promise<FoundPoints>
+  /** Nobody asks about these points any more. */
+  forgetPoints(id: number): void
   /** Forgets a program. */
   release(id: number): void
   close(): Promise<void>

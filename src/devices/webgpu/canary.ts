@@ -9,6 +9,7 @@ import type { Edges } from './edges.js'
 import type { Engine } from './engine.js'
 import type { Frame, FrameWork } from './frame.js'
 import { GOLDEN } from './golden.js'
+import { NEAREST, nearestOnDevice } from './nearest-miniature.js'
 import type { Crystals, NeighborSearch } from './neighbors.js'
 import { kernel } from './wgsl.js'
 
@@ -71,6 +72,7 @@ export class Canary {
     const miniature = GOLDEN_OF[name]
     if (miniature === undefined) return true
     if (SEARCHES[miniature] !== undefined) return this.#finds(miniature)
+    if (miniature === NEAREST) return digestOf(await nearestOnDevice(this.#engine)) === GOLDEN[NEAREST]
     const { program, count, inputs } = MINIATURES[miniature]!()
     const outputs = program.outputs.map(({ value }) => new Uint8Array(count * bytesPerItem(program.values[value]!)))
     await this.#engine.run(program, { count, inputs, outputs })
@@ -209,7 +211,7 @@ const GOLDEN_OF: Readonly<Record<string, string>> = {
   cast: 'cast', move: 'move', resample: 'resample', affine: 'affine', 'affine-nearest': 'affine-nearest', 'foreground-box': 'foreground-box', 'foreground-starts': 'foreground-box', normalize: 'normalize-given', 'normalize-sums': 'normalize-float', 'normalize-deviations': 'normalize-float',
   'normalize-integers': 'normalize-integers', 'normalize-extrema': 'normalize-extrema', 'normalize-histogram': 'normalize-quantiles',
   'normalize-select': 'normalize-quantiles', 'normalize-next-key': 'normalize-quantiles',
-  'scan-blocks': 'neighbors-radius', 'scan-add': 'neighbors-radius', 'neighbors-count': 'neighbors-radius', 'neighbors-fill': 'neighbors-radius', 'neighbors-select': 'neighbors-nearest',
+  'scan-blocks': 'neighbors-radius', 'scan-add': 'neighbors-radius', 'neighbors-count': 'neighbors-radius', 'neighbors-fill': 'neighbors-radius', 'neighbors-select': 'neighbors-nearest', [NEAREST]: NEAREST,
 }
 
 /** The kernels that have a miniature. */

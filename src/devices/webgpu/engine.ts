@@ -7,7 +7,9 @@ import type { FoundAdapter } from './dawn.js'
 import { GpuError } from './errors.js'
 import { Frame, type FrameWork } from './frame.js'
 import { Gate } from './gate.js'
-import { findEdges, neighborVariants, type Crystals, type FoundEdges, type NeighborSearch } from './neighbors.js'
+import { findEdges, neighborVariants, type Crystals, type FoundEdges, type NeighborHost, type NeighborSearch } from './neighbors.js'
+import { HeldPoints } from './held-points.js'
+import { checkFits, findNearest, NEAREST_VARIANT, type FoundPoints, type PointQuery } from './points.js'
 import { Session, type SessionOptions, type Variant } from './session.js'
 import { encodeStep, judges, variantsOf, type Work } from './steps.js'
 
@@ -48,12 +50,14 @@ export class Engine {
   #current: Session | undefined
   #idle: NodeJS.Timeout | undefined
   readonly #kept = new Map<number, Kept>()
+  readonly #points: HeldPoints
   #closed = false
 
   constructor(adapter: FoundAdapter, options: EngineOptions) {
     this.#adapter = adapter
     this.#options = options
     this.#gate = new Gate(FRAMES, options.poolBytes)
+    this.#points = new HeldPoints(this.#gate)
   }
 
   /** Compiles what the program needs. */
@@ -132,9 +136,33 @@ export class Engine {
   async neighbors(search: NeighborSearch, crystals: Crystals): Promise<FoundEdges> {
     return this.#withSession(async (session) => {
       await compileAll(session, neighborVariants(search))
-      const { frameBytes } = this.#options
-      return findEdges({ session, bindingBytes: this.#bindingBytes(session), frameBytes, admit: (bytes, work) => this.#gate.run(bytes, work) }, search, crystals)
+      return findEdges(this.#hostOn(session), search, crystals)
     })
+  }
+
+  /** Compiles what nearest points need. */
+  async prepareNearest(): Promise<void> {
+    await this.#withSession((session) => compileAll(session, [NEAREST_VARIANT]))
+  }
+
+  async nearest(query: PointQuery): Promise<FoundPoints> {
+    const { id, points, at, k } = query
+    return this.#withSession(async (session) => {
+      checkFits(this.#bindingBytes(session), points.x.length, k)
+      await compileAll(session, [NEAREST_VARIANT])
+      const found = await this.#points.use(id, points, session, (cells) => findNearest(this.#hostOn(session), cells, query))
+      return found ?? { index: new Int32Array(at.length * k), squared: new Float64Array(at.length * k), undone: Uint32Array.from(at.keys()) }
+    })
+  }
+
+  /** Nobody asks about these points any more. */
+  forgetPoints(id: number): void {
+    this.#points.drop(id)
+  }
+
+  /** Bytes of points on the device, for tests. */
+  get pointBytes(): number {
+    return this.#points.bytes
   }
 
   /** The device itself, kept open until it is released: for those who share its buffers. It may be lost at any time, as every device. */
@@ -177,6 +205,11 @@ export class Engine {
   /** True while the device works: a process that tears it down then is aborted by Dawn. */
   get busy(): boolean {
     return this.#work.size > 0
+  }
+
+  #hostOn(session: Session): NeighborHost {
+    const { frameBytes } = this.#options
+    return { session, bindingBytes: this.#bindingBytes(session), frameBytes, admit: (bytes, work) => this.#gate.run(bytes, work) }
   }
 
   #bindingBytes({ device: { limits } }: Session): number {
@@ -310,6 +343,7 @@ export class Engine {
     clearTimeout(this.#idle)
     const session = this.#session
     this.#session = this.#current = undefined
+    this.#points.leave()
     ;(await session?.catch(() => undefined))?.destroy()
   }
 }

@@ -220,10 +220,7 @@ export class Frame {
     const error = internal ?? memory ?? validation
     if (memory) session.shortages++
     if (error || reading === undefined) {
-      for (const owner of this.#made) {
-        session.resident.get(owner)?.destroy()
-        session.resident.delete(owner)
-      }
+      for (const owner of this.#made) session.forget(owner)
       // What is invalid may be a table for which another frame found no memory.
       if (memory || (error && session.shortages > shortages)) throw new GpuError('out-of-memory', error!.message)
       throw thrown ?? new GpuError('failed', error!.message)

@@ -16,4 +16,5 @@ export const GOLDEN: Readonly<Record<string, string>> = {
   'normalize-given': 'fe9cb2e10a856061398374dd068f10f872ffbb8f41290c251e638979eb3a5fcd',
   'neighbors-radius': 'bcfc1dd204f7fc43262db3d24de94b0c23c9ab6733baa5fbcb40db419b7394fe',
   'neighbors-nearest': '80016a34ec9792aef5a155ceac91dec5f725aef511747b543ec6404b0eee9e9d',
+  'nearest-points': '98027fc09bb4bb7e50e1776dc49d2a1843064a31249a936b5e12f1f29afb0362',
 }

@@ -14,6 +14,7 @@ import { chooseAdapter, type AdapterFacts } from './dawn.js'
 import { Engine } from './engine.js'
 import { GpuError } from './errors.js'
 import { neighborVariants, type Crystals, type FoundEdges, type NeighborSearch } from './neighbors.js'
+import { NEAREST_VARIANT, type FoundPoints, type PointQuery } from './points.js'
 import type { Variant } from './session.js'
 import { variantsOf } from './steps.js'
 
@@ -83,6 +84,20 @@ export class LocalBackend implements Backend {
 
   neighbors(search: NeighborSearch, crystals: Crystals): Promise<FoundEdges> {
     return this.engine.neighbors(search, crystals)
+  }
+
+  async prepareNearest(): Promise<Preparation> {
+    const checked = await this.#check([NEAREST_VARIANT])
+    if (checked.failed.length === 0) await this.engine.prepareNearest()
+    return checked
+  }
+
+  nearest(query: PointQuery): Promise<FoundPoints> {
+    return this.engine.nearest(query)
+  }
+
+  forgetPoints(id: number): void {
+    this.engine.forgetPoints(id)
   }
 
   release(id: number): void {

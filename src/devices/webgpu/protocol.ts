@@ -5,6 +5,7 @@ import type { BackendOptions, Place, Preparation } from './backend.js'
 import type { AdapterFacts } from './dawn.js'
 import type { GpuError } from './errors.js'
 import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
+import type { FoundPoints } from './points.js'
 
 /** What the thread that holds the device is started with. */
 export interface ThreadData {
@@ -31,6 +32,9 @@ export type Request = Profiled & (
   | { readonly id: number; readonly kind: 'drop'; readonly place: Place }
   | { readonly id: number; readonly kind: 'prepare-neighbors'; readonly search: NeighborSearch }
   | { readonly id: number; readonly kind: 'neighbors'; readonly search: NeighborSearch; readonly crystals: { readonly [part in keyof Crystals]: Lent } }
+  | { readonly id: number; readonly kind: 'prepare-nearest' }
+  | { readonly id: number; readonly kind: 'nearest'; readonly points: number; readonly x: Lent; readonly y: Lent; readonly at: Lent; readonly k: number }
+  | { readonly id: number; readonly kind: 'forget-points'; readonly points: number }
   | { readonly id: number; readonly kind: 'release'; readonly program: number }
   | { readonly id: number; readonly kind: 'close' }
 )
@@ -38,7 +42,7 @@ export type Request = Profiled & (
 export type Reply =
   | { readonly kind: 'open'; readonly facts: AdapterFacts }
   | { readonly kind: 'refused'; readonly message: string }
-  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | FoundEdges | undefined }
+  | { readonly kind: 'done'; readonly id: number; readonly result: Preparation | readonly Fault[] | FoundEdges | FoundPoints | undefined }
   | { readonly kind: 'failed'; readonly id: number; readonly reason: GpuError['reason']; readonly message: string }
   /** A piece of work; `start` counts from the epoch. */
   | { readonly kind: 'stage'; readonly facts: StageFacts }

@@ -12,6 +12,7 @@ import { isPlace, type Backend, type BackendOptions, type Place, type Preparatio
 import type { AdapterFacts } from './dawn.js'
 import { GpuError } from './errors.js'
 import type { Crystals, FoundEdges, NeighborSearch } from './neighbors.js'
+import type { FoundPoints, PointQuery } from './points.js'
 import type { Lent, Reply, Request, ThreadData } from './protocol.js'
 
 /** How long an exiting process waits for its devices to come to rest; after that it ends without tearing anything down. */
@@ -111,6 +112,18 @@ export class RemoteBackend implements Backend {
   neighbors(search: NeighborSearch, { offsets, frac, lattice }: Crystals): Promise<FoundEdges> {
     const request = (id: number): Request => ({ id, kind: 'neighbors', search, crystals: { offsets: lend(offsets), frac: lend(frac), lattice: lend(lattice) } })
     return this.#ask(request, [offsets, frac, lattice]) as Promise<FoundEdges>
+  }
+
+  prepareNearest(): Promise<Preparation> {
+    return this.#ask((id) => ({ id, kind: 'prepare-nearest' }), []) as Promise<Preparation>
+  }
+
+  nearest({ id: points, points: { x, y }, at, k }: PointQuery): Promise<FoundPoints> {
+    return this.#ask((id) => ({ id, kind: 'nearest', points, x: lend(x), y: lend(y), at: lend(at), k }), [x, y, at]) as Promise<FoundPoints>
+  }
+
+  forgetPoints(points: number): void {
+    this.#worker.postMessage({ id: -1, kind: 'forget-points', points } satisfies Request)
   }
 
   release(program: number): void {

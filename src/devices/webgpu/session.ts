@@ -85,6 +85,12 @@ export class Session {
     return compiled
   }
 
+  /** Gives a table's buffer back. */
+  forget(owner: object): void {
+    this.resident.get(owner)?.destroy()
+    this.resident.delete(owner)
+  }
+
   destroy(): void {
     this.#state.lost ??= 'closed'
     this.device.destroy()

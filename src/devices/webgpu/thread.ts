@@ -1,6 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { parentPort, workerData } from 'node:worker_threads'
 import { isProfiled, STAGE_CHANNEL, type StageFacts } from '../../core/stages.js'
+import type { TypedArray } from '../../core/dtype.js'
 import { native } from '../../native/load.js'
 import { isPlace, type Place } from './backend.js'
 import { GpuError } from './errors.js'
@@ -69,6 +70,12 @@ async function act(request: Exclude<Request, { kind: 'close' }>): Promise<Result
       const { offsets, frac, lattice } = request.crystals
       return backend!.neighbors(request.search, { offsets: borrowDoubles(offsets), frac: borrowDoubles(frac), lattice: borrowDoubles(lattice) })
     }
+    case 'prepare-nearest': return backend!.prepareNearest()
+    case 'nearest': {
+      const { points: id, x, y, at, k } = request
+      return backend!.nearest({ id, points: { x: borrowDoubles(x), y: borrowDoubles(y) }, at: new Int32Array(native().borrowMemory(at.address, at.bytes)), k })
+    }
+    case 'forget-points': return backend!.forgetPoints(request.points) as undefined
     case 'release': return backend!.release(request.program) as undefined
   }
 }
@@ -87,8 +94,9 @@ function borrowDoubles({ address, bytes }: Lent): Float64Array {
 
 /** What is sent and not copied: nobody needs it here any more. */
 function buffersOf(result: Result): ArrayBuffer[] {
-  if (result === undefined || !('edges' in result)) return []
-  return [...new Set(Object.values(result.edges).map(({ buffer }) => buffer as ArrayBuffer))]
+  if (result === undefined) return []
+  const arrays: TypedArray[] = 'edges' in result ? Object.values(result.edges) : 'squared' in result ? [result.index, result.squared, result.undone] : []
+  return [...new Set(arrays.map(({ buffer }) => buffer as ArrayBuffer))]
 }
 
 async function end(): Promise<void> {
