@@ -131,11 +131,16 @@ class Pinned {
   }
 
   async build(dir: string, paths: readonly string[]): Promise<number> {
-    const ended = once(this.#child, 'exit').then(() => { throw new Error('the process that has one core ended') })
+    const settled = new AbortController()
+    const ended = once(this.#child, 'exit', { signal: settled.signal }).then(() => { throw new Error('the process that has one core ended') })
     ended.catch(() => undefined)
     this.#child.send({ dir, paths })
-    const [took] = await Promise.race([once(this.#child, 'message'), ended]) as [number]
-    return took
+    try {
+      const [took] = await Promise.race([once(this.#child, 'message', { signal: settled.signal }), ended]) as [number]
+      return took
+    } finally {
+      settled.abort()
+    }
   }
 
   stop(): void {
