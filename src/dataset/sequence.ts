@@ -21,6 +21,8 @@ export function sequenceOf(source: Source, notes: Notes | undefined): ItemSequen
     id: (index) => source.id(index),
     place: (index) => source.place?.(index),
     async read(index, fields, signal) {
+      // Where items are brought here to be read in any order, a read in order would bring the next one.
+      if (source.follow !== undefined) return rowsAsItem((await source.gather!(Float64Array.of(index), { fields, signal, notes })).fields)
       for await (const run of source.read(index, index + 1, { fields, signal, notes })) return rowsAsItem(run.fields)
       throw new RangeError(`item ${index} of ${source.length}`)
     },
