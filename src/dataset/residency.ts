@@ -1,7 +1,7 @@
 import type { OpenBlob } from '../store/open-blob.js'
 
-/** A page fault brings so much in, from a multiple of it on; so whatever is dropped, whole ones of these are. */
-const STRETCH_BYTES = 2 ** 16
+/** A page fault may map so much that lies in the system's cache, from a multiple of it on: the largest folio of Linux. Also a multiple of every chunk of a shard and of every frame. */
+const FAULT_BYTES = 2 ** 21
 
 interface Range {
   readonly blob: OpenBlob
@@ -37,8 +37,9 @@ export class Residency {
 
   /** Something of a dataset that is not kept is handed out. */
   touched(blob: OpenBlob, offset: number, bytes: number): void {
-    const from = Math.floor(offset / STRETCH_BYTES) * STRETCH_BYTES
-    const to = Math.ceil((offset + bytes) / STRETCH_BYTES) * STRETCH_BYTES
+    // All that is brought in for it, to be dropped with it.
+    const from = down(offset)
+    const to = down(offset + bytes + FAULT_BYTES - 1)
     const last = this.#ranges.at(-1)
     if (last?.blob === blob && from >= last.from && from <= last.to) {
       // Ranges grow to a part of what stays: they go as a whole.
@@ -62,4 +63,8 @@ export class Residency {
       blob.drop(from, to - from)
     }
   }
+}
+
+function down(offset: number): number {
+  return offset - offset % FAULT_BYTES
 }

@@ -2,7 +2,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { defineOp, group, recipe, select, type Batch, type BatchOptions, type Cache, type LiveDataset, type Source } from '../../src/index.js'
+import { defineOp, group, recipe, select, type Batch, type BatchOptions, type Cache, type LiveDataset, type Source, type Tensor } from '../../src/index.js'
 import { status, type Remote } from '../sources/remote.js'
 import { rawFiles } from '../sources/staged-folder.js'
 import { loopStaged, openFiles, world } from '../sources/staged-loops.js'
@@ -75,7 +75,7 @@ describe('files of which a tenth fits on the disk', () => {
 test('several loops, two datasets and single items at the same time, with room for two files', async () => {
   const source = await openWith(2)
   const [all, some] = [await cache.dataset(source, recipe([]), { cache: false }), await cache.dataset(source, recipe([select({ fields: ['x'] })]), { cache: false })]
-  const singles = async (): Promise<void> => { for (const k of [3, 17, 3, 39]) expect((await all.get(k)).x.data[0]).toBe(k) }
+  const singles = async (): Promise<void> => { for (const k of [3, 17, 3, 39]) expect(((await all.get(k)).x as Tensor).data[0]).toBe(k) }
   const seen = await Promise.all([valuesOf(all, { size: 5, shuffle: true, seed: 1 }), valuesOf(all, { size: 3 }), valuesOf(some, { size: 8, shuffle: true, seed: 2, dropLast: true }), singles()])
   expect(seen.slice(0, 3).map((of) => new Set(of as number[]).size)).toEqual([FILES, FILES, FILES])
   await settled()
@@ -109,7 +109,7 @@ test('a file that cannot be fetched is an error of its items; the others are had
   await expect(loop).rejects.toMatchObject({ code: 'E_ITEM', message: expect.stringMatching(/item f21\.npy: http.*f21\.npy: .*404/) as string })
   expect(seen).toEqual(range(0, 20))
   await expect(live.get(21)).rejects.toMatchObject({ code: 'E_ITEM' })
-  expect((await live.get(22)).x.data[0]).toBe(22)
+  expect(((await live.get(22)).x as Tensor).data[0]).toBe(22)
   remote.files.get('f21.npy')!.fault = undefined
   expect(await valuesOf(live, { size: 5 })).toHaveLength(FILES)
   await settled()
