@@ -20,8 +20,8 @@ export async function readApart(read: Read): Promise<Peak> {
 export function writePoints(dir: string, name: string, points: number, rowBytes: number): string {
   const path = join(dir, `${name}.npz`)
   writeSparseNpz(path, [
-    { name: 'xcoords', dtype: 'f8', shape: [points], data: Float64Array.from(noise(points, 1)) }, { name: 'ycoords', dtype: 'f8', shape: [points], data: Float64Array.from(noise(points, 2)) },
-    { name: 'x', dtype: 'f8', shape: [points, rowBytes / 8] },
+    { name: 'xcoords', shape: [points], data: Float64Array.from(noise(points, 1)) }, { name: 'ycoords', shape: [points], data: Float64Array.from(noise(points, 2)) },
+    { name: 'x', shape: [points, rowBytes / 8] },
   ])
   return path
 }

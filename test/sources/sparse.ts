@@ -11,19 +11,19 @@ export function writeSparse(path: string, size: number, pieces: readonly (readon
   closeSync(fd)
 }
 
-/** An array of a member: all zeros where it has no `data`, and then nothing of it is written. */
-export interface SparseArray { readonly name: string; readonly dtype: 'f8' | 'f4'; readonly shape: readonly number[]; readonly data?: Float64Array }
+/** A float64 array of a member: zeros, of which nothing is written, and `data` at its end. */
+export interface SparseArray { readonly name: string; readonly shape: readonly number[]; readonly data?: Float64Array }
 
 /** An NPZ of stored members in the zip64 form, with the right CRC-32 of each. */
 export function writeSparseNpz(path: string, arrays: readonly SparseArray[]): void {
   const pieces: [number, Uint8Array][] = []
   const entries: Buffer[] = []
   let at = 0
-  for (const { name, dtype, shape, data } of arrays) {
-    const head = npyHeader(`{'descr': '<${dtype}', 'fortran_order': False, 'shape': (${shape.join(', ')},), }`)
-    const bytes = shape.reduce((all, extent) => all * extent, dtype === 'f8' ? 8 : 4)
-    const content = data === undefined ? undefined : Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-    const crc = combine(crc32(head), content === undefined ? crcOfZeros(bytes) : crc32(content), bytes)
+  for (const { name, shape, data = new Float64Array(0) } of arrays) {
+    const head = npyHeader(`{'descr': '<f8', 'fortran_order': False, 'shape': (${shape.join(', ')},), }`)
+    const bytes = shape.reduce((all, extent) => all * extent, 8)
+    const content = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+    const crc = combine(combine(crc32(head), crcOfZeros(bytes - content.length), bytes - content.length), crc32(content), content.length)
     const size = head.length + bytes
     const local = Buffer.alloc(30)
     local.writeUInt32LE(0x04034b50, 0)
@@ -40,7 +40,7 @@ export function writeSparseNpz(path: string, arrays: readonly SparseArray[]): vo
     entry.writeUInt16LE(28, 30)
     entry.fill(0xff, 42, 46)
     entries.push(Buffer.concat([entry, Buffer.from(`${name}.npy`), zip64(size, size, at)]))
-    pieces.push([at, before], [at + before.length, head], ...content === undefined ? [] : [[at + before.length + head.length, content] as [number, Uint8Array]])
+    pieces.push([at, before], [at + before.length, head], [at + before.length + size - content.length, content])
     at += before.length + size
   }
   const directory = Buffer.concat(entries)
