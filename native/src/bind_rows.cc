@@ -168,7 +168,7 @@ class RowTableObject : public Napi::ObjectWrap<RowTableObject> {
     auto state = std::make_shared<State>(State{ItemArguments(info, 3), {}});
     std::vector<RowBlob> blobs;
     for (size_t k = 0; k < given.blobs.size(); k++) blobs.push_back({std::move(given.blobs[k]), given.field_offsets[k]});
-    state->table.emplace(std::move(blobs), given.row_bytes, span_of<uint32_t>(state->items.blob_of), span_of<uint32_t>(state->items.row_of));
+    state->table.emplace(std::move(blobs), given.row_bytes, span_of<uint32_t>(state->items.blob_of), span_of<uint32_t>(state->items.row_of), info[5].ToBoolean());
     table_ = std::shared_ptr<const RowTable>(state, &*state->table);
   }
 
@@ -224,7 +224,7 @@ class RaggedTableObject : public Napi::ObjectWrap<RaggedTableObject> {
       }
       blobs.push_back(std::move(blob));
     }
-    state->table.emplace(std::move(blobs), given.row_bytes, span_of<uint32_t>(state->items.blob_of), span_of<uint32_t>(state->items.row_of));
+    state->table.emplace(std::move(blobs), given.row_bytes, span_of<uint32_t>(state->items.blob_of), span_of<uint32_t>(state->items.row_of), info[6].ToBoolean());
     table_ = std::shared_ptr<const RaggedTable>(state, &*state->table);
   }
 

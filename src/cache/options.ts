@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { boolean, bytes, checkOptions, choice, lifetime, number, show } from '../core/options.js'
 import { overlap } from '../core/paths.js'
@@ -34,7 +35,10 @@ export interface CacheOptions {
   readonly readonly?: boolean
   /** Free space that is left on the disk, in bytes or as `2GB`; default 256 MiB, a few shards. With less than that, what was used longest ago and can be made again goes. */
   readonly minFree?: number | string
-  /** Bytes that items in work may take while a dataset is built, or as `1GiB`; an item that alone needs more is in work alone. Default 512 MiB: shards of 64 MiB on each of two cores, thrice. */
+  /**
+   * Bytes that items in work may take while a dataset is built, or as `1GiB`; an item that alone needs more is in work alone. Default 512 MiB: shards of 64 MiB on each of two cores, thrice. Given, it also bounds how much of the
+   * shards of open datasets stays mapped in, which is a quarter of the machine's memory otherwise.
+   */
   readonly memoryBudget?: number | string
   /** How source files are told apart: by `content` (default; digests are remembered by file identity and times), by `stat` (path, size, mtime), or by both. */
   readonly fingerprint?: Fingerprint
@@ -64,6 +68,8 @@ export interface CheckedCacheOptions {
   readonly readonly: boolean
   readonly minFree: number
   readonly memoryBudget: number
+  /** Bytes of shards of open datasets that stay mapped in. */
+  readonly residencyBytes: number
   readonly fingerprint: Fingerprint
   readonly log: LogOption
   /** What was handed out is hashed again when it is handed out next: `TENSORCACHE_CHECK`. */
@@ -71,6 +77,7 @@ export interface CheckedCacheOptions {
 }
 
 const OPTIONS = ['dir', 'enabled', 'memory', 'expiresIn', 'compression', 'maxSize', 'namespaces', 'remote', 'readonly', 'minFree', 'memoryBudget', 'fingerprint', 'log']
+const MEMORY_BUDGET = 512 * 2 ** 20
 const MEMORY = { bytes: 256 * 2 ** 20, items: 100_000 }
 
 export function checkCacheOptions(given: CacheOptions, env: Variables = process.env): CheckedCacheOptions {
@@ -91,7 +98,8 @@ export function checkCacheOptions(given: CacheOptions, env: Variables = process.
     remote: checkRemoteTier(where, given.remote),
     readonly: boolean(where, 'readonly', given.readonly, environment.readonly),
     minFree,
-    memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, 512 * 2 ** 20),
+    memoryBudget: bytes(where, 'memoryBudget', given.memoryBudget, MEMORY_BUDGET),
+    residencyBytes: bytes(where, 'memoryBudget', given.memoryBudget, Math.max(MEMORY_BUDGET, totalmem() / 4)),
     fingerprint: choice(where, 'fingerprint', given.fingerprint, FINGERPRINTS, 'content'),
     log: checkLog(where, given.log, environment.log),
     check: environment.check,

@@ -80,10 +80,12 @@ export function concatRows(tensors: readonly Tensor[]): Ragged {
   return { dtype, tail, offsets, data }
 }
 
-/** Tensors of several items as one field: stacked where they have one shape, ragged where they differ in axis 0. One item is not copied. */
+/** Tensors of several items as one field: stacked where they have one shape, ragged where they differ in axis 0. One item is not copied. Throws TypeError where they differ in more. */
 export function joinRows(tensors: readonly Tensor[]): Rows {
   const [first] = tensors as [Tensor, ...Tensor[]]
   if (tensors.length === 1) return { ...first, shape: [1, ...first.shape] }
+  const other = tensors.find(({ shape }) => shape.length !== first.shape.length || shape.some((extent, axis) => axis > 0 && extent !== first.shape[axis]))
+  if (other !== undefined) throw new TypeError(`items of shapes [${first.shape.join(', ')}] and [${other.shape.join(', ')}] are not one field`)
   return tensors.every(({ shape }) => shape[0] === first.shape[0]) ? stackRows(tensors) : concatRows(tensors)
 }
 

@@ -96,6 +96,8 @@ export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): Batch
 export interface Batched {
   readonly length: number
   readonly fields: FieldSpecs
+  /** True where items take long to be had: batches are made one by one, and no more of them ahead than were asked for. */
+  readonly isSlow?: boolean
   id(index: number): string
   /** What makes the batches of one epoch, of which at most `buffers` calls are in work or in the consumer's hands at a time. */
   maker(plan: BatchPlan, buffers: number): Maker
@@ -104,7 +106,9 @@ export interface Batched {
 export interface Maker {
   /** Batches of `size` for consecutive positions of the epoch: at once where they need no work. `turn` counts the calls of an epoch. */
   make(indices: Float64Array, turn: number): Batch[] | Promise<Batch[]>
-  /** Nobody asks again. */
+  /** Nobody waits for what is in work. */
+  stop?(): void
+  /** Nobody asks again, and nothing is in work. */
   end?(): void
 }
 
@@ -140,7 +144,7 @@ export async function * batches(items: Batched, plan: BatchPlan): AsyncGenerator
   const { size, dropLast, prefetch, signal } = plan
   const { length } = items
   const count = dropLast ? Math.floor(length / size) : Math.ceil(length / size)
-  const bytes = plan.shuffle && plan.collate === 'stack' && prefetch > 0 ? Math.max(1, batchBytes(items, plan)) : Infinity
+  const bytes = plan.shuffle && plan.collate === 'stack' && prefetch > 0 && items.isSlow !== true ? Math.max(1, batchBytes(items, plan)) : Infinity
   const group = Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / bytes)))
   const ahead = Math.max(Math.ceil(prefetch / group), Math.min(GATHERS_AHEAD, Math.floor(BYTES_AHEAD / (group * bytes))))
   // Those ahead and the one being consumed.
@@ -169,6 +173,7 @@ export async function * batches(items: Batched, plan: BatchPlan): AsyncGenerator
       }
     }
   } finally {
+    maker.stop?.()
     await Promise.allSettled(queue)
     maker.end?.()
   }

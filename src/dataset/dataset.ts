@@ -5,9 +5,10 @@ import { batches, checkBatchOptions, type Batch, type BatchOptions, type BatchPl
 import type { BuildReport } from './build.js'
 import type { Item } from './collate.js'
 import { cachedMaker } from './makers.js'
-import { assertUnwritten } from './unwritten.js'
 import type { Manifest, Provenance } from './manifest.js'
+import type { Residency } from './residency.js'
 import { Shards } from './shards.js'
+import { assertUnwritten } from './unwritten.js'
 
 interface DatasetHooks {
   /** Computes again what was damaged; without it damage is an error. */
@@ -15,6 +16,8 @@ interface DatasetHooks {
   readonly onClose?: (() => void) | undefined
   /** Hashes items again before they are handed out. */
   readonly check?: boolean | undefined
+  /** Shared by the datasets of a cache; without it all that was read stays mapped in. */
+  readonly residency?: Residency | undefined
 }
 
 /**
@@ -26,15 +29,23 @@ export class Dataset {
   readonly #rebuild: (() => Promise<Manifest>) | undefined
   readonly #onClose: (() => void) | undefined
   readonly #check: boolean
+  readonly #residency: Residency | undefined
+  /** Bytes of shards that stay mapped in until it is closed. */
+  #kept = 0
+  readonly #give: () => void
   #shards: Shards
   #pin: string | undefined
   #healing: Promise<void> | undefined
   /** Hits, computed items, seconds and bytes of the call that opened it. */
   readonly report: BuildReport
 
-  private constructor(store: Store, manifest: Manifest, report: BuildReport, { rebuild, onClose, check }: DatasetHooks) {
+  private constructor(store: Store, manifest: Manifest, report: BuildReport, { rebuild, onClose, check, residency }: DatasetHooks) {
     this.#store = store
-    this.#shards = new Shards(store, manifest)
+    const bytes = residency === undefined ? 0 : manifest.rows.blobs.reduce((sum, digest) => sum + (store.blobBytes(digest) ?? 0), 0)
+    if (residency?.take(bytes) === true) this.#kept = bytes
+    else this.#residency = residency
+    this.#give = () => residency?.give(this.#kept)
+    this.#shards = new Shards(store, manifest, this.#residency)
     this.#rebuild = rebuild
     this.#onClose = onClose
     this.#check = check === true
@@ -114,6 +125,8 @@ export class Dataset {
     const pin = this.#pin
     this.#pin = undefined
     this.#onClose?.()
+    this.#give()
+    this.#kept = 0
     if (pin !== undefined) await this.#store.unpin(pin)
   }
 
@@ -162,7 +175,7 @@ export class Dataset {
       try {
         const manifest = await rebuild()
         if (manifest.facts.digest !== this.digest) throw new IntegrityError(reason.file, 'was damaged, and computing it again gives other bytes', { cause: reason })
-        this.#shards = new Shards(this.#store, manifest)
+        this.#shards = new Shards(this.#store, manifest, this.#residency)
         const { name, namespace, key } = manifest.facts
         this.#store.events.publish('heal', () => ({ name, namespace, key, file: reason.file, reason: reason.message, seconds: (performance.now() - began) / 1000 }))
       } catch (cause) {

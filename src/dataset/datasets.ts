@@ -16,6 +16,7 @@ import { build, type BuildReport, type Progress } from './build.js'
 import { Dataset } from './dataset.js'
 import { LiveDataset } from './live.js'
 import { Manifest } from './manifest.js'
+import { Residency } from './residency.js'
 import { allDatasets, datasetsNamed, labelOf, type FoundDataset } from './named.js'
 import { checkVerifyOptions, sumVerifications, verify, type Verification, type VerifyOptions } from './verify.js'
 
@@ -51,6 +52,8 @@ export interface DatasetsOptions {
   readonly fingerprint: Fingerprint
   /** Bytes of items in work while a dataset is built. */
   readonly memoryBudget: number
+  /** Bytes of shards that stay mapped in. */
+  readonly residencyBytes: number
   readonly compression: Compression | undefined
   readonly minFree: number
   readonly events: Events
@@ -62,6 +65,7 @@ export interface DatasetsOptions {
 export class Datasets {
   readonly #stores: Stores | undefined
   readonly #options: DatasetsOptions
+  readonly #residency: Residency
   readonly #open = new Set<{ close(): Promise<void> }>()
   readonly #devices = new Map<string, ReturnType<typeof deviceSource>>()
   readonly #building = new Set<Promise<unknown>>()
@@ -72,6 +76,7 @@ export class Datasets {
   constructor(stores: Stores | undefined, options: DatasetsOptions) {
     this.#stores = stores
     this.#options = options
+    this.#residency = new Residency(options.residencyBytes)
   }
 
   /** `options` are those of `Shelf.dataset`, their namespace being the whole. With `relabels` a dataset that is there gets the name and namespace. */
@@ -165,7 +170,7 @@ export class Datasets {
   }
 
   async #opened(store: Store, manifest: Manifest, report: BuildReport, rebuild?: () => Promise<Manifest>): Promise<Dataset> {
-    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset), check: this.#options.check })
+    const dataset = await Dataset.open(store, manifest, report, { rebuild, onClose: () => this.#open.delete(dataset), check: this.#options.check, residency: this.#residency })
     this.#open.add(dataset)
     this.#told(manifest, report)
     return dataset

@@ -7,11 +7,12 @@ import { native } from '../native/load.js'
 import { checkRecipe } from '../ops/compile.js'
 import type { ItemRows, ItemSequence } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
-import type { Source } from '../sources/source.js'
+import type { Following, Source } from '../sources/source.js'
 import { sequenced } from './arrange.js'
 import { batches, checkBatchOptions, newBatch, type Batch, type Batched, type BatchOptions, type BatchPlan, type Maker } from './batches.js'
 import { collated, type Item } from './collate.js'
 import { Executor } from './execute.js'
+import { followEpoch, positionsOf } from './follow.js'
 import { assembleGraphs, numberingBytes, SOURCE } from './graphs.js'
 import { itemsAsRows, mapped } from './sequence.js'
 
@@ -37,11 +38,15 @@ export class LiveDataset implements Batched {
   readonly fields: FieldSpecs
   /** Tensors that belong to the dataset and not to an item. */
   readonly constants: Readonly<Record<string, Tensor>>
+  readonly #arranged: readonly ItemSequence[]
+  /** Of an epoch that was read to its end: what it would go on with counts until the next one begins. */
+  #past: Following | undefined
   #closed = false
 
-  private constructor(request: LiveRequest, items: ItemSequence, fields: FieldSpecs, constants: Readonly<Record<string, Tensor>>) {
+  private constructor(request: LiveRequest, items: ItemSequence, arranged: readonly ItemSequence[], fields: FieldSpecs, constants: Readonly<Record<string, Tensor>>) {
     this.#request = request
     this.#items = items
+    this.#arranged = arranged
     this.fields = fields
     this.constants = constants
   }
@@ -50,17 +55,22 @@ export class LiveDataset implements Batched {
   static async open(request: LiveRequest): Promise<LiveDataset> {
     const { source, recipe, device, signal } = request
     const fields = checkRecipe(recipe, source.fields)
-    const { sequence, segments, place } = await sequenced(source, recipe, device, signal, undefined)
+    const { sequence, segments, arranged, place } = await sequenced(source, recipe, device, signal, undefined)
     const rest = recipe.ops.slice(place + 1)
     const items = rest.length === 0 ? sequence : mapped(sequence, new Executor(segments, device), rest)
     const constants: Record<string, Tensor> = {}
     for (const [name, constant] of Object.entries(source.constants)) constants[name] = await constant.read()
-    return new LiveDataset(request, items, fields, constants)
+    return new LiveDataset(request, items, arranged, fields, constants)
   }
 
   /** Number of items. */
   get length(): number {
     return this.#items.length
+  }
+
+  /** @internal Files that are elsewhere are fetched by their order, not by how many batches are in work. */
+  get isSlow(): boolean {
+    return this.#request.source.follow !== undefined
   }
 
   get name(): string {
@@ -87,12 +97,30 @@ export class LiveDataset implements Batched {
 
   /** @internal */
   maker(plan: BatchPlan, buffers: number): Maker {
-    return new LiveMaker(this, plan, buffers, (indices) => this.#rows(indices, plan.fields, plan.signal), (index) => this.#item(index, plan.fields, plan.signal))
+    const { source, recipe } = this.#request
+    const following = followEpoch({ source, recipe, arranged: this.#arranged, length: this.length }, plan)
+    this.#past?.end()
+    this.#past = undefined
+    const positions = positionsOf(plan, this.length)
+    const stop = new AbortController()
+    const signal = plan.signal === undefined ? stop.signal : AbortSignal.any([plan.signal, stop.signal])
+    return new LiveMaker(this, plan, {
+      buffers, following,
+      rows: (indices) => this.#rows(indices, plan.fields, signal),
+      item: (index) => this.#item(index, plan.fields, signal),
+      stop: () => stop.abort(new Error('nobody waits for it')),
+      ended: (made) => {
+        if (made < positions || this.#closed) return following?.end()
+        this.#past?.end()
+        this.#past = following
+      },
+    })
   }
 
   /** What was handed out stays valid. Does not close the source. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#past?.end()
     this.#request.onClose()
   }
 
@@ -141,32 +169,59 @@ export class LiveDataset implements Batched {
   }
 }
 
+interface LiveWork {
+  readonly buffers: number
+  readonly following: Following | undefined
+  rows(indices: Float64Array): Promise<ItemRows>
+  item(index: number): Promise<Item>
+  stop(): void
+  /** After so many positions of the epoch. */
+  ended(made: number): void
+}
+
 /** Batches of items that are computed now: together where their fields may differ in axis 0 at most, otherwise one by one. */
 class LiveMaker implements Maker {
   readonly #items: LiveDataset
   readonly #plan: BatchPlan
-  readonly #buffers: number
-  readonly #rows: (indices: Float64Array) => Promise<ItemRows>
-  readonly #item: (index: number) => Promise<Item>
+  readonly #work: LiveWork
   readonly #isUniform: boolean
   /** With `reuse`: by turn what goes back when the consumer has moved on. */
   readonly #own = new Map<number, readonly ArrayBuffer[]>()
+  #position = 0
 
-  constructor(items: LiveDataset, plan: BatchPlan, buffers: number, rows: (indices: Float64Array) => Promise<ItemRows>, item: (index: number) => Promise<Item>) {
+  constructor(items: LiveDataset, plan: BatchPlan, work: LiveWork) {
     this.#items = items
     this.#plan = plan
-    this.#buffers = buffers
-    this.#rows = rows
-    this.#item = item
+    this.#work = work
     this.#isUniform = plan.fields.every((name) => !items.fields[name]!.shape.slice(1).includes(null))
   }
 
   async make(indices: Float64Array, turn: number): Promise<Batch[]> {
-    const { size, reuse } = this.#plan
-    if (reuse) {
-      this.#own.get(turn - this.#buffers)?.forEach(giveBack)
-      this.#own.delete(turn - this.#buffers)
+    const { buffers, following } = this.#work
+    if (this.#plan.reuse) {
+      this.#own.get(turn - buffers)?.forEach(giveBack)
+      this.#own.delete(turn - buffers)
     }
+    const first = this.#position
+    const stop = this.#position += indices.length
+    following?.begin(stop)
+    try {
+      return await this.#batches(indices, turn)
+    } finally {
+      following?.done(first, stop)
+    }
+  }
+
+  stop(): void {
+    this.#work.stop()
+  }
+
+  end(): void {
+    this.#work.ended(this.#position)
+  }
+
+  async #batches(indices: Float64Array, turn: number): Promise<Batch[]> {
+    const { size } = this.#plan
     const made: Batch[] = []
     for (let from = 0; from < indices.length; from += size) made.push(await this.#batch(indices.subarray(from, from + size), turn))
     return made
@@ -174,8 +229,8 @@ class LiveMaker implements Maker {
 
   async #batch(indices: Float64Array, turn: number): Promise<Batch> {
     const { graph, collate, fields: names, reuse } = this.#plan
-    if (!this.#isUniform) return collated(this.#items, indices, await Promise.all(Array.from(indices, (index) => this.#item(index))), this.#plan)
-    const { fields, own = [] } = await this.#rows(indices)
+    if (!this.#isUniform) return collated(this.#items, indices, await Promise.all(Array.from(indices, (index) => this.#work.item(index))), this.#plan)
+    const { fields, own = [] } = await this.#work.rows(indices)
     if (reuse) this.#own.set(turn, [...this.#own.get(turn) ?? [], ...own])
     if (graph !== undefined) return this.#graph(indices, fields)
     if (collate !== 'stack') {

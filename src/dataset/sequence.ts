@@ -22,6 +22,8 @@ export function sequenceOf(source: Source, notes: Notes | undefined): ItemSequen
     id: (index) => source.id(index),
     place: (index) => source.place?.(index),
     async read(index, fields, signal) {
+      // Where items are brought here to be read in any order, a read in order would bring the next one.
+      if (source.follow !== undefined) return rowsAsItem((await source.gather!(Float64Array.of(index), { fields, signal, notes })).fields)
       for await (const run of source.read(index, index + 1, { fields, signal, notes })) return rowsAsItem(run.fields)
       throw new RangeError(`item ${index} of ${source.length}`)
     },
@@ -44,20 +46,28 @@ export function mapped(sequence: ItemSequence, executor: Executor, ops: readonly
   const execute = async (rows: ItemRows, ids: readonly string[], names: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows[]> =>
     (await executor.run(rows, ids, signal)).map(({ count, fields, own }) => ({ count, fields: Object.fromEntries(names.map((name) => [name, fields[name]!])), ...(own !== undefined && { own }) }))
   const { gather, runs } = sequence
+  const read: ItemSequence['read'] = async (index, names, signal) => {
+    const item = await sequence.read(index, needed(names), signal)
+    const rows = { count: 1, fields: Object.fromEntries(Object.entries(item).map(([name, tensor]) => [name, { ...tensor, shape: [1, ...tensor.shape] }])) }
+    return rowsAsItem((await execute(rows, [sequence.id(index)], names, signal))[0]!.fields)
+  }
   return {
     length: sequence.length,
     fields: states.at(-1)!,
     id: (index) => sequence.id(index),
     ...(sequence.place !== undefined && { place: (index: number) => sequence.place!(index) }),
     ...(sequence.members !== undefined && { members: (index: number) => sequence.members!(index) }),
-    async read(index, names, signal) {
-      const item = await sequence.read(index, needed(names), signal)
-      const rows = { count: 1, fields: Object.fromEntries(Object.entries(item).map(([name, tensor]) => [name, { ...tensor, shape: [1, ...tensor.shape] }])) }
-      return rowsAsItem((await execute(rows, [sequence.id(index)], names, signal))[0]!.fields)
-    },
+    read,
     ...(gather !== undefined && {
       async gather(indices: Float64Array, names: readonly string[], signal: AbortSignal | undefined) {
-        const rows = await gather.call(sequence, indices, needed(names), signal)
+        const inputs = needed(names)
+        // Shapes that differ in more than axis 0 do not go together before the ops.
+        if (inputs.some((name) => sequence.fields[name]!.shape.slice(1).includes(null))) {
+          const items: Readonly<Record<string, Tensor>>[] = []
+          for (const index of indices) items.push(await read(index, names, signal))
+          return itemsAsRows(items, names)
+        }
+        const rows = await gather.call(sequence, indices, inputs, signal)
         const made = joined(await execute(rows, Array.from(indices, (index) => sequence.id(index)), names, signal))
         // A function of the user's may have kept what it was given.
         return executor.isClosed ? passedOn(rows.own, made) : made

@@ -7,8 +7,9 @@ import type { OpenBlob } from '../store/open-blob.js'
 import type { Store } from '../store/store.js'
 import type { Item } from './collate.js'
 import type { Manifest } from './manifest.js'
+import type { Residency } from './residency.js'
 import { ScatteredRows } from './scattered-rows.js'
-import { readRow, shardField, type ShardField } from './shard-field.js'
+import { placeOf, readRow, shardField, type ShardField } from './shard-field.js'
 
 /** Shards that are opened at once when many are needed. */
 const OPEN_AT_ONCE = 16
@@ -36,10 +37,13 @@ export class Shards {
   readonly #ahead = new Map<string, { readonly blob: OpenBlob; to: number; beyond: boolean }>()
   #nextShards: Map<number, number> | undefined
   readonly #raggedTables = new Map<string, Promise<RaggedTable>>()
+  readonly #residency: Residency | undefined
 
-  constructor(store: Store, manifest: Manifest) {
+  /** Without `residency` what was read stays mapped in. */
+  constructor(store: Store, manifest: Manifest, residency?: Residency) {
     this.#store = store
     this.manifest = manifest
+    this.#residency = residency
   }
 
   /** One item with the named fields, as views. */
@@ -53,6 +57,7 @@ export class Shards {
       for (const name of fields) {
         const tensor = readRow(shard.blob, shard.fields.get(name)!, row)
         item[name] = tensor instanceof Promise ? await tensor : tensor
+        if (this.#residency !== undefined) this.#touchedRow(shard, name, row)
       }
     })
     return item as Item
@@ -98,7 +103,9 @@ export class Shards {
     if (shard === undefined) return undefined
     const { layout, offset } = this.#fixed(shard, field, index)
     const view = shard.blob.ready(layout.dtype, [count, ...layout.shape], offset)
-    if (view !== undefined) this.#lookAhead(shard, field, offset + count * layout.rowBytes)
+    if (view === undefined) return undefined
+    this.#residency?.touched(shard.blob, offset, count * layout.rowBytes)
+    this.#lookAhead(shard, field, offset + count * layout.rowBytes)
     return view
   }
 
@@ -116,6 +123,7 @@ export class Shards {
     const { layout, first, rows, offset } = this.#spanOf(shard, field, index, count)
     const tensor = shard.blob.ready(layout.dtype, [rows, ...layout.tail], offset)
     if (tensor === undefined) return undefined
+    this.#residency?.touched(shard.blob, offset, rows * layout.rowBytes)
     this.#lookAhead(shard, field, offset + rows * layout.rowBytes)
     return { tensor, offsets: () => offsetsIn(layout, first, count) }
   }
@@ -136,7 +144,7 @@ export class Shards {
       const rowBytes = byteCount(dtype, shape as number[])
       const verified = mapped(shards)
       if (verified === undefined) return new ScatteredRows(shards.map((shard) => ({ blob: shard.blob, offset: fixedField(shard, field).offset, offsets: 1 })), rowBytes, blobOf, rowOf)
-      return new (native().RowTable)(verified, Float64Array.from(shards, (shard) => fixedField(shard, field).offset), rowBytes, blobOf, rowOf)
+      return new (native().RowTable)(verified, Float64Array.from(shards, (shard) => fixedField(shard, field).offset), rowBytes, blobOf, rowOf, this.#residency === undefined)
     })
     await this.#gathered(table, field, indices, into)
   }
@@ -161,15 +169,30 @@ export class Shards {
       const rowBytes = byteCount(dtype, shape.slice(1) as number[])
       const verified = mapped(shards)
       if (verified === undefined) return new ScatteredRows(shards.map(({ blob }, k) => ({ blob, ...layouts[k]! })), rowBytes, blobOf, rowOf)
-      return new (native().RaggedTable)(verified, Float64Array.from(layouts, ({ offset }) => offset), rowBytes, layouts.map(({ offsets }) => offsets), blobOf, rowOf)
+      return new (native().RaggedTable)(verified, Float64Array.from(layouts, ({ offset }) => offset), rowBytes, layouts.map(({ offsets }) => offsets), blobOf, rowOf, this.#residency === undefined)
     })
   }
 
   async #gathered(table: Pick<RowTable, 'gather'>, field: string, indices: Float64Array, into: Tensor): Promise<void> {
     const damaged = await table.gather(indices, bytesOf(into.data))
-    if (damaged < 0) return
+    if (damaged < 0) return void await this.#touchedFrames(field, indices)
     const { blob } = await this.#shard(this.manifest.rows.blobOf[indices[damaged]!]!)
     await this.#watched(blob, () => Promise.reject(new IntegrityError(blob.path, `item ${this.manifest.id(indices[damaged]!)}, field ${field} is damaged`)))
+  }
+
+  /** Of rows that were copied only those that were decompressed lie in memory that is mapped. */
+  async #touchedFrames(field: string, indices: Float64Array): Promise<void> {
+    if (this.#residency === undefined) return
+    const { blobOf, rowOf } = this.manifest.rows
+    for (const index of indices) {
+      const shard = await this.#shard(blobOf[index]!)
+      if (shard.blob.verified === undefined) this.#touchedRow(shard, field, rowOf[index]!)
+    }
+  }
+
+  #touchedRow(shard: OpenShard, field: string, row: number): void {
+    const { offset, bytes } = placeOf(shard.fields.get(field)!, row)
+    this.#residency?.touched(shard.blob, offset, bytes)
   }
 
   /** Every shard, opened. */
@@ -186,6 +209,7 @@ export class Shards {
   async #readAhead(shard: OpenShard, field: string, dtype: DType, shape: readonly number[], offset: number, bytes: number): Promise<Tensor> {
     const { blob } = shard
     const end = blob.endOf(field)
+    this.#residency?.touched(blob, offset, bytes)
     if (blob.verified === undefined) {
       const tensor = await this.#watched(blob, () => blob.read(dtype, shape, offset))
       this.#lookAhead(shard, field, offset + bytes)
@@ -213,6 +237,8 @@ export class Shards {
     if (ahead.to < end) {
       const from = Math.max(offset, ahead.to)
       ahead.to = Math.min(end, from + AHEAD_BYTES)
+      // What was checked before has been dropped since.
+      if (this.#residency !== undefined) blob.announce(from, ahead.to - from)
       blob.prepare(from, ahead.to - from).catch(() => undefined)
       return
     }

@@ -95,9 +95,10 @@ export interface Addon {
 
   // --- datasets -----------------------------------------------------------------------------------------------------
   VerifiedBlob: new(file: MappedFile, checksums: Uint8Array, chunkBytes: number) => VerifiedBlob
-  RowTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, blobOf: Uint32Array, rowOf: Uint32Array) => RowTable
+  /** Rows that are not `resident` are read from their files, so that no page of them is mapped: slower, where they would stay mapped otherwise. */
+  RowTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, blobOf: Uint32Array, rowOf: Uint32Array, resident: boolean) => RowTable
   /** `rows`: by blob the field's table of offsets, or how many rows each item has. */
-  RaggedTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, rows: readonly (BigInt64Array | number)[], blobOf: Uint32Array, rowOf: Uint32Array) => RaggedTable
+  RaggedTable: new(blobs: readonly VerifiedBlob[], fieldOffsets: Float64Array, rowBytes: number, rows: readonly (BigInt64Array | number)[], blobOf: Uint32Array, rowOf: Uint32Array, resident: boolean) => RaggedTable
   /** `batch[node] = graph`, graph k having nodes `nodes[k] … nodes[k + 1]`. */
   numberNodes(nodes: Float64Array, batch: Int32Array): void
   /** `out[edge] = ends[edge] + nodes[graph]`, graph k having edges `edges[k] … edges[k + 1]`. */

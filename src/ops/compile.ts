@@ -40,9 +40,9 @@ export function fieldsAlong(recipe: Recipe, item: ItemSpecs): readonly FieldSpec
 }
 
 /** The source fields that the recipe's outputs are made from; others are not read and are in no key. */
-export function inputFields(recipe: Recipe, fields: FieldSpecs): string[] {
+export function inputFields(recipe: Recipe, fields: FieldSpecs, wanted?: readonly string[]): string[] {
   const states = statesAlong(recipe, fields)
-  return neededBy(recipe.ops, states, new Set(Object.keys(states.at(-1)!)))
+  return neededBy(recipe.ops, states, new Set(wanted ?? Object.keys(states.at(-1)!)))
 }
 
 /** The fields before all these ops that the `wanted` ones after them are made from; `states` are the fields before each op, and after the last. */

@@ -45,6 +45,8 @@ export interface Source {
   known?(index: number): ItemSpecs
   /** Tells which items will be read, in about this order, so that what is far away can be brought here ahead. */
   expect?(items: readonly number[]): void
+  /** Tells that somebody reads these fields of items in this order from now on, so that what is far away can be brought here ahead, and what is needed last can go for it. Any number at the same time. */
+  follow?(order: ItemOrder, fields: readonly string[]): Following
   /** Tells that what was asked for of these items is in the cache: what was brought here for them may go. Said of items that were not read, too; resolves when it is gone. */
   published?(start: number, stop: number): Promise<void>
   /** Tells that these items are not needed again soon: resident pages may go. Promises nothing about what became of them. */
@@ -80,6 +82,26 @@ export interface SkippedItem {
   readonly row?: number
   /** The message of the error that reading it gave. */
   readonly reason: string
+}
+
+/** The order in which items of a source are read: a function of the position, so that an epoch of any length costs nothing before it is looked at. */
+export interface ItemOrder {
+  /** Positions that will be read. */
+  readonly length: number
+  /** Positions that are known, at least `length`: those behind are read if the reader goes on as it does. Nothing is brought here for them. */
+  readonly known: number
+  /** The items that positions `first … stop` need, in the order of the positions, and the position of each. */
+  uses(first: number, stop: number): { readonly items: Float64Array; readonly positions: Float64Array }
+}
+
+/** How far the reader of an order has come. */
+export interface Following {
+  /** Positions up to `stop` are being read: items that are asked for from now on are asked for them. */
+  begin(stop: number): void
+  /** Positions `first … stop` have been read, or given up. */
+  done(first: number, stop: number): void
+  /** Nothing more is read. What was brought here for it alone may go. */
+  end(): void
 }
 
 export interface ItemRun {

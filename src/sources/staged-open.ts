@@ -51,3 +51,11 @@ function filesOf(fields: Readonly<Record<string, string>>, paths: readonly strin
   const names = paths.map((path) => basename(path))
   return Object.fromEntries(Object.entries(fields).map(([field, wanted]) => [field, names.find((name) => name === wanted) ?? names.find((name) => name.startsWith(`${wanted}.`)) ?? wanted]))
 }
+
+/** Rejects with TypeError when it is not a source of one item. */
+export async function openOne({ open }: Opener, paths: readonly string[], id: string): Promise<Source> {
+  const inner = await open(paths, id)
+  if (inner?.length === 1) return inner
+  inner?.close?.()
+  throw new TypeError(`staged: open must give a source of one item for ${show(id)}, not ${inner?.length === undefined ? show(inner) : `of ${inner.length}`}`)
+}

@@ -1,14 +1,15 @@
 import { FormatError, ItemError, TensorCacheError } from '../core/errors.js'
 import { sha256 } from '../core/hash.js'
 import { show } from '../core/options.js'
-import { shapeOf } from '../core/rows.js'
-import type { FieldSpecs } from '../core/tensor.js'
+import { joinRows, rowOf, shapeOf } from '../core/rows.js'
+import type { FieldSpecs, Tensor } from '../core/tensor.js'
+import { giveBack, itemTensor } from '../native/fresh.js'
 import { shownUrl } from './fetcher.js'
 import { checkFields, checkRange } from './names.js'
-import type { ItemRun, ReadOptions, SkippedItem, Source } from './source.js'
+import type { Following, ItemOrder, ItemRun, ReadOptions, SkippedItem, Source } from './source.js'
 import type { StagedFetches } from './staged-fetches.js'
 import type { StagedItem } from './staged-items.js'
-import type { Opener } from './staged-open.js'
+import { openOne, type Opener } from './staged-open.js'
 import type { RemoteItems } from './staged-remote.js'
 import type { Staging } from './staging.js'
 
@@ -65,6 +66,29 @@ export class StagedSource implements Source {
     if (!this.#closed) this.#parts.fetches.expect(items)
   }
 
+  follow(order: ItemOrder, fields: readonly string[]): Following {
+    if (this.#closed) throw new TypeError('follow: the source has been closed')
+    if (fields.every((name) => this.#isProperty(name))) return { begin() {}, done() {}, end() {} }
+    return this.#parts.fetches.follow(order, { learns: this.digest !== undefined })
+  }
+
+  /** One after the other, each of them in use no longer than it takes to read it: so any number of readers get along with a budget of one item. */
+  async gather(indices: Float64Array, { fields, signal = new AbortController().signal }: ReadOptions): Promise<Omit<ItemRun, 'start'>> {
+    checkFields(fields, this.fields)
+    const items = new Map<number, readonly Tensor[]>()
+    const own: ArrayBuffer[] = []
+    for (const index of new Set(indices)) {
+      checkRange(index, index + 1, this.length)
+      const read = await this.#alone(index, fields, signal)
+      items.set(index, fields.map((name) => rowOf(read.fields[name]!, 0)))
+      own.push(...read.own ?? [])
+    }
+    const rows = Object.fromEntries(fields.map((name, k) => [name, joinRows(Array.from(indices, (index) => items.get(index)![k]!))]))
+    if (indices.length === 1) return { count: 1, fields: rows, own }
+    own.forEach(giveBack)
+    return { count: indices.length, fields: rows }
+  }
+
   async *read(start: number, stop: number, { fields, signal }: ReadOptions): AsyncGenerator<ItemRun> {
     checkRange(start, stop, this.length)
     checkFields(fields, this.fields)
@@ -74,6 +98,10 @@ export class StagedSource implements Source {
     const ended = new AbortController()
     const either = signal === undefined ? ended.signal : AbortSignal.any([signal, ended.signal])
     const fromFiles = fields.filter((name) => !this.#isProperty(name))
+    if (fromFiles.length === 0) {
+      for (let at = start; at < stop; at++) yield { start: at, count: 1, fields: this.#properties(at, fields) }
+      return
+    }
     let next = start
     let isWhole = false
     try {
@@ -151,6 +179,27 @@ export class StagedSource implements Source {
     this.#parts.staging.close()
   }
 
+  /** An item in memory of its own: what it was read from may go. */
+  async #alone(index: number, fields: readonly string[], signal: AbortSignal): Promise<Pick<ItemRun, 'fields' | 'own'>> {
+    signal.throwIfAborted()
+    if (this.#closed) throw new TypeError('read: the source has been closed')
+    const fromFiles = fields.filter((name) => !this.#isProperty(name))
+    if (fromFiles.length === 0) return { fields: this.#properties(index, fields) }
+    const { paths, free } = await this.#parts.fetches.lease(index, signal)
+    try {
+      const inner = await this.#open(index, paths)
+      try {
+        const { fields: read, own = [] } = await this.#run(index, inner, fromFiles, signal)
+        const copies = Object.entries(read).map(([name, rows]) => [name, own.includes(rows.data.buffer as ArrayBuffer) ? rows : copyOf(rowOf(rows, 0))])
+        return { fields: { ...Object.fromEntries(copies), ...this.#properties(index, fields) }, own }
+      } finally {
+        inner.close()
+      }
+    } finally {
+      free()
+    }
+  }
+
   #isProperty(name: string): boolean {
     return Object.hasOwn(this.#parts.items[0]?.properties ?? {}, name)
   }
@@ -207,15 +256,14 @@ export class StagedSource implements Source {
   }
 }
 
+/** As a field of one item. */
+function copyOf({ dtype, shape, data }: Tensor): Tensor {
+  const copy = itemTensor(dtype, [1, ...shape])
+  ;(copy.data as Uint8Array).set(data as Uint8Array)
+  return copy
+}
+
 /** Nothing where there are none, so that items without them are known as they were before there were any. */
 function namedOnly(properties: Readonly<Record<string, number>>): Readonly<Record<string, number>>[] {
   return Object.keys(properties).length === 0 ? [] : [properties]
-}
-
-/** Rejects with TypeError when it is not a source of one item. */
-export async function openOne({ open }: Opener, paths: readonly string[], id: string): Promise<Source> {
-  const inner = await open(paths, id)
-  if (inner?.length === 1) return inner
-  inner?.close?.()
-  throw new TypeError(`staged: open must give a source of one item for ${show(id)}, not ${inner?.length === undefined ? show(inner) : `of ${inner.length}`}`)
 }

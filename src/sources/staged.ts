@@ -14,9 +14,9 @@ import { propertiesOf, type PropertyColumns } from './properties.js'
 import type { SkippedItem, Source } from './source.js'
 import { StagedFetches } from './staged-fetches.js'
 import { checkItems, itemsOfList, type StagedColumns, type StagedItem, type StagedItemInput } from './staged-items.js'
-import { openerOf, type OpenDescription, type Opener, type OpenItem } from './staged-open.js'
+import { openerOf, openOne, type OpenDescription, type Opener, type OpenItem } from './staged-open.js'
 import { RemoteItems } from './staged-remote.js'
-import { openOne, StagedSource } from './staged-source.js'
+import { StagedSource } from './staged-source.js'
 import { Staging } from './staging.js'
 
 export interface StagingOptions {
@@ -142,7 +142,7 @@ async function make(given: readonly StagedItem[], { options, opener, budget, con
     },
     bytes: async (index, signal) => await remote.bytes(index, budget, staging.dir, signal),
     fetch: async (index, folder, signal) => await remote.fetch(index, folder, staging, await remote.bytes(index, budget, staging.dir, signal), signal),
-  }, { concurrency, ahead })
+  }, { concurrency, ahead, items: items.length })
   try {
     const fields = options.fields ?? await learn(items, opener, staging, fetches)
     const properties = Object.keys(items[0]?.properties ?? {})

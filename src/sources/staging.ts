@@ -53,9 +53,10 @@ export class Staging {
   }
 
   /**
-   * Takes an item, or room for it. `pin`: it is needed now, so what is not pinned may go for it. `elsewhere`: another process fetches it. `full`: there is no room now.
+   * Takes an item, or room for it. `pin`: it is needed now, so what is not pinned may go for it. With `need`, which says of a key how far away the next use of it is, what is needed last goes first, and of an item that is
+   * not needed now only what is needed after it. `elsewhere`: another process fetches it. `full`: there is no room now.
    */
-  take(key: string, bytes: number, { pin }: { pin: boolean }): Promise<Taken> {
+  take(key: string, bytes: number, { pin, need }: { pin: boolean; need?: ((key: string) => number) | undefined }): Promise<Taken> {
     return this.#lock.run(async () => {
       const found = await this.#look()
       if (pin) await writeFile(this.#pinPath(key), '')
@@ -64,10 +65,12 @@ export class Staging {
       const part = found.parts.filter((one) => one.key === key)
       if (part.some(({ living }) => living)) return { state: 'elsewhere' }
       const left = part[0]
+      const gone: string[] = []
       const used = [...found.ready, ...found.parts].reduce((sum, one) => sum + one.bytes, 0) - (left?.bytes ?? 0)
       if (used + bytes > this.#budget) {
-        const spare = pin ? [...found.parts.filter((one) => !one.living && one !== left), ...found.ready.filter((one) => !found.pinned.has(one.key) && one.key !== key)] : []
-        const inOrder = await this.#byNeed(spare)
+        const mayGo = pin ? () => true : need === undefined ? () => false : (one: Place) => need(one.key) > need(key)
+        const spare = [...found.parts.filter((one) => !one.living && one !== left), ...found.ready.filter((one) => !found.pinned.has(one.key) && one.key !== key)].filter(mayGo)
+        const inOrder = await this.#byNeed(spare, need)
         let over = used + bytes - this.#budget
         if (inOrder.reduce((sum, one) => sum + one.bytes, 0) < over) {
           if (pin) await rm(this.#pinPath(key), { force: true })
@@ -76,13 +79,14 @@ export class Staging {
         for (const one of inOrder) {
           if (over <= 0) break
           await this.#remove(one.path)
+          gone.push(one.key)
           over -= one.bytes
         }
       }
       const folder = join(this.dir, 'parts', `${key}-${bytes}-${this.#owner}`)
       if (left === undefined) await mkdir(folder)
       else await rename(left.path, folder)
-      return { state: 'part', folder }
+      return { state: 'part', folder, gone }
     })
   }
 
@@ -183,10 +187,10 @@ export class Staging {
     return { ready, parts, pinned }
   }
 
-  /** First what belongs to no item of this list, then what came last: it is needed last. */
-  async #byNeed(spare: readonly Place[]): Promise<Place[]> {
-    const all = await Promise.all(spare.map(async (one) => ({ one, mine: this.#isMine(one.key), time: (await stat(one.path)).mtimeMs })))
-    return all.sort((a, b) => Number(a.mine) - Number(b.mine) || b.time - a.time).map(({ one }) => one)
+  /** First what belongs to no item of this list, then what is needed last: where nobody says what that is, what came last. */
+  async #byNeed(spare: readonly Place[], need: ((key: string) => number) | undefined): Promise<Place[]> {
+    const all = await Promise.all(spare.map(async (one) => ({ one, mine: this.#isMine(one.key), need: need?.(one.key) ?? (await stat(one.path)).mtimeMs })))
+    return all.sort((a, b) => Number(a.mine) - Number(b.mine) || (a.need === b.need ? 0 : b.need - a.need)).map(({ one }) => one)
   }
 
   /** Renamed first: what is half removed must not look whole. */
@@ -203,7 +207,10 @@ export class Staging {
   }
 }
 
-export type Taken = { readonly state: 'ready' | 'part'; readonly folder: string } | { readonly state: 'elsewhere' | 'full' }
+export type Taken = { readonly state: 'ready'; readonly folder: string }
+  /** Keys of items that went for it. */
+  | { readonly state: 'part'; readonly folder: string; readonly gone: readonly string[] }
+  | { readonly state: 'elsewhere' | 'full' }
 
 export interface StagedFile {
   readonly name: string

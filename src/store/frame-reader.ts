@@ -105,6 +105,26 @@ export class FrameReader {
     return done
   }
 
+  /** Has the system read the frames of a plain range. */
+  announce(offset: number, bytes: number): void {
+    const { from, length } = this.#stored(offset, bytes)
+    if (length > 0) this.#file.advise(from, length, 'willneed')
+  }
+
+  /** Lets go of the memory of the compressed frames of a plain range. */
+  drop(offset: number, bytes: number): void {
+    const { from, length } = this.#stored(offset, bytes)
+    if (length > 0) this.#file.drop(from, length)
+  }
+
+  #stored(offset: number, bytes: number): { from: number; length: number } {
+    const { ends } = this.#index
+    const first = Math.floor(offset / FRAME_BYTES)
+    const last = Math.min(ends.length, Math.ceil((offset + bytes) / FRAME_BYTES)) - 1
+    const from = first === 0 ? 0 : ends[first - 1]!
+    return { from, length: last < first ? 0 : ends[last]! - from }
+  }
+
   #remember(frame: number, bytes: Uint8Array | undefined, done: Promise<void>): void {
     if (bytes !== undefined) this.#cache.set(this.#reader, frame, done.then(() => bytes), bytes.byteLength)
   }

@@ -16,6 +16,7 @@ export class FramedBlob extends OpenBlob {
   readonly verified = undefined
   readonly #file: MappedFile
   readonly #reader: FrameReader
+  #closed = false
 
   private constructor(digest: string, file: MappedFile, reader: FrameReader, header: { tensors: ReadonlyMap<string, StoredTensor>; metadata: Readonly<Record<string, string>> }) {
     super({ digest, path: file.path, inode: file.stat.ino, ...header })
@@ -57,6 +58,15 @@ export class FramedBlob extends OpenBlob {
     return this.#reader.prepare(offset, bytes)
   }
 
+  override announce(offset: number, bytes: number): void {
+    if (!this.#closed) this.#reader.announce(offset, bytes)
+  }
+
+  /** Of the compressed file: what is decompressed belongs to whoever asked for it, or to the store's cache. */
+  override drop(offset: number, bytes: number): void {
+    if (!this.#closed) this.#reader.drop(offset, bytes)
+  }
+
   override async whole(): Promise<WholeBlob> {
     const { bytes } = this.#reader
     const plain = freshBytes(bytes)
@@ -65,6 +75,7 @@ export class FramedBlob extends OpenBlob {
   }
 
   override close(): void {
+    this.#closed = true
     this.#reader.forget()
     this.#file.close()
   }

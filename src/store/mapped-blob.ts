@@ -59,6 +59,14 @@ export class MappedBlob extends OpenBlob {
     return ensure(this.verified, this.path, offset, bytes)
   }
 
+  override announce(offset: number, bytes: number): void {
+    this.#within(offset, bytes, (from, length) => this.#file.advise(from, length, 'willneed'))
+  }
+
+  override drop(offset: number, bytes: number): void {
+    this.#within(offset, bytes, (from, length) => this.#file.drop(from, length))
+  }
+
   override async whole(): Promise<WholeBlob> {
     await this.prepare(0, this.#file.size)
     return { path: this.path, metadata: this.metadata, tensors: this.tensors, heldBytes: 0, view: (dtype, shape, offset) => this.#view(dtype, shape, offset, byteCount(dtype, shape)) }
@@ -71,6 +79,11 @@ export class MappedBlob extends OpenBlob {
   override close(): void {
     this.#closed = true
     this.#file.close()
+  }
+
+  #within(offset: number, bytes: number, work: (offset: number, length: number) => void): void {
+    const length = Math.min(bytes, this.#file.size - offset)
+    if (!this.#closed && length > 0) work(offset, length)
   }
 
   #view(dtype: DType, shape: readonly number[], offset: number, bytes: number): Tensor {

@@ -58,6 +58,12 @@ export abstract class OpenBlob {
   /** Reads and checks what will be wanted soon. Rejects with IntegrityError. */
   abstract prepare(offset: number, bytes: number): Promise<void>
 
+  /** Has the system read what will be wanted soon, without waiting for it. */
+  abstract announce(offset: number, bytes: number): void
+
+  /** Lets go of the memory of what was read from the file. Views of it stay valid: it is brought in again when it is touched. */
+  abstract drop(offset: number, bytes: number): void
+
   abstract whole(): Promise<WholeBlob>
 
   /** Lets go of what it can have again from the file: it will not be read soon. Frames go by themselves, when others come. */

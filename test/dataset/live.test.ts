@@ -1,7 +1,7 @@
 import { utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { cast, defineOp, items, normalize, npz, recipe, select, type BatchOptions, type Cache, type Dataset, type ItemInput, type LiveDataset, type Recipe, type Source, type Tensor } from '../../src/index.js'
+import { cast, defineOp, items, normalize, npz, recipe, resample, select, type BatchOptions, type Cache, type Dataset, type ItemInput, type LiveDataset, type Recipe, type Source, type Tensor } from '../../src/index.js'
 import { noise, range, smallCache, steps, writeRows } from '../support/data.js'
 import { npzBytes } from '../support/npy.js'
 import { tempDir } from '../support/temp.js'
@@ -79,6 +79,11 @@ describe('a dataset that is computed when it is read is that of the cache', () =
   test('items of any shape', async () => {
     const source = await items(range(1, 12).map((k) => ({ id: `${k}`, fields: { image: { dtype: 'float32', shape: [1 + k % 3, 2 + k % 4], data: Float32Array.from(noise((1 + k % 3) * (2 + k % 4), k)) } } })))
     await expectSame(source, recipe([normalize({ mode: 'zscore' })]), [{ size: 3, collate: 'list' }, { size: 3, collate: 'pad', shuffle: true, seed: 4 }])
+  })
+
+  test('items of any shape that an op gives one shape', async () => {
+    const source = await items(range(0, 17).map((k) => ({ id: `${k}`, fields: { image: { dtype: 'float32', shape: [4 + k % 2, 7 - k % 3], data: Float32Array.from(noise((4 + k % 2) * (7 - k % 3), k + 1)) } } })))
+    await expectSame(source, recipe([resample({ shape: [6, 6] })]), ORDERS)
   })
 
   test('functions of the user, on items and on datasets', async () => {

@@ -11,6 +11,8 @@ import { native } from '../../src/native/load.js'
 const addon = native()
 let dir: string
 let files = 0
+/** Whether rows are copied from where they are mapped, or read. */
+let resident = true
 beforeAll(() => { dir = mkdtempSync(join(tmpdir(), 'tensorcache-rows-')) })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
@@ -112,10 +114,14 @@ async function table(rows: number, rowBytes: number, blobs: number, chunk: numbe
   const blobOf = Uint32Array.from({ length: rows }, (_, i) => i % blobs)
   const rowOf = Uint32Array.from({ length: rows }, (_, i) => perBlob - 1 - Math.floor(i / blobs))
   const row = (i: number): Uint8Array => made[blobOf[i]!]!.content.subarray(offsets[blobOf[i]!]! + rowOf[i]! * rowBytes, offsets[blobOf[i]!]! + (rowOf[i]! + 1) * rowBytes)
-  return { made, offsets, blobOf, rowOf, row, rows: new addon.RowTable(made.map(({ verified }) => verified), offsets, rowBytes, blobOf, rowOf) }
+  return { made, offsets, blobOf, rowOf, row, rows: new addon.RowTable(made.map(({ verified }) => verified), offsets, rowBytes, blobOf, rowOf, resident) }
 }
 
-describe('RaggedTable', () => {
+const KINDS = [['copied from mapped pages', true], ['read', false]] as const
+
+describe.each(KINDS)('RaggedTable, rows are %s', (_, isResident) => {
+  beforeAll(() => { resident = isResident })
+
   /** Items of 0 to 9 rows in several blobs, a table of offsets for some of the blobs, and three rows each in the others. */
   async function ragged(items: number, rowBytes: number, blobs: number, chunk: number, damage: (blob: number) => number[] = () => []): Promise<{ made: Blob[]; rows: RaggedTable; item: (i: number) => Uint8Array; lengthOf: (i: number) => number }> {
     const perBlob = Math.ceil(items / blobs)
@@ -126,7 +132,7 @@ describe('RaggedTable', () => {
     const rowOf = Uint32Array.from({ length: items }, (_, i) => perBlob - 1 - Math.floor(i / blobs))
     const span = (i: number): [number, number] => [tables[blobOf[i]!]![rowOf[i]!]!, tables[blobOf[i]!]![rowOf[i]! + 1]!]
     const item = (i: number): Uint8Array => made[blobOf[i]!]!.content.subarray(offsets[blobOf[i]!]! + span(i)[0] * rowBytes, offsets[blobOf[i]!]! + span(i)[1] * rowBytes)
-    const rows = new addon.RaggedTable(made.map(({ verified }) => verified), offsets, rowBytes, tables.map((all, b) => b % 3 === 2 ? 3 : BigInt64Array.from(all, BigInt)), blobOf, rowOf)
+    const rows = new addon.RaggedTable(made.map(({ verified }) => verified), offsets, rowBytes, tables.map((all, b) => b % 3 === 2 ? 3 : BigInt64Array.from(all, BigInt)), blobOf, rowOf, resident)
     return { made, rows, item, lengthOf: (i) => span(i)[1] - span(i)[0] }
   }
 
@@ -153,7 +159,7 @@ describe('RaggedTable', () => {
 
   test('what leaves its blob, or falls, or names nothing rejects before anything is copied', async () => {
     const { verified } = await blob(randomBytes(1000), 64)
-    const of = (rows: BigInt64Array | number, row = 0, rowBytes = 10): RaggedTable => new addon.RaggedTable([verified], new Float64Array([0]), rowBytes, [rows], new Uint32Array(1), Uint32Array.of(row))
+    const of = (rows: BigInt64Array | number, row = 0, rowBytes = 10): RaggedTable => new addon.RaggedTable([verified], new Float64Array([0]), rowBytes, [rows], new Uint32Array(1), Uint32Array.of(row), resident)
     const zero = new Float64Array([0])
     const out = new Uint8Array(1000)
     expect(await of(BigInt64Array.of(0n, 100n)).gather(zero, out)).toBe(-1)
@@ -185,7 +191,9 @@ describe('RaggedTable', () => {
   })
 })
 
-describe('RowTable', () => {
+describe.each(KINDS)('RowTable, rows are %s', (_, isResident) => {
+  beforeAll(() => { resident = isResident })
+
   test.each([
     [1, 1, 1, 1], [10, 1, 3, 64], [100, 7, 4, 64], [100, 64, 1, 4096], [257, 513, 5, 1000],
     // Enough bytes for two threads.
@@ -224,7 +232,7 @@ describe('RowTable', () => {
 
   test('rows without bytes', async () => {
     const { made } = await table(3, 16, 1, 64)
-    const rows = new addon.RowTable(made.map(({ verified }) => verified), new Float64Array([0]), 0, new Uint32Array(5), new Uint32Array(5))
+    const rows = new addon.RowTable(made.map(({ verified }) => verified), new Float64Array([0]), 0, new Uint32Array(5), new Uint32Array(5), resident)
     expect(await rows.gather(new Float64Array([4, 0]), new Uint8Array(0))).toBe(-1)
   })
 
@@ -233,7 +241,7 @@ describe('RowTable', () => {
       const rows = 200
       const content = randomBytes(rows * rowBytes)
       const { verified } = await blob(content, rowBytes * 2, [150 * rowBytes + 3, 21 * rowBytes])
-      const gathered = new addon.RowTable([verified], new Float64Array([0]), rowBytes, new Uint32Array(rows), Uint32Array.from({ length: rows }, (_, i) => i))
+      const gathered = new addon.RowTable([verified], new Float64Array([0]), rowBytes, new Uint32Array(rows), Uint32Array.from({ length: rows }, (_, i) => i), resident)
       const upwards = Float64Array.from({ length: rows }, (_, i) => i)
       const out = new Uint8Array(rows * rowBytes)
       expect(await gathered.gather(upwards, out)).toBe(20)
@@ -264,7 +272,7 @@ describe('RowTable', () => {
   test('a row outside its blob, or in none, rejects', async () => {
     const { verified } = await blob(randomBytes(1000), 64)
     const make = (offset: number, rowBytes: number, blobNumber: number, row: number): RowTable =>
-      new addon.RowTable([verified], new Float64Array([offset]), rowBytes, new Uint32Array([blobNumber]), new Uint32Array([row]))
+      new addon.RowTable([verified], new Float64Array([offset]), rowBytes, new Uint32Array([blobNumber]), new Uint32Array([row]), resident)
     const out = new Uint8Array(1000)
     const zero = new Float64Array([0])
     expect(await make(0, 100, 0, 9).gather(zero, out)).toBe(-1)
@@ -281,11 +289,11 @@ describe('RowTable', () => {
     expect(() => rows.gather(new Float64Array(2), new Uint8Array(31))).toThrow(RangeError)
     expect(() => rows.gather(new Float32Array(2) as never, new Uint8Array(32))).toThrow(TypeError)
     expect(() => rows.gather([0, 1] as never, new Uint8Array(32))).toThrow(TypeError)
-    expect(() => new addon.RowTable(verified, new Float64Array(1), 16, blobOf, rowOf)).toThrow(RangeError)
-    expect(() => new addon.RowTable(verified, offsets, 16, blobOf, rowOf.subarray(1))).toThrow(RangeError)
-    expect(() => new addon.RowTable(verified, new Float64Array([0, 1e9]), 16, blobOf, rowOf)).toThrow(RangeError)
-    expect(() => new addon.RowTable(verified, new Float64Array([0, 0.5]), 16, blobOf, rowOf)).toThrow(RangeError)
-    expect(() => new addon.RowTable([{}, {}] as never, offsets, 16, blobOf, rowOf)).toThrow(TypeError)
+    expect(() => new addon.RowTable(verified, new Float64Array(1), 16, blobOf, rowOf, resident)).toThrow(RangeError)
+    expect(() => new addon.RowTable(verified, offsets, 16, blobOf, rowOf.subarray(1), resident)).toThrow(RangeError)
+    expect(() => new addon.RowTable(verified, new Float64Array([0, 1e9]), 16, blobOf, rowOf, resident)).toThrow(RangeError)
+    expect(() => new addon.RowTable(verified, new Float64Array([0, 0.5]), 16, blobOf, rowOf, resident)).toThrow(RangeError)
+    expect(() => new addon.RowTable([{}, {}] as never, offsets, 16, blobOf, rowOf, resident)).toThrow(TypeError)
   })
 
   test('many calls at once, while chunks are checked for the first time', async () => {

@@ -1,5 +1,5 @@
 // Items whose files are elsewhere: fetched, read, published, removed. A server on the loopback stands for the world.
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cast, http, nifti, recipe, select, staged, stagedList, type Cache, type Dataset, type Source, type StagedOptions, type Tensor } from '../../src/index.js'
@@ -8,6 +8,7 @@ import { tempDir } from '../support/temp.js'
 import { sourceContract } from '../contracts/source.js'
 import { niftiBytes } from './nifti-write.js'
 import { cutAt, digestOf, first, serve, status, type Remote } from './remote.js'
+import { rawBytes, rawFiles } from './staged-folder.js'
 import { pattern } from './write.js'
 
 const SHAPE = [12, 11, 10]
@@ -38,24 +39,6 @@ async function built(source: Source, ops = steps): Promise<Dataset> {
   }
 }
 
-/** Raw files in the staging folder, parts included. */
-function rawFiles(): string[] {
-  return ['parts', 'ready', 'pins'].flatMap((place) => existsSync(join(dir, place)) ? readdirSync(join(dir, place)) : [])
-}
-
-function rawBytes(): number {
-  let sum = 0
-  for (const place of ['parts', 'ready']) {
-    for (const name of existsSync(join(dir, place)) ? readdirSync(join(dir, place), { recursive: true, encoding: 'utf8' }) : []) {
-      try {
-        const stats = statSync(join(dir, place, name))
-        if (stats.isFile() && !name.endsWith('.json')) sum += stats.size
-      } catch { /* Gone meanwhile. */ }
-    }
-  }
-  return sum
-}
-
 sourceContract('staged', async () => {
   const folder = tempDir()
   const there = await serve(Object.fromEntries(range(0, 5).map((k) => [`v${k}.nii`, { bytes: volume(k), etag: `"${k}"` }])))
@@ -73,7 +56,7 @@ describe('a build', () => {
   test('has the bytes of local files, under the same keys, and leaves no raw file', async () => {
     const dataset = await built(await open(range(0, 12)))
     expect([dataset.length, dataset.report.computed]).toEqual([12, 12])
-    expect(rawFiles()).toEqual([])
+    expect(rawFiles(dir)).toEqual([])
     const folder = tempDir()
     for (const k of range(0, 12)) writeFileSync(join(folder, `v${String(k).padStart(2, '0')}.nii`), volume(k))
     const local = await cache.dataset(await nifti(folder), steps)
@@ -88,7 +71,7 @@ describe('a build', () => {
     remote.files.set('v3.nii', { bytes: volume(30), etag: '"30"' })
     remote.log.length = 0
     expect([(await built(await open(range(0, 12)))).report.computed, remote.gets()]).toEqual([1, ['v3.nii']])
-    expect(rawFiles()).toEqual([])
+    expect(rawFiles(dir)).toEqual([])
   })
 
   test('with digests in the list asks nobody when all is there', async () => {
@@ -122,13 +105,13 @@ describe('a build', () => {
     const released: string[] = []
     const own = await built(await open([1], { open: async (paths) => await nifti(paths[0]!, { scaled: false }), reader: { name: 'mine', version: 1 }, release: ({ id }, paths) => { released.push(id); expect(existsSync(paths[0]!)).toBe(true) } }))
     expect([own.report.computed, released]).toEqual([1, ['v1']])
-    expect(rawFiles()).toEqual([])
+    expect(rawFiles(dir)).toEqual([])
   })
 
   test('keeps to its disk budget', async () => {
     let most = 0
-    const watch = setInterval(() => { most = Math.max(most, rawBytes()) }, 1)
-    for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = () => { most = Math.max(most, rawBytes()); return undefined }
+    const watch = setInterval(() => { most = Math.max(most, rawBytes(dir)) }, 1)
+    for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = () => { most = Math.max(most, rawBytes(dir)); return undefined }
     // Fixed extents: many items would fill one shard.
     const dataset = await built(await open(range(0, 12), { diskBudget: 3 * BYTES, concurrency: 4, fields: { ...fields, image: { dtype: 'int16', shape: SHAPE } } }))
     clearInterval(watch)
@@ -168,7 +151,7 @@ describe('what goes wrong', () => {
     remote.files.set('v2.nii', { ...good, fault: undefined, headFault: undefined })
     expect((await built(await open(range(0, 5)))).length).toBe(5)
     // A version that nobody asks for any more stays until there is no room, or for a day.
-    expect(rawFiles()).toHaveLength('bytes' in served ? 1 : 0)
+    expect(rawFiles(dir)).toHaveLength('bytes' in served ? 1 : 0)
   })
 
   test('a wrong checksum is fetched once more, then an error', async () => {
@@ -193,7 +176,7 @@ describe('what goes wrong', () => {
     await expect(building).rejects.toBe(reason)
     for (const k of range(0, 12)) remote.files.get(`v${k}.nii`)!.fault = undefined
     expect((await built(source)).report.computed).toBe(12)
-    expect(rawFiles()).toEqual([])
+    expect(rawFiles(dir)).toEqual([])
   })
 
   test('a server that says nothing of a file: it is fetched by every build, and computed once', async () => {
@@ -202,7 +185,7 @@ describe('what goes wrong', () => {
     remote.log.length = 0
     const again = await built(await open([0, 1]))
     expect([again.report.computed, remote.gets()]).toEqual([0, ['v0.nii']])
-    expect(rawFiles()).toEqual([])
+    expect(rawFiles(dir)).toEqual([])
   })
 
   test('onBadItem: skip leaves out what is not there', async () => {
@@ -238,14 +221,14 @@ describe('the staging folder', () => {
     remote.log.length = 0
     const dataset = await built(await open(range(0, 4)))
     expect(remote.gets()).toHaveLength(1)
-    expect([((await dataset.get(3)).image as Tensor).shape, rawFiles(), existsSync(join(dir, 'mine.txt'))]).toEqual([SHAPE, ['mine'], true])
+    expect([((await dataset.get(3)).image as Tensor).shape, rawFiles(dir), existsSync(join(dir, 'mine.txt'))]).toEqual([SHAPE, ['mine'], true])
   })
 
   test('two builds at once share what is fetched', async () => {
     const others = await smallCache(join(tempDir(), 'cache'))
     const [a, b] = await Promise.all([built(await open(range(0, 8), { diskBudget: 4 * BYTES })), open(range(0, 8), { diskBudget: 4 * BYTES }).then(async (source) => { try { return await others.dataset(source, steps) } finally { source.close() } })])
     expect(a.digest).toBe(b.digest)
-    expect(rawFiles()).toEqual([])
+    expect(rawFiles(dir)).toEqual([])
     await others.close()
   })
 })
@@ -285,7 +268,7 @@ describe('numbers that the list knows', () => {
     remote.log.length = 0
     expect([(await built(await open([], { items: itemsWith(32) }), without)).report.computed, remote.gets()]).toEqual([0, []])
     const numbers = await built(await open([], { items: itemsWith(33) }), recipe([select({ fields: ['age'] })]))
-    expect([((await numbers.get(1)).age as Tensor).data[0], rawFiles()]).toEqual([33, []])
+    expect([((await numbers.get(1)).age as Tensor).data[0], rawFiles(dir)]).toEqual([33, []])
   })
 
   test('of a CSV are its columns', async () => {

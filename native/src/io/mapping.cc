@@ -138,6 +138,16 @@ void Mapping::advise(uint64_t offset, uint64_t length, Advice advice) const {
   madvise(base_ + begin, offset + length - begin, kinds[static_cast<int>(advice)]);
 }
 
+void Mapping::read_ahead(uint64_t offset, uint64_t length) const {
+  // A hint, as above.
+#ifdef __linux__
+  posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+#else
+  (void)offset;
+  (void)length;
+#endif
+}
+
 void Mapping::read(uint64_t offset, uint8_t* out, size_t length) const {
   size_t done = 0;
   while (done < length) {

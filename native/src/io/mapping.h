@@ -34,6 +34,8 @@ class Mapping {
   void populate(uint64_t offset, uint64_t length) const;
   void drop(uint64_t offset, uint64_t length) const;
   void advise(uint64_t offset, uint64_t length, Advice advice) const;
+  // Has a range of the file read into the system's cache, without waiting for it and without mapping it.
+  void read_ahead(uint64_t offset, uint64_t length) const;
   // Reads through the descriptor, never through the mapping. EFAULT when the file ends inside the range.
   void read(uint64_t offset, uint8_t* out, size_t length) const;
 

@@ -44,6 +44,14 @@ int64_t RaggedTable::locate(std::span<const double> indices, RaggedPlace* places
 int64_t RaggedTable::copy(std::span<const RaggedPlace> places, uint8_t* out) const {
   if (row_bytes_ == 0) return -1;
   size_t copied = 0;
+  if (!resident_) {
+    for (; copied < places.size(); copied++) {
+      const uint64_t bytes = places[copied].rows * row_bytes_;
+      if (!places[copied].blob->read(places[copied].offset, out, bytes)) return static_cast<int64_t>(copied);
+      out += bytes;
+    }
+    return -1;
+  }
   for (; copied < places.size(); copied++) {
     if (copied + kItemsAhead < places.size()) {
       const RaggedPlace& next = places[copied + kItemsAhead];

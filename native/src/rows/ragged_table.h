@@ -29,9 +29,9 @@ struct RaggedPlace {
 
 class RaggedTable {
  public:
-  // Item i is item `row_of[i]` of `blobs[blob_of[i]]`. The spans must outlive the table.
-  RaggedTable(std::vector<RaggedBlob> blobs, uint64_t row_bytes, std::span<const uint32_t> blob_of, std::span<const uint32_t> row_of)
-      : blobs_(std::move(blobs)), row_bytes_(row_bytes), blob_of_(blob_of), row_of_(row_of) {}
+  // Item i is item `row_of[i]` of `blobs[blob_of[i]]`. The spans must outlive the table. Of `resident` as in RowTable.
+  RaggedTable(std::vector<RaggedBlob> blobs, uint64_t row_bytes, std::span<const uint32_t> blob_of, std::span<const uint32_t> row_of, bool resident)
+      : blobs_(std::move(blobs)), row_bytes_(row_bytes), blob_of_(blob_of), row_of_(row_of), resident_(resident) {}
 
   uint64_t row_bytes() const { return row_bytes_; }
 
@@ -47,6 +47,7 @@ class RaggedTable {
   uint64_t row_bytes_;
   std::span<const uint32_t> blob_of_;
   std::span<const uint32_t> row_of_;
+  bool resident_;
 };
 
 }  // namespace tc

@@ -9,6 +9,8 @@ namespace {
 // The processor sees a run of addresses only after the first few lines; rows ahead are announced by their beginnings.
 constexpr size_t kRowsAhead = 4;
 constexpr uint64_t kBytesAhead = 512;
+// Of rows that are read, one call for each says which come next, so that a disk has all of them to work on; of small ones it costs as much as reading.
+constexpr uint64_t kWorthReadingAhead = 4096;
 
 void announce(const RowPlace& place, uint64_t row_bytes) {
   const uint8_t* data = place.blob->data() + place.offset;
@@ -59,6 +61,15 @@ int64_t RowTable::locate(std::span<const double> indices, RowPlace* places) cons
 int64_t RowTable::copy(std::span<const RowPlace> places, uint8_t* out) const {
   if (row_bytes_ == 0) return -1;
   size_t copied = 0;
+  if (!resident_) {
+    for (const auto& [blob, offset] : places) {
+      if (row_bytes_ >= kWorthReadingAhead) blob->read_ahead(offset, row_bytes_);
+    }
+    for (; copied < places.size(); copied++, out += row_bytes_) {
+      if (!places[copied].blob->read(places[copied].offset, out, row_bytes_)) return static_cast<int64_t>(copied);
+    }
+    return -1;
+  }
   for (; copied < places.size(); copied++, out += row_bytes_) {
     if (copied + kRowsAhead < places.size()) announce(places[copied + kRowsAhead], row_bytes_);
     const auto& [blob, offset] = places[copied];

@@ -25,9 +25,10 @@ struct RowPlace {
 
 class RowTable {
  public:
-  // Row i is row `row_of[i]` of the field in `blobs[blob_of[i]]`. The spans must outlive the table.
-  RowTable(std::vector<RowBlob> blobs, uint64_t row_bytes, std::span<const uint32_t> blob_of, std::span<const uint32_t> row_of)
-      : blobs_(std::move(blobs)), row_bytes_(row_bytes), blob_of_(blob_of), row_of_(row_of) {}
+  // Row i is row `row_of[i]` of the field in `blobs[blob_of[i]]`. The spans must outlive the table. Rows that are not `resident` are read from their
+  // files, so that no page of them is mapped.
+  RowTable(std::vector<RowBlob> blobs, uint64_t row_bytes, std::span<const uint32_t> blob_of, std::span<const uint32_t> row_of, bool resident)
+      : blobs_(std::move(blobs)), row_bytes_(row_bytes), blob_of_(blob_of), row_of_(row_of), resident_(resident) {}
 
   uint64_t row_bytes() const { return row_bytes_; }
 
@@ -43,6 +44,7 @@ class RowTable {
   uint64_t row_bytes_;
   std::span<const uint32_t> blob_of_;
   std::span<const uint32_t> row_of_;
+  bool resident_;
 };
 
 }  // namespace tc

@@ -1,6 +1,5 @@
 #include "rows/verified_blob.h"
 
-#include <algorithm>
 #include <system_error>
 
 #include "hash/xxh64.h"
@@ -29,7 +28,7 @@ int64_t VerifiedBlob::verify(uint64_t offset, uint64_t length) {
     if (!mapping_->faulted()) {
       if (chunk_is_verified(chunk)) continue;
       if ((populated || populate(chunk, chunk)) && check_chunk(chunk)) {
-        verified_[chunk / 64].fetch_or(uint64_t{1} << (chunk % 64), std::memory_order_release);
+        mark(chunk);
         continue;
       }
     }
@@ -50,10 +49,30 @@ bool VerifiedBlob::populate(uint64_t first, uint64_t last) const {
 }
 
 bool VerifiedBlob::check_chunk(uint64_t chunk) const {
-  const uint64_t offset = chunk * chunk_bytes_;
-  const uint64_t bytes = std::min(chunk_bytes_, mapping_->size() - offset);
   // Zeros in place of a lost page might be what the checksum says.
-  return xxh64(mapping_->data() + offset, bytes) == checksums_[chunk] && !mapping_->faulted();
+  return xxh64(mapping_->data() + chunk * chunk_bytes_, chunk_size(chunk)) == checksums_[chunk] && !mapping_->faulted();
+}
+
+bool VerifiedBlob::read(uint64_t offset, uint8_t* out, uint64_t length) {
+  if (length == 0) return true;
+  if (mapping_->faulted()) return false;
+  try {
+    for (uint64_t chunk = offset / chunk_bytes_; chunk <= (offset + length - 1) / chunk_bytes_; chunk++) {
+      if (!chunk_is_verified(chunk) && !check_chunk_by_reading(chunk)) return false;
+    }
+    mapping_->read(offset, out, length);
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
+
+bool VerifiedBlob::check_chunk_by_reading(uint64_t chunk) {
+  std::vector<uint8_t> bytes(chunk_size(chunk));
+  mapping_->read(chunk * chunk_bytes_, bytes.data(), bytes.size());
+  if (xxh64(bytes.data(), bytes.size()) != checksums_[chunk]) return false;
+  mark(chunk);
+  return true;
 }
 
 }  // namespace tc
