@@ -28,6 +28,6 @@ test('a cached dataset of 2 GB that is read with a budget of 64 MiB', { timeout:
     const bounded = await readApart({ ...read, way, memoryBudget: 2 ** 26 })
     console.log(`${way}: ${bounded.peakMiB.toFixed(0)} MiB; ${nothing.peakMiB.toFixed(0)} MiB for next to nothing`)
     expect(bounded).toMatchObject({ items: 2 * rows, computed: 0 })
-    expect(bounded.peakMiB - nothing.peakMiB, way).toBeLessThan(192)
+    expect(bounded.peakMiB - nothing.peakMiB, way).toBeLessThan(128)
   }
 })
