@@ -2,7 +2,7 @@ import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { byteCount } from '../core/tensor.js'
 import { dataOf, isRagged, rowOf, type Rows } from '../core/rows.js'
 import type { DeviceSource } from '../devices/device.js'
-import { giveBack, itemTensor } from '../native/fresh.js'
+import { allowItems, giveBack, itemTensor } from '../native/fresh.js'
 import { native } from '../native/load.js'
 import { checkRecipe } from '../ops/compile.js'
 import type { ItemRows, ItemSequence } from '../ops/op.js'
@@ -102,6 +102,8 @@ export class LiveDataset implements Batched {
     this.#past?.end()
     this.#past = undefined
     const positions = positionsOf(plan, this.length)
+    // Memory of batches that are done is for the next ones.
+    const disallow = allowItems(this.#request.memoryBytes)
     const stop = new AbortController()
     const signal = plan.signal === undefined ? stop.signal : AbortSignal.any([plan.signal, stop.signal])
     return new LiveMaker(this, plan, {
@@ -110,6 +112,7 @@ export class LiveDataset implements Batched {
       item: (index) => this.#item(index, plan.fields, signal),
       stop: () => stop.abort(new Error('nobody waits for it')),
       ended: (made) => {
+        disallow()
         if (made < positions || this.#closed) return following?.end()
         this.#past?.end()
         this.#past = following
