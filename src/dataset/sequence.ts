@@ -2,7 +2,6 @@ import { isFloating } from '../core/dtype.js'
 import { bytesOfRows, dataOf, joinRows, rowOf, type Rows } from '../core/rows.js'
 import { inStage } from '../core/stages.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
-import { giveBack } from '../native/fresh.js'
 import { neededBy } from '../ops/compile.js'
 import type { FieldStates, ItemRows, ItemSequence, OpCall } from '../ops/op.js'
 import type { Notes, Source } from '../sources/source.js'
@@ -68,9 +67,9 @@ export function mapped(sequence: ItemSequence, executor: Executor, ops: readonly
           return itemsAsRows(items, names)
         }
         const rows = await gather.call(sequence, indices, inputs, signal)
-        const made = joined(await execute(rows, Array.from(indices, (index) => sequence.id(index)), names, signal))
-        // A function of the user's may have kept what it was given.
-        return executor.isClosed ? passedOn(rows.own, made) : made
+        // Given back by the executor as soon as nothing needs it; but a function of the user's may keep what it is given.
+        const bare = { count: rows.count, fields: rows.fields }
+        return joined(await execute(executor.isClosed ? rows : bare, Array.from(indices, (index) => sequence.id(index)), names, signal))
       },
     }),
     ...(runs !== undefined && {
@@ -105,13 +104,6 @@ async function picked(source: Source, indices: Float64Array, fields: readonly st
 /** Single items one after the other, copied. Their shapes may differ in axis 0. */
 export function itemsAsRows(items: readonly Readonly<Record<string, Tensor>>[], fields: readonly string[]): ItemRows {
   return { count: items.length, fields: Object.fromEntries(fields.map((name) => [name, joinRows(items.map((item) => item[name]!))])) }
-}
-
-/** Gives back what went in and did not come out. */
-function passedOn(own: readonly ArrayBuffer[] = [], made: ItemRows): ItemRows {
-  const used = new Set(Object.values(made.fields).map((rows) => dataOf(rows).buffer))
-  for (const buffer of own) if (!used.has(buffer)) giveBack(buffer)
-  return { ...made, own: [...made.own ?? [], ...own.filter((buffer) => used.has(buffer))] }
 }
 
 function joined(parts: readonly ItemRows[]): ItemRows {

@@ -64,6 +64,8 @@ export function isPooled({ data }: Tensor): boolean {
 
 /** Takes a buffer of `itemTensor` that nobody looks at any more. */
 export function giveBack(buffer: ArrayBuffer): void {
+  // Given to two who ask next it would be wrong bytes.
+  if (buffer.byteLength === 0 || kept.includes(buffer)) throw new Error('a buffer was given back twice')
   heldBytes -= buffer.byteLength
   kept.push(buffer)
   keptBytes += buffer.byteLength

@@ -2,6 +2,7 @@ import { utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cast, defineOp, items, normalize, npz, recipe, resample, select, type BatchOptions, type Cache, type Dataset, type ItemInput, type LiveDataset, type Recipe, type Source, type Tensor } from '../../src/index.js'
+import { bytesOf } from '../../src/core/tensor.js'
 import { noise, range, smallCache, steps, writeRows } from '../support/data.js'
 import { npzBytes } from '../support/npy.js'
 import { tempDir } from '../support/temp.js'
@@ -103,6 +104,30 @@ describe('a dataset that is computed when it is read is that of the cache', () =
     await expectSame(source, steps, [{ size: 39 }, { size: 13, shuffle: true, seed: 6 }])
     source.close()
   })
+})
+
+test('what was handed out stays as it was, whatever is computed after it, in several loops at the same time', async () => {
+  const path = join(tempDir(), 'large.npz')
+  writeRows(path, range(1, 40), 40_000)
+  const source = await npz(path)
+  const double = defineOp({ name: 'test.twice', infer: (fields) => fields, run: ({ x, ...rest }) => ({ ...rest, x: { ...x!, data: (x!.data as Float32Array).map((value) => 2 * value) } as Tensor }) })
+  for (const ops of [steps, recipe([...steps.ops, cast({ dtype: 'float64', fields: ['x'] })]), recipe([...steps.ops, double()]), recipe([])]) {
+    const [cached, live] = [await cache.dataset(source, ops), await cache.dataset(source, ops, { cache: false })]
+    const loop = async (dataset: Dataset | LiveDataset, seed: number): Promise<{ indices: Float64Array; x: Tensor }[]> => {
+      const all = []
+      for await (const { indices, x } of dataset.batches({ size: 5, shuffle: true, seed, prefetch: 3 })) all.push({ indices, x: x as Tensor })
+      return all
+    }
+    const [first, second, expected] = [loop(live, 1), loop(live, 2), await loop(cached, 1)]
+    const found = await first
+    await second
+    await loop(live, 3)
+    found.forEach(({ indices, x }, k) => {
+      expect(Array.from(indices)).toEqual(Array.from(expected[k]!.indices))
+      expect(Buffer.compare(Buffer.from(bytesOf(x.data)), Buffer.from(bytesOf(expected[k]!.x.data)))).toBe(0)
+    })
+  }
+  source.close()
 })
 
 describe('what goes wrong', () => {
