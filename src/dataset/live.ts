@@ -103,7 +103,7 @@ export class LiveDataset implements Batched {
     this.#past = undefined
     const positions = positionsOf(plan, this.length)
     // Memory of batches that are done is for the next ones.
-    const disallow = allowItems(this.#request.memoryBytes)
+    const disallow = allowItems(this.#request.memoryBytes, true)
     const stop = new AbortController()
     const signal = plan.signal === undefined ? stop.signal : AbortSignal.any([plan.signal, stop.signal])
     return new LiveMaker(this, plan, {

@@ -30,17 +30,21 @@ let heldBytes = 0
 const collected = new FinalizationRegistry<number>((bytes) => { heldBytes -= bytes })
 /** What all who have items in work may take together, kept buffers included. */
 let allowedBytes = 0
+/** Loops that hand buffers out: these go back to the pool when they are collected, for the next ones. */
+let loops = 0
 /** A few volumes of 32 MiB, read and made. */
 const KEPT_BYTES_MAX = 2 ** 28
 /** Of what is allowed, for intermediate values of programs: they find each other's memory, which they need for milliseconds. */
 const SCRATCH_SHARE = 1 / 8
 
-/** Lets buffers of items be kept for the next ones as far as they come to `bytes` together with those that are in use. Until the returned function is called; what is too much then goes. */
-export function allowItems(bytes: number): () => void {
+/** Lets buffers of items be kept for the next ones, `forLoop` also those that were handed out and have been collected, as far as they come to `bytes` together with those that are in use. Until the returned function is called; what is too much then goes. */
+export function allowItems(bytes: number, forLoop = false): () => void {
   allow(bytes)
+  if (forLoop) loops++
   let ended = false
   return () => {
     if (!ended) allow(-bytes)
+    if (!ended && forLoop) loops--
     ended = true
   }
 }
@@ -93,7 +97,7 @@ function taken(bytes: number): ArrayBuffer {
     return buffer!
   }
   trim(bytes)
-  const buffer = native().pooledBuffer(bytes, false)
+  const buffer = native().pooledBuffer(bytes, loops > 0)
   heldBytes += bytes
   collected.register(buffer, bytes, buffer)
   return buffer
