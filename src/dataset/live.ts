@@ -5,7 +5,7 @@ import type { DeviceSource } from '../devices/device.js'
 import { allowItems, giveBack, itemTensor } from '../native/fresh.js'
 import { native } from '../native/load.js'
 import { checkRecipe } from '../ops/compile.js'
-import type { ItemRows, ItemSequence } from '../ops/op.js'
+import { rowsAt, type ItemRows, type ItemSequence } from '../ops/op.js'
 import type { Recipe } from '../ops/recipe.js'
 import type { Following, Source } from '../sources/source.js'
 import { sequenced } from './arrange.js'
@@ -14,7 +14,7 @@ import { collated, type Item } from './collate.js'
 import { Executor } from './execute.js'
 import { followEpoch, positionsOf } from './follow.js'
 import { assembleGraphs, numberingBytes, SOURCE } from './graphs.js'
-import { itemsAsRows, mapped } from './sequence.js'
+import { mapped } from './sequence.js'
 
 export interface LiveRequest {
   readonly source: Source
@@ -139,13 +139,7 @@ export class LiveDataset implements Batched {
   /** Items as one run, put together of parts where all at once would be more than the budget allows. */
   async #rows(indices: Float64Array, names: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows> {
     this.#checkOpen()
-    const { gather } = this.#items
-    const some = async (part: Float64Array): Promise<ItemRows> => {
-      if (gather !== undefined) return gather.call(this.#items, part, names, signal)
-      const items: Readonly<Record<string, Tensor>>[] = []
-      for (const index of part) items.push(await this.#items.read(index, names, signal))
-      return itemsAsRows(items, names)
-    }
+    const some = (part: Float64Array): Promise<ItemRows> => rowsAt(this.#items, part, names, signal)
     const fixed = names.every((name) => !this.fields[name]!.shape.includes(null))
     const bytes = fixed ? names.reduce((sum, name) => sum + byteCount(this.fields[name]!.dtype, this.fields[name]!.shape as number[]), 0) : 0
     const step = Math.max(1, Math.floor(this.#request.memoryBytes / 8 / Math.max(1, bytes)))

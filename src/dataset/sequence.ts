@@ -1,9 +1,9 @@
 import { isFloating } from '../core/dtype.js'
-import { bytesOfRows, dataOf, joinRows, rowOf, type Rows } from '../core/rows.js'
+import { bytesOfRows, dataOf, rowOf, type Rows } from '../core/rows.js'
 import { inStage } from '../core/stages.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { neededBy } from '../ops/compile.js'
-import type { FieldStates, ItemRows, ItemSequence, OpCall } from '../ops/op.js'
+import { itemsAsRows, type FieldStates, type ItemRows, type ItemSequence, type OpCall } from '../ops/op.js'
 import type { Notes, Source } from '../sources/source.js'
 import { slicePiece, type Executor } from './execute.js'
 import { contiguous } from './identify.js'
@@ -99,11 +99,6 @@ async function picked(source: Source, indices: Float64Array, fields: readonly st
     source.release(start, stop)
   }
   return itemsAsRows(Array.from(indices, (index) => items.get(index)!), fields)
-}
-
-/** Single items one after the other, copied. Their shapes may differ in axis 0. */
-export function itemsAsRows(items: readonly Readonly<Record<string, Tensor>>[], fields: readonly string[]): ItemRows {
-  return { count: items.length, fields: Object.fromEntries(fields.map((name) => [name, joinRows(items.map((item) => item[name]!))])) }
 }
 
 function joined(parts: readonly ItemRows[]): ItemRows {

@@ -1,11 +1,11 @@
 import { boolean, checkOptions, choice, number, show } from '../core/options.js'
 import { badFieldName } from '../core/names.js'
 import { seedData, seedOf } from '../core/seed.js'
-import { isRagged, stackRows } from '../core/rows.js'
+import { isRagged } from '../core/rows.js'
 import { emptyTensor, type Tensor } from '../core/tensor.js'
 import { describe, fieldOf, fieldsParam, objectParam } from './fields.js'
 import { drawGroups, type Groups, type GroupDraw } from './group-draws.js'
-import { callOf, type ArrangeContext, type DatasetOp, type Fail, type FieldState, type FieldStates, type ItemRows, type ItemSequence, type OpCall, type OpParams } from './op.js'
+import { callOf, rowsAt, type ArrangeContext, type DatasetOp, type Fail, type FieldState, type FieldStates, type ItemRows, type ItemSequence, type OpCall, type OpParams } from './op.js'
 import type { PlanePoints } from './points.js'
 import { coordinatesOf } from './coordinates.js'
 
@@ -189,12 +189,4 @@ function centerOf({ x, y }: PlanePoints, members: Int32Array, sample: number, or
   if (origin === 'sample') return [x[sample]!, y[sample]!]
   const mean = (of: Float64Array): number => members.reduce((sum, point) => sum + of[point]!, 0) / members.length
   return [mean(x), mean(y)]
-}
-
-/** Items of a sequence, many at a time where it can. */
-async function rowsAt(items: ItemSequence, indices: Float64Array, fields: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows> {
-  if (items.gather !== undefined) return items.gather(indices, fields, signal)
-  const all: Readonly<Record<string, Tensor>>[] = []
-  for (const index of indices) all.push(await items.read(index, fields, signal))
-  return { count: indices.length, fields: Object.fromEntries(fields.map((name) => [name, stackRows(all.map((item) => item[name]!))])) }
 }

@@ -1,4 +1,4 @@
-import type { Rows } from '../core/rows.js'
+import { joinRows, type Rows } from '../core/rows.js'
 import type { FieldSpec, Tensor } from '../core/tensor.js'
 import type { BatchStep } from './batch.js'
 import type { ProgramBuilder } from './builder.js'
@@ -118,6 +118,19 @@ export async function * runsOf(items: ItemSequence, fields: readonly string[], s
     const item = await items.read(index, fields, signal)
     yield { count: 1, fields: Object.fromEntries(fields.map((name) => [name, { ...item[name]!, shape: [1, ...item[name]!.shape] }])) }
   }
+}
+
+/** Items in any order, with repetitions, where need be one by one. */
+export async function rowsAt(items: ItemSequence, indices: Float64Array, fields: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows> {
+  if (items.gather !== undefined) return items.gather(indices, fields, signal)
+  const all: Readonly<Record<string, Tensor>>[] = []
+  for (const index of indices) all.push(await items.read(index, fields, signal))
+  return itemsAsRows(all, fields)
+}
+
+/** Single items one after the other, copied. Their shapes may differ in axis 0. */
+export function itemsAsRows(items: readonly Readonly<Record<string, Tensor>>[], fields: readonly string[]): ItemRows {
+  return { count: items.length, fields: Object.fromEntries(fields.map((name) => [name, joinRows(items.map((item) => item[name]!))])) }
 }
 
 /** What an op of dataset scope is given besides its items. */

@@ -93,7 +93,7 @@ async function fill(context: Context, configs: readonly DatasetConfig[], deviceO
       if (matches === false) code = 1
       if (context.json) context.print(JSON.stringify({ name: config.name, key: dataset.key, digest: dataset.digest, items, hits, computed, skipped, seconds, secondsSaved, bytes: passing ? 0 : bytes, device: made?.kind ?? null, adapter: made?.name ?? null, ...(passing && { matches }) }))
       else context.print(`${config.name}: ${humanOf(items, 'item')}, ${humanOf(hits, 'hit')}, ${computed} computed${skipped === 0 ? '' : `, ${skipped} skipped`} in ${humanSeconds(seconds)}${secondsSaved > 0 ? ` (${humanSeconds(secondsSaved)} saved)` : ''}, ${passing ? 'nothing' : humanBytes(bytes)} written; digest ${dataset.digest.slice(0, 16)}${passing ? COMPARED[String(matches) as keyof typeof COMPARED] : ''}`)
-      for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count} of ${from} items`)
+      for (const { what, count, items: from } of dataset.report.cuts) context.note(`${what}: ${count}, of ${humanOf(from, 'item')}`)
       for (const { id, reason } of source.skipped ?? []) context.note(`skipped ${id}: ${reason}`)
       if (wanted.has(config.name)) needed.set(config.name, dataset)
       else {
