@@ -74,6 +74,12 @@ export class Philox {
     return (this.uint32() >>> 8) * 2 ** -24
   }
 
+  /** One of the 2^53 multiples of 2^-53 in [0, 1), of two words. */
+  float64(): number {
+    const high = this.uint32() >>> 5
+    return (high * 2 ** 26 + (this.uint32() >>> 6)) * 2 ** -53
+  }
+
   /** An integer from 0 to n - 1, all equally likely; n from 1 to 2^32. */
   below(n: number): number {
     if (!Number.isInteger(n) || n < 1 || n > 2 ** 32) throw new RangeError(`n must be an integer from 1 to 2^32, not ${n}`)

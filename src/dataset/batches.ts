@@ -1,98 +1,15 @@
-import { boolean, checkOptions, number, show } from '../core/options.js'
-import { seedOf } from '../core/seed.js'
 import { inStage } from '../core/stages.js'
 import { byteCount, type FieldSpecs } from '../core/tensor.js'
-import { native } from '../native/load.js'
-import type { CollateFunction } from './collate.js'
-import { graphFields, type GraphFields } from './graphs.js'
-
-export interface BatchOptions {
-  /** Items per batch. */
-  readonly size: number
-  /** Another order in every epoch, computed from `seed` and `epoch`; default false. Needs a seed: no seed, no shuffle. */
-  readonly shuffle?: boolean
-  /** An integer from 0 to 2^64 - 1 (as a bigint beyond 2^53). */
-  readonly seed?: number | bigint
-  /** From 0; default 0. */
-  readonly epoch?: number
-  /** Leaves out a last batch that is not full; default false. */
-  readonly dropLast?: boolean
-  /** Batches that are prepared ahead; default 2, so that one is ready and one in work. */
-  readonly prefetch?: number
-  /**
-   * How items become a batch: `stack` (default; equal shapes), `pad` (zeros at the end of each axis, true shapes in `<field>_shape`), `list`
-   * (arrays of tensors), `graph` (as PyTorch Geometric: fields that differ in length are concatenated, `edge_index` int32 [2, edges] with the nodes of the graphs before
-   * added, `batch` int32 [nodes], `ptr` int32 [graphs + 1]), or a function from the items to the batch's fields.
-   */
-  readonly collate?: 'stack' | 'pad' | 'list' | 'graph' | CollateFunction
-  /** For `graph`: the field with one row per node; default `numbers`. */
-  readonly nodeField?: string
-  /** Fields to read; default all. */
-  readonly fields?: readonly string[]
-  /** Recycles a batch's memory at the next step: faster, and only for consumers that keep nothing. Default false. */
-  readonly reuse?: boolean
-  readonly signal?: AbortSignal
-}
+import type { BatchPlan } from './batch-options.js'
+import type { Order } from './order.js'
 
 /** `ids` and `indices` of its items, and one entry per field: a tensor [n, …] for `stack`, whatever `collate` makes otherwise. */
 export type Batch = { readonly ids: readonly string[]; readonly indices: Float64Array } & { readonly [field: string]: any }
 
-/** Checked, with all defaults. */
-export interface BatchPlan {
-  readonly size: number
-  readonly shuffle: boolean
-  readonly seed: bigint
-  readonly epoch: number
-  readonly dropLast: boolean
-  readonly prefetch: number
-  readonly collate: 'stack' | 'pad' | 'list' | 'graph' | CollateFunction
-  readonly graph: GraphFields | undefined
-  readonly fields: readonly string[]
-  readonly reuse: boolean
-  readonly signal: AbortSignal | undefined
-}
+/** A batch without its names. */
+export type BatchFields = Record<string, unknown>
 
-const OPTIONS = ['size', 'shuffle', 'seed', 'epoch', 'dropLast', 'prefetch', 'collate', 'nodeField', 'fields', 'reuse', 'signal']
-
-export function checkBatchOptions(given: BatchOptions, specs: FieldSpecs): BatchPlan {
-  const where = 'batches'
-  checkOptions(where, given, OPTIONS)
-  const shuffle = boolean(where, 'shuffle', given.shuffle, false)
-  if (shuffle && given.seed === undefined) throw new TypeError('batches: shuffle needs a seed, so that the order can be had again')
-  const collate = given.collate ?? 'stack'
-  if (typeof collate !== 'function' && !['stack', 'pad', 'list', 'graph'].includes(collate)) {
-    throw new TypeError(`batches: collate must be stack, pad, list, graph or a function, not ${show(collate)}`)
-  }
-  const fields = given.fields ?? Object.keys(specs)
-  for (const field of fields) {
-    if (!Object.hasOwn(specs, field)) throw new TypeError(`batches: the dataset has no field ${show(field)}; it has ${Object.keys(specs).join(', ')}`)
-  }
-  if (collate === 'pad') {
-    for (const field of fields) {
-      if (fields.includes(`${field}_shape`)) throw new TypeError(`batches: collate 'pad' puts the true shapes of ${field} into ${field}_shape, but the dataset has a field of that name; leave it out, or choose collate 'list'`)
-    }
-  }
-  if (collate === 'stack') {
-    for (const field of fields) {
-      if (specs[field]!.shape.includes(null)) throw new TypeError(`batches: field ${field} has shapes that differ between items; choose collate 'pad' or 'list', or name other fields`)
-    }
-  }
-  return {
-    size: number(where, 'size', given.size, { integer: true, min: 1 }),
-    shuffle,
-    seed: given.seed === undefined ? 0n : seedOf(where, given.seed),
-    epoch: number(where, 'epoch', given.epoch, { integer: true, min: 0, max: 2 ** 32 - 1 }, 0),
-    dropLast: boolean(where, 'dropLast', given.dropLast, false),
-    prefetch: number(where, 'prefetch', given.prefetch, { integer: true, min: 0, max: 1024 }, 2),
-    collate,
-    graph: collate === 'graph' ? graphFields(specs, fields, given.nodeField ?? 'numbers') : undefined,
-    fields,
-    reuse: boolean(where, 'reuse', given.reuse, false),
-    signal: given.signal,
-  }
-}
-
-/** Items that batches are made of: those that are in a cache, or those that are computed when somebody asks. */
+/** Items that batches are made of: those that are in a cache, those that are computed when somebody asks, or some of these. */
 export interface Batched {
   readonly length: number
   readonly fields: FieldSpecs
@@ -100,31 +17,36 @@ export interface Batched {
   readonly isSlow?: boolean
   id(index: number): string
   /** What makes the batches of one epoch, of which at most `buffers` calls are in work or in the consumer's hands at a time. */
-  maker(plan: BatchPlan, buffers: number): Maker
+  maker(plan: BatchPlan, epoch: Epoch, buffers: number): Maker
+}
+
+/** What one reader will ask for. */
+export interface Epoch {
+  readonly number: number
+  readonly order: Order
+  /** That of the epoch that most loops go on with; undefined where there is none. */
+  readonly next: Order | undefined
 }
 
 export interface Maker {
-  /** Batches of `size` for consecutive positions of the epoch: at once where they need no work. `turn` counts the calls of an epoch. */
-  make(indices: Float64Array, turn: number): Batch[] | Promise<Batch[]>
+  /** So many batches of consecutive positions of the epoch, `size` items each, the last as many as are left: at once where they need no work. `turn` counts the calls of an epoch. */
+  make(indices: Float64Array, batches: number, turn: number): BatchFields[] | Promise<BatchFields[]>
   /** Nobody waits for what is in work. */
   stop?(): void
   /** Nobody asks again, and nothing is in work. */
   end?(): void
 }
 
-/** A batch without its fields. */
-export function newBatch(items: Batched, indices: Float64Array): Record<string, unknown> {
-  let ids: string[] | undefined
-  // Names are made when somebody asks: most training loops do not.
-  return Object.defineProperty({ indices }, 'ids', { enumerable: true, get: () => ids ??= Array.from(indices, (index) => items.id(index)) })
+/** The items of each of so many batches. */
+export function partsOf(indices: Float64Array, size: number, batches: number): Float64Array[] {
+  return Array.from({ length: batches }, (_, k) => indices.subarray(k * size, k === batches - 1 ? indices.length : (k + 1) * size))
 }
 
-/** The indices of consecutive positions of the epoch. */
-export function orderOf({ shuffle, seed, epoch }: BatchPlan, length: number, first: number, stop: number): Float64Array {
-  const indices = new Float64Array(stop - first)
-  if (shuffle) native().shuffleIndices(length, seed, epoch, first, indices)
-  else for (let i = 0; i < indices.length; i++) indices[i] = first + i
-  return indices
+/** The batch with its names, in the list that was asked for it. */
+function named(items: Batched, indices: Float64Array, fields: BatchFields): Batch {
+  let ids: string[] | undefined
+  // Names are made when somebody asks: most training loops do not.
+  return Object.assign(Object.defineProperty({ indices }, 'ids', { enumerable: true, get: () => ids ??= Array.from(indices, (index) => items.id(index)) }), fields) as unknown as Batch
 }
 
 /** Bytes that one threaded copy should move: enough to hide the cost of a call, few enough to stay in a processor's cache. */
@@ -139,24 +61,25 @@ const GROUP_MAX = 16
 const GATHERS_AHEAD = 6
 const BYTES_AHEAD = GATHERS_AHEAD * GATHER_BYTES
 
-/** Hands out batches, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
-export async function * batches(items: Batched, plan: BatchPlan): AsyncGenerator<Batch, void, undefined> {
-  const { size, dropLast, prefetch, signal } = plan
-  const { length } = items
-  const count = dropLast ? Math.floor(length / size) : Math.ceil(length / size)
-  const bytes = plan.shuffle && plan.collate === 'stack' && prefetch > 0 && items.isSlow !== true ? Math.max(1, batchBytes(items, plan)) : Infinity
+/** Hands out the first `count` batches of an epoch, `prefetch` of them in work ahead of the consumer. Batches that are views need no work and are made when their turn comes. */
+export async function * batches(items: Batched, plan: BatchPlan, epoch: Epoch, count: number): AsyncGenerator<Batch, void, undefined> {
+  const { size, prefetch, signal } = plan
+  const { order } = epoch
+  const bytes = plan.shuffle && plan.collate === 'stack' && plan.augment.length === 0 && prefetch > 0 && items.isSlow !== true ? Math.max(1, batchBytes(items, plan)) : Infinity
   const group = Math.max(1, Math.min(GROUP_MAX, Math.floor(GATHER_BYTES / bytes)))
   const ahead = Math.max(Math.ceil(prefetch / group), Math.min(GATHERS_AHEAD, Math.floor(BYTES_AHEAD / (group * bytes))))
   // Those ahead and the one being consumed.
-  const maker = items.maker(plan, ahead + 1)
-  const queue: (Batch[] | Promise<Batch[]>)[] = []
+  const maker = items.maker(plan, epoch, ahead + 1)
+  const queue: { readonly indices: Float64Array; readonly made: BatchFields[] | Promise<BatchFields[]> }[] = []
   let next = 0
   const fill = (upTo: number): void => {
     for (; next < count && queue.length < upTo; next += group) {
-      const made = maker.make(orderOf(plan, length, next * size, Math.min(length, (next + group) * size, count * size)), next / group)
+      const stop = Math.min(count, next + group)
+      const indices = order.indices(next * size, stop === count ? order.length : stop * size)
+      const made = maker.make(indices, stop - next, next / group)
       // A failure is reported when its turn comes; until then it must not count as unhandled.
       if (made instanceof Promise) made.catch(() => undefined)
-      queue.push(made)
+      queue.push({ indices, made })
     }
   }
   try {
@@ -164,17 +87,18 @@ export async function * batches(items: Batched, plan: BatchPlan): AsyncGenerator
       signal?.throwIfAborted()
       // The very first batch is made alone: the consumer waits for it, and those behind it would only be in its way.
       fill(1)
-      const first = queue.shift()!
+      const { indices, made: first } = queue.shift()!
       const made = first instanceof Promise ? await inStage('wait', 0, () => first) : first
       fill(ahead)
-      for (const batch of made) {
+      const parts = made.length === 1 ? [indices] : partsOf(indices, size, made.length)
+      for (const [k, fields] of made.entries()) {
         signal?.throwIfAborted()
-        yield batch
+        yield named(items, parts[k]!, fields)
       }
     }
   } finally {
     maker.stop?.()
-    await Promise.allSettled(queue)
+    await Promise.allSettled(queue.map(({ made }) => made))
     maker.end?.()
   }
 }

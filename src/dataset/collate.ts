@@ -1,7 +1,8 @@
 import { DTYPES } from '../core/dtype.js'
 import { stackRows } from '../core/rows.js'
 import { emptyTensor, type Tensor } from '../core/tensor.js'
-import { newBatch, type Batch, type Batched, type BatchPlan } from './batches.js'
+import type { BatchPlan } from './batch-options.js'
+import type { BatchFields } from './batches.js'
 
 /** One item of a dataset: its fields and its human name. */
 export type Item = { readonly id: string } & { readonly [field: string]: Tensor | string }
@@ -10,9 +11,9 @@ export type Item = { readonly id: string } & { readonly [field: string]: Tensor 
 export type CollateFunction = (items: readonly Item[]) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
 
 /** A batch of whole items, as `collate` has it. */
-export async function collated(of: Batched, indices: Float64Array, items: readonly Item[], { collate, fields }: BatchPlan): Promise<Batch> {
-  const batch = newBatch(of, indices)
-  if (typeof collate === 'function') return Object.assign(batch, await collate(items)) as Batch
+export async function collated(items: readonly Item[], { collate, fields }: Pick<BatchPlan, 'collate' | 'fields'>): Promise<BatchFields> {
+  if (typeof collate === 'function') return { ...await collate(items) }
+  const batch: BatchFields = {}
   const ids = items.map(({ id }) => id)
   for (const field of fields) {
     const tensors = items.map((item) => item[field] as Tensor)
@@ -26,7 +27,7 @@ export async function collated(of: Batched, indices: Float64Array, items: readon
       batch[field] = stack(field, tensors, ids)
     }
   }
-  return batch as Batch
+  return batch
 }
 
 /** Puts tensors of equal dtype and shape along a new axis 0. */

@@ -1,10 +1,13 @@
 import { IntegrityError } from '../core/errors.js'
 import type { FieldSpecs, Tensor } from '../core/tensor.js'
+import type { ItemRows } from '../ops/op.js'
 import type { Store } from '../store/store.js'
-import { batches, checkBatchOptions, type Batch, type BatchOptions, type BatchPlan, type Maker } from './batches.js'
+import type { BatchPlan } from './batch-options.js'
+import type { Epoch, Maker } from './batches.js'
 import type { BuildReport } from './build.js'
 import type { Item } from './collate.js'
-import { cachedMaker } from './makers.js'
+import { ItemList } from './item-list.js'
+import { cachedMaker, rowsIn } from './makers.js'
 import type { Manifest, Provenance } from './manifest.js'
 import type { Residency } from './residency.js'
 import { Shards } from './shards.js'
@@ -24,7 +27,7 @@ interface DatasetHooks {
  * An ordered list of items in the cache, made by one source and one recipe. Items and batches are views of mapped memory where they can
  * be; treat them as read-only. While it is open, no process prunes its shards.
  */
-export class Dataset {
+export class Dataset extends ItemList {
   readonly #store: Store
   readonly #rebuild: (() => Promise<Manifest>) | undefined
   readonly #onClose: (() => void) | undefined
@@ -40,6 +43,7 @@ export class Dataset {
   readonly report: BuildReport
 
   private constructor(store: Store, manifest: Manifest, report: BuildReport, { rebuild, onClose, check, residency }: DatasetHooks) {
+    super()
     this.#store = store
     const bytes = residency === undefined ? 0 : manifest.rows.blobs.reduce((sum, digest) => sum + (store.blobBytes(digest) ?? 0), 0)
     if (residency?.take(bytes) === true) this.#kept = bytes
@@ -93,9 +97,14 @@ export class Dataset {
     return this.#manifest.facts.provenance
   }
 
+  /** @internal */
+  get binding(): string {
+    return this.digest
+  }
+
   /** Human name of an item. */
   id(index: number): string {
-    this.#checkIndex(index)
+    this.checkIndex(index)
     return this.#manifest.id(index)
   }
 
@@ -103,21 +112,36 @@ export class Dataset {
    * One item: its name and its fields as views. Each part of a shard is checked against its checksum when it is first touched in this process.
    * Damage heals itself while the source can be read; otherwise it is an IntegrityError.
    */
-  async get(index: number): Promise<Item> {
-    this.#checkIndex(index)
-    const item = await this.healed((shards) => shards.item(index, Object.keys(this.fields)))
+  override async get(index: number): Promise<Item> {
+    this.checkIndex(index)
+    return this.item(index, Object.keys(this.fields))
+  }
+
+  /** @internal */
+  async item(index: number, fields: readonly string[]): Promise<Item> {
+    const item = await this.healed((shards) => shards.item(index, fields))
     if (this.#check) await this.assertUnwritten([index])
     return item
   }
 
-  /** Batches in order, or in the order that `seed` and `epoch` choose. */
-  batches(options: BatchOptions): AsyncIterableIterator<Batch> {
-    return batches(this, checkBatchOptions(options, this.fields))
+  /** @internal */
+  async rows(indices: Float64Array, fields: readonly string[]): Promise<ItemRows> {
+    const rows = await this.healed((shards) => rowsIn(shards, this.fields, indices, fields))
+    if (this.#check) await this.assertUnwritten(indices)
+    return rows
   }
 
   /** @internal */
-  maker(plan: BatchPlan, buffers: number): Maker {
+  override maker(plan: BatchPlan, _epoch: Epoch, buffers: number): Maker {
     return cachedMaker(this, plan, buffers)
+  }
+
+  /** @internal Without reading what is looked up: where each item begins is in the shards. */
+  override async lengths(field: string): Promise<Float64Array> {
+    const { shape } = this.fields[field]!
+    if (shape[0] !== null || shape.slice(1).includes(null)) return super.lengths(field)
+    const offsets = await this.healed((shards) => shards.offsets(field, Float64Array.from({ length: this.length }, (_, index) => index)))
+    return offsets.subarray(1).map((end, index) => end - offsets[index]!)
   }
 
   /** Unpins the shards. Views that were handed out stay valid. */
@@ -189,9 +213,5 @@ export class Dataset {
 
   get #manifest(): Manifest {
     return this.#shards.manifest
-  }
-
-  #checkIndex(index: number): void {
-    if (!Number.isSafeInteger(index) || index < 0 || index >= this.length) throw new RangeError(`dataset: index ${index} is outside 0 to ${this.length - 1}`)
   }
 }

@@ -1,7 +1,10 @@
-import { rowsOf } from '../core/rows.js'
-import { byteCount, tensorIn, type Tensor } from '../core/tensor.js'
+import { rowsOf, type Rows } from '../core/rows.js'
+import { byteCount, tensorIn, type FieldSpecs, type Tensor } from '../core/tensor.js'
+import { freshTensor } from '../native/fresh.js'
 import { native } from '../native/load.js'
-import { newBatch, type Batch, type BatchPlan, type Maker } from './batches.js'
+import type { ItemRows } from '../ops/op.js'
+import type { BatchPlan } from './batch-options.js'
+import { partsOf, type BatchFields, type Maker } from './batches.js'
 import { collated } from './collate.js'
 import type { Dataset } from './dataset.js'
 import { align, assembleGraphs, numberingBytes, SOURCE, type GraphFields } from './graphs.js'
@@ -9,17 +12,17 @@ import type { Shards, Span } from './shards.js'
 
 /** Makes the batches of a dataset from its shards. */
 export function cachedMaker(dataset: Dataset, plan: BatchPlan, buffers: number): Maker {
-  const maker: ShardMaker = plan.collate === 'stack' ? new StackMaker(dataset, plan, buffers) : plan.graph === undefined ? new ItemMaker(dataset, plan) : new GraphMaker(dataset, plan.graph)
+  const maker: ShardMaker = plan.collate === 'stack' ? new StackMaker(dataset.fields, plan, buffers) : plan.graph === undefined ? new ItemMaker(plan) : new GraphMaker(dataset.fields, plan.graph)
   return {
-    make(indices, turn) {
+    make(indices, batches, turn) {
       // The turn chooses the recycled buffer, so that a second attempt after damage uses the same one.
-      const made = maker.ready(dataset.shards, indices) ?? dataset.healed((shards) => maker.make(shards, indices, turn))
+      const made = maker.ready(dataset.shards, indices, batches) ?? dataset.healed((shards) => maker.make(shards, indices, batches, turn))
       return dataset.checked ? checked(dataset, indices, made) : made
     },
   }
 }
 
-async function checked(dataset: Dataset, indices: Float64Array, made: Batch[] | Promise<Batch[]>): Promise<Batch[]> {
+async function checked(dataset: Dataset, indices: Float64Array, made: BatchFields[] | Promise<BatchFields[]>): Promise<BatchFields[]> {
   const batches = await made
   await dataset.assertUnwritten(indices)
   return batches
@@ -27,50 +30,48 @@ async function checked(dataset: Dataset, indices: Float64Array, made: Batch[] | 
 
 interface ShardMaker {
   /** The same as `make`, when nothing has to be waited for; undefined otherwise. */
-  ready(shards: Shards, indices: Float64Array): Batch[] | undefined
-  /** Batches of `size` for consecutive positions; `turn` counts the calls of an epoch. */
-  make(shards: Shards, indices: Float64Array, turn: number): Promise<Batch[]>
+  ready(shards: Shards, indices: Float64Array, batches: number): BatchFields[] | undefined
+  make(shards: Shards, indices: Float64Array, batches: number, turn: number): Promise<BatchFields[]>
 }
 
 /** Fixed-shape fields: rows that follow one another in a shard are a view, all others a threaded copy. */
 class StackMaker implements ShardMaker {
-  readonly #dataset: Dataset
+  readonly #specs: FieldSpecs
   readonly #plan: BatchPlan
   readonly #recycled: ArrayBuffer[]
 
-  constructor(dataset: Dataset, plan: BatchPlan, buffers: number) {
-    this.#dataset = dataset
+  constructor(specs: FieldSpecs, plan: BatchPlan, buffers: number) {
+    this.#specs = specs
     this.#plan = plan
     this.#recycled = plan.reuse ? Array.from({ length: buffers }, () => new ArrayBuffer(0)) : []
   }
 
-  ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
-    const { size, fields } = this.#plan
-    if (indices.length > size || !shards.consecutive(indices)) return undefined
-    const batch = newBatch(this.#dataset, indices)
-    for (const field of fields) {
+  ready(shards: Shards, indices: Float64Array, batches: number): BatchFields[] | undefined {
+    if (batches > 1 || !shards.consecutive(indices)) return undefined
+    const batch: BatchFields = {}
+    for (const field of this.#plan.fields) {
       const view = shards.readyView(field, indices[0]!, indices.length)
       if (view === undefined) return undefined
       batch[field] = view
     }
-    return [batch as Batch]
+    return [batch]
   }
 
-  async make(shards: Shards, indices: Float64Array, turn: number): Promise<Batch[]> {
+  async make(shards: Shards, indices: Float64Array, batches: number, turn: number): Promise<BatchFields[]> {
     const { size, fields } = this.#plan
-    const batches = Array.from({ length: Math.ceil(indices.length / size) }, (_, k) => newBatch(this.#dataset, indices.subarray(k * size, Math.min(indices.length, (k + 1) * size))))
+    const made = Array.from({ length: batches }, (): BatchFields => ({}))
     const memory = shards.consecutive(indices) ? undefined : this.#memory(indices.length, turn)
     let offset = 0
     for (const field of fields) {
       const whole = memory === undefined ? await shards.view(field, indices[0]!, indices.length) : await this.#gathered(shards, field, indices, memory, offset)
       offset += align(whole.data.byteLength)
-      batches.forEach((batch, k) => { batch[field] = batches.length === 1 ? whole : rowsOf(whole, k * size, Math.min(indices.length, (k + 1) * size)) })
+      made.forEach((batch, k) => { batch[field] = batches === 1 ? whole : rowsOf(whole, k * size, k === batches - 1 ? indices.length : (k + 1) * size) })
     }
-    return batches as Batch[]
+    return made
   }
 
   async #gathered(shards: Shards, field: string, indices: Float64Array, memory: ArrayBuffer, offset: number): Promise<Tensor> {
-    const { dtype, shape } = this.#dataset.fields[field]!
+    const { dtype, shape } = this.#specs[field]!
     const tensor = tensorIn(memory, offset, dtype, [indices.length, ...shape as number[]])
     await shards.gather(field, indices, tensor)
     return tensor
@@ -79,7 +80,7 @@ class StackMaker implements ShardMaker {
   #memory(rows: number, turn: number): ArrayBuffer {
     let bytes = 0
     for (const field of this.#plan.fields) {
-      const { dtype, shape } = this.#dataset.fields[field]!
+      const { dtype, shape } = this.#specs[field]!
       bytes += align(byteCount(dtype, shape as number[]) * rows)
     }
     if (this.#recycled.length === 0) return native().pooledBuffer(bytes)
@@ -91,15 +92,15 @@ class StackMaker implements ShardMaker {
 
 /** Graphs: items that follow one another in a shard are views, and only what numbers their nodes is made; others are a threaded copy. */
 class GraphMaker implements ShardMaker {
-  readonly #dataset: Dataset
+  readonly #specs: FieldSpecs
   readonly #graph: GraphFields
 
-  constructor(dataset: Dataset, graph: GraphFields) {
-    this.#dataset = dataset
+  constructor(specs: FieldSpecs, graph: GraphFields) {
+    this.#specs = specs
     this.#graph = graph
   }
 
-  ready(shards: Shards, indices: Float64Array): Batch[] | undefined {
+  ready(shards: Shards, indices: Float64Array): BatchFields[] | undefined {
     const { ragged, fixed } = this.#graph
     const [first, count] = [indices[0]!, indices.length]
     if (!shards.consecutive(indices)) return undefined
@@ -119,7 +120,7 @@ class GraphMaker implements ShardMaker {
     return [this.#consecutive(indices, spans, fields)]
   }
 
-  async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
+  async make(shards: Shards, indices: Float64Array): Promise<BatchFields[]> {
     const runs = shards.runs(indices, RUNS_MAX)
     if (runs === undefined) return [await this.#gathered(shards, indices)]
     const parts = await Promise.all(runs.map(([start, stop]) => this.#read(shards, indices[start]!, stop - start)))
@@ -141,15 +142,15 @@ class GraphMaker implements ShardMaker {
     return { count, spans, fields }
   }
 
-  #consecutive(indices: Float64Array, spans: ReadonlyMap<string, Span>, fields: ReadonlyMap<string, Tensor>): Batch {
+  #consecutive(indices: Float64Array, spans: ReadonlyMap<string, Span>, fields: ReadonlyMap<string, Tensor>): BatchFields {
     const memory = native().pooledBuffer(roughly(this.#numberingBytes(indices.length, (field) => fields.get(field)!.shape[0]!)))
-    const batch = newBatch(this.#dataset, indices)
+    const batch: BatchFields = {}
     assembleGraphs(batch, this.#graph, indices.length, fields, (field) => spans.get(field)!.offsets(), memory, 0)
-    return batch as Batch
+    return batch
   }
 
   /** Where a shard ends in the middle of a batch: few runs, copied here. */
-  #joined(indices: Float64Array, runs: readonly Run[]): Batch {
+  #joined(indices: Float64Array, runs: readonly Run[]): BatchFields {
     const { fields, memory, numbering } = this.#allocate(indices.length, (field) => runs.reduce((sum, run) => sum + run.fields.get(field)!.shape[0]!, 0))
     for (const [field, { data }] of fields) {
       let at = 0
@@ -169,25 +170,25 @@ class GraphMaker implements ShardMaker {
       }
       return all
     }
-    const batch = newBatch(this.#dataset, indices)
+    const batch: BatchFields = {}
     assembleGraphs(batch, this.#graph, indices.length, fields, offsets, memory, numbering)
-    return batch as Batch
+    return batch
   }
 
-  async #gathered(shards: Shards, indices: Float64Array): Promise<Batch> {
+  async #gathered(shards: Shards, indices: Float64Array): Promise<BatchFields> {
     const offsets = new Map(await Promise.all(this.#graph.ragged.map(async (field) => [field, await shards.offsets(field, indices)] as const)))
     const { fields, memory, numbering } = this.#allocate(indices.length, (field) => offsets.get(field)!.at(-1)!)
     await Promise.all(Array.from(fields, ([field, tensor]) => offsets.has(field) ? shards.gatherSpan(field, indices, tensor) : shards.gather(field, indices, tensor)))
-    const batch = newBatch(this.#dataset, indices)
+    const batch: BatchFields = {}
     assembleGraphs(batch, this.#graph, indices.length, fields, (field) => offsets.get(field)!, memory, numbering)
-    return batch as Batch
+    return batch
   }
 
   /** Room for the fields of so many graphs, `rows` of each that is ragged, and from byte `numbering` on for what numbers them. */
   #allocate(graphs: number, rows: (field: string) => number): { fields: ReadonlyMap<string, Tensor>; memory: ArrayBuffer; numbering: number } {
     const { ragged, fixed } = this.#graph
     const places = [...ragged, ...fixed].map((field, k) => {
-      const { dtype, shape } = this.#dataset.fields[field]!
+      const { dtype, shape } = this.#specs[field]!
       const whole = k < ragged.length ? [rows(field), ...shape.slice(1) as number[]] : [graphs, ...shape as number[]]
       return { field, dtype, shape: whole, bytes: align(byteCount(dtype, whole)) }
     })
@@ -221,11 +222,9 @@ function roughly(bytes: number): number {
 
 /** Everything else: items are read one by one, as views, and put together in JavaScript. */
 class ItemMaker implements ShardMaker {
-  readonly #dataset: Dataset
   readonly #plan: BatchPlan
 
-  constructor(dataset: Dataset, plan: BatchPlan) {
-    this.#dataset = dataset
+  constructor(plan: BatchPlan) {
     this.#plan = plan
   }
 
@@ -233,15 +232,36 @@ class ItemMaker implements ShardMaker {
     return undefined
   }
 
-  async make(shards: Shards, indices: Float64Array): Promise<Batch[]> {
+  async make(shards: Shards, indices: Float64Array, batches: number): Promise<BatchFields[]> {
     const { size, fields } = this.#plan
-    const made: Batch[] = []
-    for (let from = 0; from < indices.length; from += size) {
-      const part = indices.subarray(from, Math.min(indices.length, from + size))
-      const items = await Promise.all(Array.from(part, (index) => shards.item(index, fields)))
-      const batch = await collated(this.#dataset, part, items, this.#plan)
-      made.push(batch)
+    const made: BatchFields[] = []
+    for (const part of partsOf(indices, size, batches)) {
+      made.push(await collated(await Promise.all(Array.from(part, (index) => shards.item(index, fields))), this.#plan))
     }
     return made
   }
+}
+
+/** Items in any order as rows: views where they follow one another in a shard, copies otherwise. */
+export async function rowsIn(shards: Shards, specs: FieldSpecs, indices: Float64Array, names: readonly string[]): Promise<ItemRows> {
+  const isRun = indices.length > 0 && shards.consecutive(indices)
+  const fields = await Promise.all(names.map(async (name): Promise<[string, Rows]> => {
+    const { dtype, shape } = specs[name]!
+    if (shape[0] !== null) {
+      if (isRun) return [name, await shards.view(name, indices[0]!, indices.length)]
+      const into = freshTensor(dtype, [indices.length, ...shape as number[]])
+      await shards.gather(name, indices, into)
+      return [name, into]
+    }
+    const tail = shape.slice(1) as number[]
+    if (isRun) {
+      const { tensor, offsets } = await shards.span(name, indices[0]!, indices.length)
+      return [name, { dtype, tail, offsets: offsets(), data: tensor.data }]
+    }
+    const offsets = await shards.offsets(name, indices)
+    const into = freshTensor(dtype, [offsets.at(-1)!, ...tail])
+    await shards.gatherSpan(name, indices, into)
+    return [name, { dtype, tail, offsets, data: into.data }]
+  }))
+  return { count: indices.length, fields: Object.fromEntries(fields) }
 }

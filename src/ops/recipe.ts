@@ -25,6 +25,7 @@ export function recipe(ops: readonly OpCall[], options: { readonly seed?: number
   checkOptions('recipe', options, ['seed'])
   if (!Array.isArray(ops)) throw new TypeError(`recipe: expected a list of ops, not ${show(ops)}`)
   ops.forEach((op, i) => {
+    if ((op as { kind?: unknown } | undefined)?.kind === 'random') throw new TypeError(`recipe: element ${i} (${op.name}) draws anew in every epoch; it belongs to batches({ augment: [${op.name}(…)] })`)
     if (op?.definition === undefined) throw new TypeError(`recipe: element ${i} is not an op but ${show(op)}; call the op: cast({ … })`)
   })
   const seed = options.seed === undefined ? undefined : seedOf('recipe', options.seed)
