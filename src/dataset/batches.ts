@@ -39,7 +39,11 @@ export interface Maker {
 
 /** The items of each of so many batches. */
 export function partsOf(indices: Float64Array, size: number, batches: number): Float64Array[] {
-  return Array.from({ length: batches }, (_, k) => indices.subarray(k * size, k === batches - 1 ? indices.length : (k + 1) * size))
+  return Array.from({ length: batches }, (_, k) => partOf(indices, size, k, batches))
+}
+
+function partOf(indices: Float64Array, size: number, k: number, batches: number): Float64Array {
+  return indices.subarray(k * size, k === batches - 1 ? indices.length : (k + 1) * size)
 }
 
 /** The batch with its names, in the list that was asked for it. */
@@ -90,10 +94,9 @@ export async function * batches(items: Batched, plan: BatchPlan, epoch: Epoch, c
       const { indices, made: first } = queue.shift()!
       const made = first instanceof Promise ? await inStage('wait', 0, () => first) : first
       fill(ahead)
-      const parts = made.length === 1 ? [indices] : partsOf(indices, size, made.length)
-      for (const [k, fields] of made.entries()) {
+      for (let k = 0; k < made.length; k++) {
         signal?.throwIfAborted()
-        yield named(items, parts[k]!, fields)
+        yield named(items, made.length === 1 ? indices : partOf(indices, size, k, made.length), made[k]!)
       }
     }
   } finally {

@@ -20,7 +20,14 @@ export function orderOf(plan: BatchPlan, epoch: number, length: number, lengths?
 }
 
 function inOrder(length: number): Order {
-  return { length, indices: (first, stop) => Float64Array.from({ length: stop - first }, (_, k) => first + k) }
+  return {
+    length,
+    indices(first, stop) {
+      const indices = new Float64Array(stop - first)
+      for (let k = 0; k < indices.length; k++) indices[k] = first + k
+      return indices
+    },
+  }
 }
 
 function shuffled(length: number, seed: bigint, epoch: number): Order {

@@ -6,8 +6,8 @@ test('the public surface is exactly this', () => {
   expect(Object.keys(api).sort()).toEqual([
     'DiskFullError', 'FileError', 'FormatError', 'IntegrityError', 'ItemError', 'LeaseLostError', 'MissingDependencyError', 'NonFiniteError', 'RecipeError',
     'SourceChangedError', 'StoreError', 'TensorCacheError', 'UnsupportedError',
-    'cast', 'createWebgpuDevice', 'crop', 'cropForeground', 'crystalGraph', 'crystals', 'defineOp', 'events', 'folderTier', 'fromDataset', 'group', 'http', 'huggingFace', 'isValidFor', 'items', 'jsonl', 'keyOf', 'latticeParameters', 'nifti', 'niggli', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'orient', 'pad', 'parquet', 'parseRecipe', 'primitive', 'recipe', 'reindexCache', 'rename', 'resample', 'reslice', 'restoreCache', 'safetensors', 'scalerOf', 'scenes', 'select', 'staged', 'stagedList', 'standardScaler', 'startProfile', 'strategyFor',
-    'webgpuAdapters',
+    'cast', 'concat', 'createWebgpuDevice', 'crop', 'cropForeground', 'crystalGraph', 'crystals', 'defineOp', 'events', 'folderTier', 'fromDataset', 'group', 'http', 'huggingFace', 'isValidFor', 'items', 'jsonl', 'keyOf', 'latticeParameters', 'nifti', 'niggli', 'normalize', 'npy', 'npz', 'openArrays', 'openCache', 'orient', 'pack', 'pad', 'parquet', 'parseRecipe', 'preview', 'primitive', 'randomCrop', 'randomFlip', 'randomIntensity', 'randomNoise', 'randomRotate90', 'recipe', 'reindexCache', 'rename', 'resample', 'reslice', 'restoreCache', 'safetensors', 'scalerOf', 'scenes', 'select', 'staged', 'stagedList', 'standardScaler', 'startProfile', 'strategyFor',
+    'webgpuAdapters', 'zip',
   ])
 })
 
