@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { cast, concat, items, npz, recipe, zip, type Batch, type BatchOptions, type Cache, type Dataset, type ItemList, type LiveDataset, type Tensor } from '../../src/index.js'
+import { cast, concat, items, npz, recipe, zip, type Batch, type BatchOptions, type BatchState, type Cache, type Dataset, type ItemList, type LiveDataset, type Tensor } from '../../src/index.js'
 import { noise, range, smallCache, steps, writeRows } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
 
@@ -271,7 +271,7 @@ describe('buckets', () => {
 
   test('two ranks go on as three: every item once, in the blocks there were', async () => {
     const seen: number[] = []
-    let state
+    let state: BatchState | undefined
     for (const [count, steps] of [[2, 2], [3, Infinity]] as const) {
       const states = await Promise.all(range(0, count).map(async (index) => {
         const { bucket: _, ...rest } = options

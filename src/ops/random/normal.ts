@@ -1,6 +1,6 @@
 /**
  * A standard normal number from one random word: the quantile of (word + 1/2) / 2^32, by Wichura's PPND7 (algorithm AS 241, Applied Statistics 37, 1988; about 7 digits), rounded to float32. Plain IEEE
- * double arithmetic in this order, and a logarithm of our own, since that of the system may differ in the last bit: the same bits everywhere. Between -6.3 and 6.3.
+ * double arithmetic in this order, and a logarithm of our own, since that of the system may differ in the last bit: the same bits everywhere. Between -6.34 and 6.34.
  */
 export function normalOf(word: number): number {
   const q = (word + 0.5) * 2 ** -32 - 0.5
