@@ -13,6 +13,7 @@
 #include "crew.h"
 #include "rows/ragged_table.h"
 #include "rows/row_table.h"
+#include "rows/noise.h"
 #include "rows/shuffle.h"
 #include "rows/verified_blob.h"
 
@@ -311,6 +312,20 @@ void bind_shuffle_indices(const Napi::CallbackInfo& info) {
   shuffle_indices(n, seed, epoch, start, reinterpret_cast<double*>(out.data), count);
 }
 
+void bind_add_normal(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Bytes in = typed_argument(info, 0, "in", napi_float32_array, "Float32Array");
+  const Bytes out = typed_argument(info, 1, "out", napi_float32_array, "Float32Array");
+  const Bytes words = typed_argument(info, 2, "words", napi_uint32_array, "Uint32Array");
+  const Bytes numbers = typed_argument(info, 3, "numbers", napi_float32_array, "Float32Array");
+  if (in.size != out.size) throw_range(env, "in and out differ in length");
+  if (words.size != 5 * sizeof(uint32_t)) throw_range(env, "words are the two of the key and three of the counter");
+  if (numbers.size != 2 * sizeof(float)) throw_range(env, "numbers are scale and shift");
+  const auto* key = reinterpret_cast<const uint32_t*>(words.data);
+  const auto* of = reinterpret_cast<const float*>(numbers.data);
+  add_normal(reinterpret_cast<const float*>(in.data), reinterpret_cast<float*>(out.data), out.size / sizeof(float), key, key + 2, of[0], of[1]);
+}
+
 }  // namespace
 
 void init_rows(Napi::Env env, Napi::Object exports) {
@@ -319,6 +334,7 @@ void init_rows(Napi::Env env, Napi::Object exports) {
   RaggedTableObject::define(env, exports);
   exports.Set("numberNodes", Napi::Function::New<number_nodes>(env, "numberNodes"));
   exports.Set("numberEdges", Napi::Function::New<number_edges>(env, "numberEdges"));
+  exports.Set("addNormal", Napi::Function::New<bind_add_normal>(env, "addNormal"));
   exports.Set("shuffleIndices", Napi::Function::New<bind_shuffle_indices>(env, "shuffleIndices"));
 }
 

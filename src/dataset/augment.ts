@@ -100,7 +100,7 @@ class AugmentMaker implements Maker {
     const { augment } = this.#plan
     return augment.reduce((fields, op, place) => {
       try {
-        return op.apply(fields, new Draws(this.#key, index, place), place === augment.length - 1 ? last : ownMemory)
+        return op.apply(fields, new Draws(this.#key, index, place, native().addNormal), place === augment.length - 1 ? last : ownMemory)
       } catch (error) {
         throw new TypeError(`batches: augment ${place} (${op.name}), item ${this.#items.id(index)}: ${(error as Error).message}`, { cause: error })
       }

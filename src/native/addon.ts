@@ -108,6 +108,8 @@ export interface Addon {
    * TypeScript form is the reference.
    */
   shuffleIndices(n: number, seed: bigint, epoch: number, start: number, out: Float64Array): void
+  /** `out[e] = in[e] + (shift + scale · z)`, z being normal: see ops/random/normal.ts, whose TypeScript form is the reference. `words` are the key's two and the counter's last three, `numbers` are scale and shift. */
+  addNormal(input: Float32Array, out: Float32Array, words: Uint32Array, numbers: Float32Array): void
 
   /**
    * A buffer with arbitrary content, from memory that collected buffers of the same size gave back. For whoever fills all of it. Not `pooled`: on large pages as they are, but the memory goes with the buffer.

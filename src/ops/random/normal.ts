@@ -1,3 +1,18 @@
+import { philox4x32 } from '../../core/philox.js'
+
+/**
+ * `out[e] = in[e] + (shift + scale · z)` in float32, each operation rounded; z is the normal number of word e % 4 of Philox block e / 4, so that all elements can be computed by themselves. `words` are the two of the
+ * key and the last three of the counter. native/src/rows/noise.cc computes the same numbers; tests compare the two.
+ */
+export function addNormal(input: Float32Array, out: Float32Array, words: Uint32Array, [scale, shift]: Float32Array): void {
+  const [k0, k1, c1, c2, c3] = words as unknown as [number, number, number, number, number]
+  const block = new Uint32Array(4)
+  for (let at = 0; at < out.length; at++) {
+    if (at % 4 === 0) philox4x32(at / 4, c1, c2, c3, k0, k1, block)
+    out[at] = input[at]! + Math.fround(shift! + Math.fround(scale! * normalOf(block[at % 4]!)))
+  }
+}
+
 /**
  * A standard normal number from one random word: the quantile of (word + 1/2) / 2^32, by Wichura's PPND7 (algorithm AS 241, Applied Statistics 37, 1988; about 7 digits), rounded to float32. Plain IEEE
  * double arithmetic in this order, and a logarithm of our own, since that of the system may differ in the last bit: the same bits everywhere. Between -6.34 and 6.34.

@@ -2,7 +2,6 @@ import { number } from '../../core/options.js'
 import type { FieldSpecs } from '../../core/tensor.js'
 import { chosenFields, fieldsParam } from '../fields.js'
 import type { Fail } from '../op.js'
-import { normalOf } from './normal.js'
 import { checkRandom, failed, probabilityParam, rangeParam, specsOf, statesOf, type RandomOp } from './random-op.js'
 
 export interface RandomNoiseOptions {
@@ -32,17 +31,12 @@ export function randomNoise(options: RandomNoiseOptions): RandomOp {
     },
     apply(item, random, make) {
       if (!random.happens(probability)) return item
-      const [scale, shift] = [Math.fround(random.between(...std)), Math.fround(mean)]
+      const numbers = Float32Array.of(random.between(...std), mean)
       const noisy = { ...item }
       floats(specsOf(item), fields, failed).forEach((name, number) => {
-        const { shape, data: from } = item[name]!
+        const { shape, data } = item[name]!
         const target = make(name, 'float32', shape)
-        const into = target.data as Float32Array
-        const words = new Uint32Array(4)
-        for (let at = 0; at < into.length; at++) {
-          if (at % 4 === 0) random.words(number, at / 4, words)
-          into[at] = Math.fround(from[at] as number) + Math.fround(shift + Math.fround(scale * normalOf(words[at % 4]!)))
-        }
+        random.addNormal(data as Float32Array, target.data as Float32Array, number, numbers)
         noisy[name] = target
       })
       return noisy
