@@ -3,6 +3,7 @@ export { loadTf, type LoadedTf, type LoadTfOptions, type TfPackage } from './tfj
 export { tfBatches, type TfBatchesOptions } from './tfjs/batches.js'
 export { toTensor, type ToTensorOptions } from './tfjs/to-tensor.js'
 export { toTfDataset, type TfDatasetOf, type TfDatasetOptions } from './tfjs/dataset.js'
-export type { BatchSource, Element, Selection, TfBatch, TfBatchOptions } from './tfjs/elements.js'
+export type { BatchSource, Element, TfBatch, TfBatchOptions } from './tfjs/elements.js'
+export type { Selection } from './tfjs/selection.js'
 export type { TensorFlow, TensorFlowWithData, TensorOf, TfTensor } from './tfjs/namespace.js'
 export type { TfDType } from './tfjs/convert.js'

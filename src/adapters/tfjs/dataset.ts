@@ -1,4 +1,5 @@
 import { elementsOf, type BatchSource, type TfBatchOptions } from './elements.js'
+import { Loop } from './loop.js'
 import type { TensorFlowWithData } from './namespace.js'
 
 export interface TfDatasetOptions extends TfBatchOptions {
@@ -22,50 +23,26 @@ export type TfDatasetOf<T extends TensorFlowWithData> = ReturnType<T['data']['ge
  */
 export function toTfDataset<T extends TensorFlowWithData>(tf: T, dataset: BatchSource, options: TfDatasetOptions): TfDatasetOf<T> {
   const where = 'toTfDataset'
-  const elements = elementsOf(where, tf, dataset, options)
+  const elements = elementsOf(where, tf, dataset, options, false)
   if (typeof tf.data?.generator !== 'function') throw new TypeError(`${where}: tf has no tf.data: give the namespace of @tensorflow/tfjs, @tensorflow/tfjs-node or @tensorflow/tfjs-node-gpu`)
   const { size, dropLast = false, epoch: first = 0 } = elements.batches
   let begun = 0
-  const running = new Set<AsyncGenerator>()
-
-  async function * epoch(): AsyncGenerator<Record<string, unknown>, void, undefined> {
-    // fitDataset makes an iterator that it never uses: an epoch begins with its first element.
-    for await (const batch of dataset.batches({ ...elements.batches, epoch: first + begun++ })) yield elements.of(batch).element
-  }
-
+  const running = new Set<Loop>()
   const made = tf.data.generator(() => {
-    const run = epoch()
-    running.add(run)
-    const ended = (): boolean => running.delete(run)
-    const handle = {
-      async next() {
-        try {
-          const step = await run.next()
-          if (step.done === true) ended()
-          return step
-        } catch (error) {
-          ended()
-          throw error
-        }
-      },
-    }
-    abandoned.register(handle, () => { ended(); end(run) })
+    // fitDataset makes an iterator that it never uses: an epoch begins with its first element.
+    const loop = new Loop(() => dataset.batches({ ...elements.batches, epoch: first + begun++ }), elements, true, (ended) => running.delete(ended))
+    running.add(loop)
+    const handle = { next: () => loop.next() }
+    abandoned.register(handle, loop)
     return handle
   })
   return Object.assign(made, {
     size: (dropLast ? Math.floor : Math.ceil)(dataset.length / size),
     async stop() {
-      const all = [...running]
-      running.clear()
-      await Promise.all(all.map((run) => run.return(undefined)))
+      await Promise.all([...running].map((loop) => loop.return()))
     },
   }) as TfDatasetOf<T>
 }
 
-/** Ends iterations whose iterator nobody has any more. */
-const abandoned = new FinalizationRegistry<() => void>((finish) => finish())
-
-function end(run: AsyncGenerator): void {
-  // It is the last thing that happens to it: nobody is there to be told.
-  run.return(undefined).catch(() => undefined)
-}
+/** Ends iterations whose iterator nobody has any more, which nobody can be told about. */
+const abandoned = new FinalizationRegistry<Loop>((loop) => { loop.return().catch(() => undefined) })

@@ -69,7 +69,7 @@ describe('tfBatches', () => {
         const loop = tfBatches(tf, source, { size: 1 })
         await loop.next()
         expect(count()).toBe(before + 2)
-        await loop.return()
+        await loop.return!()
         return source
       },
       async () => {
@@ -122,7 +122,8 @@ describe('tfBatches', () => {
     expect(await first({ copy: false })).toBe(true)
     expect(await first({ copy: true })).toBe(false)
     expect(await first({ reuse: true })).toBe(false)
-    expect(() => tfBatches(tf, two(), { size: 1, reuse: true, copy: false })).toThrow('with reuse the memory of a batch is written over')
+    expect(await first({ reuse: true, copy: false })).toBe(true)
+    expect(() => tfBatches(tf, two(), { size: 1, reuse: true, copy: false, keep: true })).toThrow('with reuse the memory of a batch is written over')
   })
 
   test('rows in order are views of the mapped shard, with no copy at all', async () => {
@@ -190,6 +191,19 @@ describe('tfBatches', () => {
     }
     await expect(tfBatches(tf, ragged, { size: 5, collate: 'pad', xs: 'w' }).next()).rejects.toThrow('batches have no field "w"; they have v, v_shape')
     await ragged.close()
+  })
+
+  test('two asked for at once, and one that nobody waits for', async () => {
+    const loop = tfBatches(tf, two(), { size: 1 })
+    const [one, other] = await Promise.all([loop.next(), loop.next()])
+    expect([one.value.x.isDisposed, other.value.x.isDisposed]).toEqual([true, false])
+    await loop.return!()
+    const left = tfBatches(tf, two(), { size: 1 })
+    const asked = left.next()
+    await left.return!()
+    await asked
+    expect(count()).toBe(before)
+    expect(await left.next()).toEqual({ done: true, value: undefined })
   })
 
   test('misuse is a TypeError at once', () => {

@@ -221,6 +221,7 @@ describe('toTfDataset', () => {
     expect(() => toTfDataset(tf, dataset, { size: 0 })).toThrow('batches: size must be an integer')
     expect(() => toTfDataset(tf, dataset, { size: 1, shuffle: true })).toThrow('shuffle needs a seed')
     expect(() => toTfDataset(tf, dataset, { size: 1, xs: 'x', ys: 'z' })).toThrow('has no field "z"')
+    expect(() => toTfDataset(tf, dataset, { size: 1, reuse: true, copy: false })).toThrow('with reuse the memory of a batch is written over while tf.data may still have its tensors')
     expect(() => toTfDataset(tf, dataset, { size: 1, keep: true } as never)).toThrow('unknown option "keep"')
     expect(() => toTfDataset({ tensor: tf.tensor, complex: tf.complex } as never, dataset, { size: 1 })).toThrow('toTfDataset: tf has no tf.data')
   })
