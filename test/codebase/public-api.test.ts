@@ -13,10 +13,12 @@ test('the public surface is exactly this', () => {
 
 test('the adapters are exactly these', async () => {
   expect(Object.keys(await import('../../src/adapters/arrow.js')).sort()).toEqual(['Tables', 'tables'])
+  expect(Object.keys(await import('../../src/adapters/tfjs.js')).sort()).toEqual(['loadTf', 'tfBatches', 'toTensor', 'toTfDataset'])
 })
 
 test('importing it has no effect', async () => {
   const before = process.getActiveResourcesInfo().length
   await import('../../src/index.js')
+  await import('../../src/adapters/tfjs.js')
   expect(process.getActiveResourcesInfo().length).toBe(before)
 })

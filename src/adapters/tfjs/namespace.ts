@@ -1,0 +1,30 @@
+/** What is used of TensorFlow.js, by its form: `@tensorflow/tfjs`, `@tensorflow/tfjs-node` and `@tensorflow/tfjs-node-gpu` all have it, and none of them has to be installed for these types. */
+
+import { show } from '../../core/options.js'
+
+export interface TfTensor {
+  readonly shape: readonly number[]
+  readonly dtype: string
+  readonly isDisposed: boolean
+  /** True after `tf.keep(tensor)`. */
+  readonly kept: boolean
+  dispose(): void
+}
+
+export interface TensorFlow {
+  tensor(values: Float32Array | Int32Array | Uint8Array, shape?: any, dtype?: any): TfTensor
+  complex(real: any, imag: any): TfTensor
+}
+
+/** A namespace with `tf.data`, which `@tensorflow/tfjs-core` alone has not. */
+export interface TensorFlowWithData extends TensorFlow {
+  readonly data: { generator(make: any): { readonly size: number; iterator(): Promise<unknown> } }
+}
+
+/** `tf.Tensor` of a namespace. */
+export type TensorOf<T extends TensorFlow> = ReturnType<T['tensor']>
+
+export function checkNamespace(where: string, tf: unknown): void {
+  const { tensor, complex } = (tf ?? {}) as Partial<TensorFlow>
+  if (typeof tensor !== 'function' || typeof complex !== 'function') throw new TypeError(`${where}: tf must be the namespace of TensorFlow.js, import * as tf from '@tensorflow/tfjs', not ${show(tf)}`)
+}
