@@ -1,6 +1,6 @@
 /** Batches as tensors of TensorFlow.js. Nothing of it is loaded here but by `loadTf`: everything else takes the namespace that the caller has. */
 export { loadTf, type LoadedTf, type LoadTfOptions, type TfPackage } from './tfjs/load.js'
-export { tfBatches, type TfBatchesOptions } from './tfjs/batches.js'
+export { tfBatches, type TfBatches, type TfBatchesOptions } from './tfjs/batches.js'
 export { toTensor, type ToTensorOptions } from './tfjs/to-tensor.js'
 export { toTfDataset, type TfDatasetOf, type TfDatasetOptions } from './tfjs/dataset.js'
 export type { BatchSource, Element, TfBatch, TfBatchOptions } from './tfjs/elements.js'

@@ -125,7 +125,9 @@ export class BatchIterator implements AsyncIterableIterator<Batch> {
   }
 
   async return(): Promise<IteratorResult<Batch, void>> {
-    await (await this.#start()).return()
+    // What was never asked for need not be begun.
+    this.#starting ??= Promise.resolve(this.#running = nothing())
+    await (await this.#starting).return()
     return { done: true, value: undefined }
   }
 
@@ -182,6 +184,8 @@ export class BatchIterator implements AsyncIterableIterator<Batch> {
     }
   }
 }
+
+async function * nothing(): AsyncGenerator<Batch, void, undefined> {}
 
 function sizesOf(bucket: { readonly window?: unknown; readonly block?: unknown }): { window: number; block: number } {
   const where = 'restore: order.bucket'

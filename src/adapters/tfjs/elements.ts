@@ -1,6 +1,7 @@
 import { boolean, checkOptions, choice, show } from '../../core/options.js'
 import type { FieldSpecs } from '../../core/tensor.js'
-import type { Batch, BatchOptions } from '../../dataset/batches.js'
+import type { BatchOptions } from '../../dataset/batch-options.js'
+import type { Batch } from '../../dataset/batches.js'
 import type { TfDType } from './convert.js'
 import { checkNamespace, type TensorFlow, type TensorOf, type TfTensor } from './namespace.js'
 import { fieldsIn, selected, type Selected, type Selection } from './selection.js'
