@@ -5,8 +5,8 @@ import * as tf from '@tensorflow/tfjs'
 import { npy, openCache, recipe, select, type BatchOptions, type Dataset } from 'tensorcache'
 import { tfBatches } from 'tensorcache/tfjs'
 import { fillNoise, noise, writeNpy } from './lib/files.js'
-import { inTurns, named, seconds, spread, type Spread } from './lib/measure.js'
-import { atMost, check, timesPeer, type Context, type Finding, type Question } from './lib/question.js'
+import { inTurns, seconds, spread, type Spread } from './lib/measure.js'
+import { atMost, check, timesPeer, type Context, type Finding, type Named, type Question } from './lib/question.js'
 
 const SIZE = 32
 const ROW = 64 * 64
@@ -45,24 +45,30 @@ async function run({ dir, pick }: Context): Promise<Finding[]> {
     gatheredRead: thousands(readOnce, () => gathered(memory, rows, epoch++)),
   })
   const steps = pick({ tiny: 5, quick: 400, full: 2000 })
-  const busy = await waiting(dataset, shuffled, steps, async () => { busyFor(STEP_MS) })
+  const computing = await waiting(dataset, shuffled, steps, async () => { compute(STEP_MS) })
+  const computingInOrder = await waiting(dataset, { size: SIZE }, steps, async () => { compute(STEP_MS) })
   const idle = await waiting(dataset, shuffled, steps, () => setTimeout(STEP_MS))
-  const busyViews = await waiting(dataset, { size: SIZE }, steps, async () => { busyFor(STEP_MS) })
   check(tf.memory().numTensors === tensorsBefore, 'the number of tensors that are left')
 
   const unit = 'thousand batches/s'
-  const rename = (spread: Spread, name: string) => [{ name, ...spread }]
-  const tensor = 'tf.tensor of arrays in memory'
+  const inMemory = (spread: Spread): Named => ({ name: 'tf.tensor of arrays in memory', ...spread })
+  const gatheredThere: Named = { name: 'rows gathered in memory, one thread', ...results.gatheredRead }
+  const waits = (what: string, { share, longest }: Waits): Finding => ({
+    what: `${what}, share spent waiting`, unit: '%', ours: share, peers: [], limits: [{ name: 'longest wait in ms, the first aside', ...longest }], target: atMost(1, share, '%'),
+  })
   return [
-    { what: 'in order, handed over and not looked at', unit, ours: results.views, peers: rename(results.memory, tensor), limits: [], target: undefined, note: `${copies.inOrder} copies of a batch` },
-    { what: 'in order, read once', unit, ours: results.viewsRead, peers: rename(results.memoryRead, tensor), limits: [], target: timesPeer(0.9, results.viewsRead, rename(results.memoryRead, tensor)[0]), note: `${copies.inOrder} copies of a batch` },
+    { what: 'in order, not looked at', unit, ours: results.views, peers: [inMemory(results.memory)], limits: [], target: undefined },
     {
-      what: 'shuffled, read once', unit, ours: results.shuffledRead, peers: rename(results.gatheredRead, 'rows gathered in memory, one thread'), limits: named({ [`${tensor}, in order`]: results.memoryRead }, `${tensor}, in order`),
-      target: timesPeer(0.9, results.shuffledRead, rename(results.gatheredRead, '')[0]), note: `${copies.shuffled} copy of a batch, by the threads that put it together`,
+      what: 'in order, read once', unit, ours: results.viewsRead, peers: [inMemory(results.memoryRead)], limits: [], target: timesPeer(0.9, results.viewsRead, inMemory(results.memoryRead)),
+      note: `numbers are copied ${copies.inOrder} times on their way from the mapped shard to a tensor`,
     },
-    { what: `shuffled, waiting in a loop of ${STEP_MS} ms of computing`, unit: '% of the time', ours: busy.share, peers: [], limits: rename(busy.longest, 'longest wait in ms'), target: atMost(1, busy.share, '%') },
-    { what: `in order, waiting in a loop of ${STEP_MS} ms of computing`, unit: '% of the time', ours: busyViews.share, peers: [], limits: rename(busyViews.longest, 'longest wait in ms'), target: atMost(1, busyViews.share, '%') },
-    { what: `shuffled, waiting in a loop of ${STEP_MS} ms of waiting for others`, unit: '% of the time', ours: idle.share, peers: [], limits: rename(idle.longest, 'longest wait in ms'), target: atMost(1, idle.share, '%') },
+    {
+      what: 'shuffled, read once', unit, ours: results.shuffledRead, peers: [gatheredThere], limits: [inMemory(results.memoryRead)], target: timesPeer(0.9, results.shuffledRead, gatheredThere),
+      note: `numbers are copied ${copies.shuffled} times, by the threads that put a batch together`,
+    },
+    waits(`steps that compute for ${STEP_MS} ms, shuffled`, computing),
+    waits(`steps that compute for ${STEP_MS} ms, in order`, computingInOrder),
+    waits(`steps that wait for ${STEP_MS} ms, shuffled`, idle),
   ]
 }
 
@@ -115,8 +121,10 @@ function * turn(data: Float32Array, rows: number): Iterable<{ readonly x: tf.Ten
   }
 }
 
+interface Waits { readonly share: Spread; readonly longest: Spread }
+
 /** Share of a loop's time, in percent, between asking for a batch and having it; of several loops. */
-async function waiting(dataset: Dataset, options: BatchOptions, steps: number, step: () => Promise<unknown>): Promise<{ share: Spread; longest: Spread }> {
+async function waiting(dataset: Dataset, options: BatchOptions, steps: number, step: () => Promise<unknown>): Promise<Waits> {
   const [shares, longest]: [number[], number[]] = [[], []]
   for (let round = 0; round < 5; round++) {
     let [waited, worst, done] = [0, 0, 0]
@@ -125,7 +133,7 @@ async function waiting(dataset: Dataset, options: BatchOptions, steps: number, s
     while (done < steps / 5) {
       for await (const _ of tfBatches(tf, dataset, { ...options, epoch: round })) {
         const wait = performance.now() - asked
-        // The first batch of an epoch is nobody's to prepare.
+        // Nobody can prepare the very first one.
         if (done > 0) worst = Math.max(worst, wait)
         waited += wait
         await step()
@@ -140,7 +148,7 @@ async function waiting(dataset: Dataset, options: BatchOptions, steps: number, s
 }
 
 /** A step of TensorFlow.js computes on the thread that asks. */
-function busyFor(milliseconds: number): void {
+function compute(milliseconds: number): void {
   const until = performance.now() + milliseconds
   while (performance.now() < until);
 }
@@ -154,7 +162,16 @@ async function checkEpoch(dataset: Dataset, options: BatchOptions): Promise<numb
   let [copies, batches] = [0, 0]
   // The array that the dataset gave, and the one that the tensor has.
   const given: unknown[] = []
-  const watched = { length: dataset.length, fields: dataset.fields, async * batches(asked: BatchOptions) { for await (const batch of dataset.batches(asked)) given.push(batch.x.data), yield batch } }
+  const watched = {
+    length: dataset.length,
+    fields: dataset.fields,
+    async * batches(asked: BatchOptions) {
+      for await (const batch of dataset.batches(asked)) {
+        given.push(batch.x.data)
+        yield batch
+      }
+    },
+  }
   for await (const { x, indices } of tfBatches(tf, watched, options)) {
     const data = x!.dataSync()
     batches++
