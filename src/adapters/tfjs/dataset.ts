@@ -15,7 +15,7 @@ export type TfDatasetOf<T extends TensorFlowWithData> = ReturnType<T['data']['ge
 
 /**
  * A `tf.data.Dataset` over batches, for `model.fitDataset`. With `xs` and `ys` its elements are `{ xs, ys }`, otherwise tensors by field. Each iteration is an epoch of its own, beginning with `options.epoch`: in another
- * order if it is shuffled. `size` is the number of batches. `fitDataset` and `evaluateDataset` dispose what they take; after `forEachAsync` or `iterator()` the tensors are the caller's.
+ * order if it is shuffled. `size` is the number of batches of this rank. `fitDataset` and `evaluateDataset` dispose what they take; after `forEachAsync` or `iterator()` the tensors are the caller's.
  *
  * Nothing is read before the first element is asked for. tf.data does not say when somebody leaves an iteration in the middle (`take`, `batchesPerEpoch`, an error in a callback): until it is collected, or `stop()`
  * is called, the batches prepared ahead stay, of which there are as many as without TensorFlow.js; there are no tensors among them. Throws TypeError at once for wrong options; errors of reading reject where the element
@@ -25,7 +25,7 @@ export function toTfDataset<T extends TensorFlowWithData>(tf: T, dataset: BatchS
   const where = 'toTfDataset'
   const elements = elementsOf(where, tf, dataset, options, false)
   if (typeof tf.data?.generator !== 'function') throw new TypeError(`${where}: tf has no tf.data: give the namespace of @tensorflow/tfjs, @tensorflow/tfjs-node or @tensorflow/tfjs-node-gpu`)
-  const { size, dropLast = false, epoch: first = 0 } = elements.batches
+  const { epoch: first = 0 } = elements.batches
   let begun = 0
   const running = new Set<Loop>()
   const made = tf.data.generator(() => {
@@ -37,7 +37,7 @@ export function toTfDataset<T extends TensorFlowWithData>(tf: T, dataset: BatchS
     return handle
   })
   return Object.assign(made, {
-    size: (dropLast ? Math.floor : Math.ceil)(dataset.length / size),
+    size: elements.length,
     async stop() {
       await Promise.all([...running].map((loop) => loop.return()))
     },

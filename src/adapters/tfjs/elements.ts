@@ -39,6 +39,8 @@ export type Element<T extends TensorFlow, O extends TfBatchOptions> =
 export interface Elements {
   /** For `dataset.batches`. */
   readonly batches: BatchOptions
+  /** Batches of an epoch. */
+  readonly length: number
   /** Puts the tensors of a batch in their places, and gives all of them. When one fails, none is left. */
   into(element: Record<string, unknown>, batch: Batch): TfTensor[]
 }
@@ -61,7 +63,9 @@ export function elementsOf(where: string, tf: TensorFlow, dataset: BatchSource, 
   checkOptions(`${where}: dtypes`, dtypes, known ?? Object.keys(dtypes))
   for (const [field, dtype] of Object.entries(dtypes)) choice(`${where}: dtypes`, field, dtype, DTYPES_TO)
   // What is wrong with its own options is found now, and not by the first step.
-  void dataset.batches(batches)[Symbol.asyncIterator]().return?.()
+  const tried = dataset.batches(batches)
+  const { length = (given.dropLast === true ? Math.floor : Math.ceil)(dataset.length / given.size) } = tried as { readonly length?: number }
+  void tried[Symbol.asyncIterator]().return?.()
   if (known !== undefined) for (const field of named) has(where, field, known)
 
   const take = (field: string, value: unknown, tensors: TfTensor[]): unknown => {
@@ -73,7 +77,7 @@ export function elementsOf(where: string, tf: TensorFlow, dataset: BatchSource, 
   }
 
   return {
-    batches,
+    batches, length,
     into(element, batch) {
       if (known === undefined) for (const field of named) has(where, field, fieldsOf(batch))
       const tensors: TfTensor[] = []

@@ -242,4 +242,21 @@ describe('tfBatches', () => {
     })()).rejects.toThrow('enough')
     expect(seen).toEqual([5, 5])
   })
+
+  test('says where it is, and goes on from there', async () => {
+    const options = { size: 8, shuffle: true, seed: 5 }
+    const begun = tfBatches(tf, dataset, options)
+    const rest: number[][] = []
+    let state: ReturnType<typeof begun.state> | undefined
+    for await (const { indices } of begun) {
+      if (state !== undefined) rest.push([...indices])
+      else state = JSON.parse(JSON.stringify(begun.state())) as typeof state
+    }
+    expect(state).toMatchObject({ step: 1, position: 8, digest: dataset.digest })
+    const again: number[][] = []
+    for await (const { indices } of tfBatches(tf, dataset, { ...options, epoch: 9 }).restore(state!)) again.push([...indices])
+    expect(again).toEqual(rest)
+    expect(() => tfBatches(tf, dataset, { ...options, seed: 6 }).restore(state!)).toThrow(/another order/)
+    expect(() => tfBatches(tf, two(), { size: 1 }).state()).toThrow(/has no state\(\)/)
+  })
 })
