@@ -20,13 +20,14 @@ import { missing } from './missing.js'
 import { open } from './open.js'
 import { publish } from './publish.js'
 import { resample } from './resample.js'
+import { resume } from './resume.js'
 import { scan } from './scan.js'
 import { streaming } from './stream.js'
 import { tfjs } from './tfjs.js'
 import { values } from './values.js'
 import { volumes } from './volumes.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, volumes, gzip, missing, scan, tfjs, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, resume, open, publish, compression, loop, crystal, values, entries, volumes, gzip, missing, scan, tfjs, gpu]
 
 const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))
