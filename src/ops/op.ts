@@ -37,6 +37,8 @@ interface OpBase {
   readonly draws: boolean
   /** False when devices may differ in the last bits; then the device's identity is part of the key. */
   readonly exact: boolean
+  /** Parameters that are paths: those of a configuration file are relative to it. */
+  readonly paths?: readonly string[]
   /** Full parameters as plain data, with defaults, from what the caller gave. Throws TypeError. */
   params(given: unknown): OpParams
   /** Fields after the op. Called before anything is read, with null for unknown extents, and again with none. */
