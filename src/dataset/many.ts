@@ -1,4 +1,4 @@
-import { ItemError, MissingDependencyError } from '../core/errors.js'
+import { ItemError, MissingDependencyError, SourceChangedError } from '../core/errors.js'
 import { bytesOfRows, equalStretches, fixedRows, rowsOf } from '../core/rows.js'
 import { inStage } from '../core/stages.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
@@ -51,7 +51,7 @@ export async function runMany({ first, op }: ManySegment, piece: Piece, ids: rea
 /** Throws for the item whose fault it is, which is found by trying each alone. */
 async function blame(cause: unknown, where: string, call: (start: number, stop: number) => Promise<Items>, [start, stop]: readonly [number, number], ids: readonly string[], signal: AbortSignal | undefined): Promise<never> {
   const refuse = (item: number, reason: unknown, which = ''): never => { throw new ItemError(ids[item] ?? '', `${where} failed${which}: ${(reason as Error).message}`, { cause: reason }) }
-  const isNobodys = (reason: unknown): boolean => signal?.aborted === true || reason instanceof MissingDependencyError
+  const isNobodys = (reason: unknown): boolean => signal?.aborted === true || reason instanceof MissingDependencyError || reason instanceof SourceChangedError
   if (isNobodys(cause)) throw cause
   if (stop - start === 1) refuse(start, cause)
   for (let item = start; item < stop; item++) {

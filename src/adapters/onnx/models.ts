@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { dirname, isAbsolute, resolve } from 'node:path'
 import { FormatError, SourceChangedError, UnsupportedError } from '../../core/errors.js'
 import { sha256, toHex } from '../../core/hash.js'
@@ -59,10 +60,9 @@ export function knownModel(digest: string, external: Model['external'] | undefin
 /** Throws SourceChangedError unless all files are as they were. */
 export function assertModelUnchanged({ files }: Model): void {
   for (const { path, state } of files) {
-    const file = OpenFile.open(path)
-    const now = stateOf(file.sourceFile())
-    file.close()
-    if (now !== state) throw new SourceChangedError(path, 'it was a model when its digest was taken; make the recipe again')
+    const now = statSync(path, { bigint: true, throwIfNoEntry: false })
+    if (now === undefined) throw new SourceChangedError(path, 'it was there when the recipe was made')
+    if (stateOf(now) !== state) throw new SourceChangedError(path, 'it was another one when the recipe was made')
   }
 }
 
@@ -108,7 +108,7 @@ function placeOf(model: string, name: string): string {
   return resolve(dirname(model), name)
 }
 
-function stateOf({ dev, ino, size, mtimeNs, ctimeNs }: SourceFile): string {
+function stateOf({ dev, ino, size, mtimeNs, ctimeNs }: Pick<SourceFile, 'dev' | 'ino' | 'mtimeNs' | 'ctimeNs'> & { readonly size: number | bigint }): string {
   return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`
 }
 

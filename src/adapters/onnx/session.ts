@@ -57,9 +57,12 @@ export class Session {
     await this.#using(async () => undefined)
   }
 
-  /** The outputs `fetches`, in memory of their own. Inputs are not copied and belong to the session until then. Calls are run in their order. */
-  run(feeds: Tensors, fetches: readonly string[]): Promise<Tensors> {
-    return this.#using((thread) => thread.run(feeds, fetches))
+  /** The outputs `fetches`, in memory of their own. Inputs are not copied and belong to the session until then. Calls are run in their order. Rejects with SourceChangedError when its files are others meanwhile. */
+  async run(feeds: Tensors, fetches: readonly string[]): Promise<Tensors> {
+    const outputs = await this.#using((thread) => thread.run(feeds, fetches))
+    // onnxruntime maps files with weights: what is written to them is in the model at once.
+    if (this.#model.files.length > 1) assertModelUnchanged(this.#model)
+    return outputs
   }
 
   async close(): Promise<void> {

@@ -12,6 +12,17 @@ type Library = typeof import('onnxruntime-node')
 /** Sums of some kernels depend on where in a register's width their numbers begin. */
 const ALIGNMENT = 64n
 
+/** Threads that spin between two runs take the cores from those that hash, read and write; results do not depend on it. */
+const DEFAULTS = { 'session.intra_op.allow_spinning': '0' }
+
+class Refusal extends Error {
+  readonly reason: 'missing' | 'provider' | 'model'
+  constructor(reason: Refusal['reason'], message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
 const { path, settings, state } = workerData as ThreadData
 const [RUNS, STOPPED] = [0, 1]
 const flags = new Int32Array(state)
@@ -22,51 +33,50 @@ const reply = (message: Reply, moved: ArrayBuffer[] = []): void => port.postMess
 const copies = new Map<string, Uint8Array>()
 
 let library: Library | undefined
-let session: InferenceSession | undefined
-Atomics.store(flags, RUNS, 1)
 try {
+  Atomics.store(flags, RUNS, 1)
   // A CommonJS package: its names are found in either form.
-  const loaded = await import('onnxruntime-node') as Library & { default?: Library }
+  const loaded = await import('onnxruntime-node').catch((error: Error) => { throw new Refusal('missing', error.message) }) as Library & { default?: Library }
   library = loaded.default ?? loaded
   // A process that is exiting waits for what runs, and for nothing else: a thread that ends meanwhile takes the process with it.
-  if (Atomics.load(flags, STOPPED) === 0) session = await open(library)
+  if (Atomics.load(flags, STOPPED) === 0) serve(await open(library))
 } catch (error) {
-  reply({ kind: 'refused', reason: 'missing', message: (error as Error).message })
+  if (!(error instanceof Refusal)) throw error
+  reply({ kind: 'refused', reason: error.reason, message: error.message })
+  port.close()
 } finally {
   rests()
 }
-if (session !== undefined) reply({ kind: 'open', inputs: session.inputNames, outputs: session.outputNames })
-else port.close()
 
-/** One after the other: the package would begin the next run within the turn in which one ends. */
-let last = Promise.resolve()
-port.on('message', (request: Request) => {
-  last = last.then(() => request.kind === 'close' ? session?.release().finally(() => port.close()) : answer(request))
-})
+function serve(opened: InferenceSession): void {
+  // One after the other: the package would begin the next run within the turn in which one ends.
+  let last = Promise.resolve()
+  port.on('message', (request: Request) => {
+    last = last.then(() => request.kind === 'close' ? opened.release().finally(() => port.close()) : answer(opened, request))
+  })
+  reply({ kind: 'open', inputs: opened.inputNames, outputs: opened.outputNames })
+}
 
 function rests(): void {
   Atomics.store(flags, RUNS, 0)
   Atomics.notify(flags, RUNS)
 }
 
-async function open(ort: Library): Promise<InferenceSession | undefined> {
+async function open(ort: Library): Promise<InferenceSession> {
   const there = ort.listSupportedBackends().map(({ name }) => name)
   const unknown = settings.providers.find((name) => !there.includes(name))
-  const refuse = (reason: 'provider' | 'model', message: string): undefined => reply({ kind: 'refused', reason, message }) as undefined
-  if (unknown !== undefined) return refuse('provider', `there is no provider ${JSON.stringify(unknown)}; onnxruntime-node ${ort.env.versions.node} has ${there.join(', ')} on ${process.platform} ${process.arch}`)
+  if (unknown !== undefined) throw new Refusal('provider', `there is no provider ${JSON.stringify(unknown)}; onnxruntime-node ${ort.env.versions.node} has ${there.join(', ')} on ${process.platform} ${process.arch}`)
   const { providers, threads, graphOptimizationLevel, extra } = settings
-  try {
-    return await ort.InferenceSession.create(path, {
-      executionProviders: providers as string[],
-      intraOpNumThreads: threads, interOpNumThreads: 1,
-      graphOptimizationLevel: graphOptimizationLevel as 'all',
-      logSeverityLevel: 3,
-      extra: { session: nested(extra) },
-    })
-  } catch (error) {
-    const { message } = error as Error
-    return refuse(/execution ?provider|backend|shared library|_providers_/i.test(message) ? 'provider' : 'model', message)
-  }
+  return ort.InferenceSession.create(path, {
+    executionProviders: providers as string[],
+    intraOpNumThreads: threads, interOpNumThreads: 1,
+    graphOptimizationLevel: graphOptimizationLevel as 'all',
+    // What fails is thrown as well.
+    logSeverityLevel: 4,
+    extra: { session: nested({ ...DEFAULTS, ...extra }) },
+  }).catch((error: Error) => {
+    throw new Refusal(/execution ?provider|backend|shared library|_providers_/i.test(error.message) ? 'provider' : 'model', error.message)
+  })
 }
 
 /** `intra_op.allow_spinning: 0` as the package takes it: an object in an object. */
@@ -81,12 +91,12 @@ function nested(entries: Readonly<Record<string, string>>): Record<string, unkno
   return tree
 }
 
-async function answer({ id, feeds, fetches }: Extract<Request, { kind: 'run' }>): Promise<void> {
+async function answer(opened: InferenceSession, { id, feeds, fetches }: Extract<Request, { kind: 'run' }>): Promise<void> {
   Atomics.store(flags, RUNS, 1)
   try {
     if (Atomics.load(flags, STOPPED) === 1) return
     const inputs = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toOrtTensor(library!, borrowed(name, tensor))]))
-    const made = await session!.run(inputs, fetches)
+    const made = await opened.run(inputs, fetches)
     const outputs = Object.fromEntries(fetches.map((name) => [name, fromOrtTensor(made[name]!)]))
     reply({ kind: 'done', id, outputs }, [...new Set(Object.values(outputs).map(({ data }) => data.buffer as ArrayBuffer))])
   } catch (error) {
