@@ -29,6 +29,8 @@ export function sessionFor(model: Model, settings: SessionSettings): Session {
   const key = JSON.stringify([model.digest, model.external, settings])
   let session = sessions.get(key)
   if (session === undefined) sessions.set(key, session = new Session(model, settings))
+  // Where it was read last: of a model that has moved, the old place is gone.
+  session.model = model
   return session
 }
 
@@ -41,14 +43,15 @@ export async function closeModels(): Promise<void> {
 export class Session {
   /** Calls so far. */
   calls = 0
-  readonly #model: Model
+  /** What is opened next. */
+  model: Model
   readonly #settings: SessionSettings
   #thread: Promise<Thread> | undefined
   #idle: NodeJS.Timeout | undefined
   #busy = 0
 
   constructor(model: Model, settings: SessionSettings) {
-    this.#model = model
+    this.model = model
     this.#settings = settings
   }
 
@@ -58,11 +61,13 @@ export class Session {
   }
 
   /** The outputs `fetches`, in memory of their own. Inputs are not copied and belong to the session until then. Calls are run in their order. Rejects with SourceChangedError when its files are others meanwhile. */
-  async run(feeds: Tensors, fetches: readonly string[]): Promise<Tensors> {
-    const outputs = await this.#using((thread) => thread.run(feeds, fetches))
-    // onnxruntime maps files with weights: what is written to them is in the model at once.
-    if (this.#model.files.length > 1) assertModelUnchanged(this.#model)
-    return outputs
+  run(feeds: Tensors, fetches: readonly string[]): Promise<Tensors> {
+    return this.#using(async (thread) => {
+      const outputs = await thread.run(feeds, fetches)
+      // onnxruntime maps files with weights: what is written to them is in the model at once.
+      if (thread.model.files.length > 1) assertModelUnchanged(thread.model)
+      return outputs
+    })
   }
 
   async close(): Promise<void> {
@@ -84,7 +89,7 @@ export class Session {
 
   #opened(): Promise<Thread> {
     if (this.#thread !== undefined) return this.#thread
-    const opening = Thread.open(this.#model, this.#settings, () => {
+    const opening = Thread.open(this.model, this.#settings, () => {
       if (this.#thread === opening) this.#thread = undefined
     })
     this.#thread = opening
@@ -102,6 +107,7 @@ function settleThreads(code: number): void {
 }
 
 class Thread {
+  readonly model: Model
   readonly #worker: Worker
   readonly #flags: Int32Array
   readonly #waiting = new Map<number, Waiting>()
@@ -109,7 +115,8 @@ class Thread {
   #end: string | undefined
   #next = 0
 
-  private constructor(worker: Worker, flags: Int32Array, ended: () => void) {
+  private constructor(model: Model, worker: Worker, flags: Int32Array, ended: () => void) {
+    this.model = model
     this.#worker = worker
     this.#flags = flags
     worker.on('message', (message: Reply) => this.#settle(message))
@@ -134,7 +141,7 @@ class Thread {
     const state = new SharedArrayBuffer(8)
     // Not with the program's own flags: `--input-type`, say, is refused with a file.
     const worker = new Worker(threadFile(), { execArgv: [], workerData: { path: model.path, settings, state } satisfies ThreadData, name: 'tensorcache-onnx' })
-    const thread = new Thread(worker, new Int32Array(state), ended)
+    const thread = new Thread(model, worker, new Int32Array(state), ended)
     const first = await new Promise<Reply>((resolve) => {
       worker.once('message', resolve)
       void thread.#ended.then(() => resolve({ kind: 'refused', reason: 'model', message: `its thread ended (${thread.#end})` }))
