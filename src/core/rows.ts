@@ -57,6 +57,19 @@ export function fixedRows(rows: Rows, start: number, stop: number): Tensor {
   return { dtype: rows.dtype, shape: [stop - start, ...shapeOf(rows, start)], data: elementsOf(rows, rows.offsets[start]!, rows.offsets[stop]!) } as Tensor
 }
 
+/** Stretches `start … stop` of `count` items that have one shape in each of these fields. */
+export function equalStretches(fields: readonly Rows[], count: number): [number, number][] {
+  const ragged = fields.filter(isRagged)
+  const found: [number, number][] = []
+  for (let start = 0; start < count;) {
+    let stop = ragged.length === 0 ? count : start + 1
+    while (stop < count && ragged.every((rows) => shapeOf(rows, stop)[0] === shapeOf(rows, start)[0])) stop++
+    found.push([start, stop])
+    start = stop
+  }
+  return found
+}
+
 /** Tensors of one dtype and shape along a new axis 0, copied. There must be at least one. */
 export function stackRows(tensors: readonly Tensor[]): Tensor {
   const { dtype, shape, data } = tensors[0]!

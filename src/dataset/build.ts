@@ -18,13 +18,14 @@ import type { OpenBlob } from '../store/open-blob.js'
 import { encodeBlob, OWN } from '../store/shard-format.js'
 import { POLL_MS, type Lease, type Store } from '../store/store.js'
 import { arrange, type Arranged } from './arrange.js'
-import { Executor, slicePiece, type Cut } from './execute.js'
+import { Executor, type Cut } from './execute.js'
 import { completeManifest, requestKeyOf } from './find.js'
 import { knownDigest } from './fingerprint.js'
+import { grouped } from './grouped.js'
 import { contiguous, digestsOf, identitiesOf, keysOf, recipeDataOn } from './identify.js'
 import { encodeManifest, Manifest, originRecord, type ManifestFacts } from './manifest.js'
 import { guessedBytes, rangesOf, Room, type Range } from './ranges.js'
-import { ShardBuilder, type Piece } from './shard-builder.js'
+import { ShardBuilder, slicePiece, type Piece } from './shard-builder.js'
 
 export interface BuildRequest {
   readonly store: Store
@@ -292,7 +293,7 @@ class Build {
     let takenByOther = false
     for (const [start, stop] of await this.#toRead(work.start, work.stop)) {
       const options = { fields: this.#inputs, signal: this.#signal, notes: this.#request.store.notes, aheadBytes: this.#request.memoryBytes * AHEAD_SHARE }
-      for await (const run of stepsInStage('read', bytesOfRows, source.read(start, stop, options))) {
+      for await (const run of stepsInStage('read', bytesOfRows, grouped(source.read(start, stop, options), this.#executor.callItems))) {
         const chunkRows = this.#chunkRows(run)
         let own = this.#executor.isClosed ? run.own : undefined
         for (let from = 0; from < run.count; from += chunkRows) {
@@ -373,10 +374,10 @@ class Build {
     return runs
   }
 
-  /** Items of a run that are handled in one step. */
+  /** Items of a run that are handled in one step: whole calls of ops that take many at once. */
   #chunkRows({ count, fields }: Piece): number {
     const into = Object.values(fields).reduce((sum, rows) => sum + dataOf(rows).byteLength, 0) / count
-    return Math.max(1, Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, this.#outBytes))))
+    return this.#executor.wholeCalls(Math.min(STEP_ROWS, Math.floor(Math.min(CHUNK_BYTES, this.#shardBytes) / Math.max(into, this.#outBytes))))
   }
 
   async #identify(first: number, piece: Piece): Promise<void> {

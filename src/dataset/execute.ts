@@ -1,10 +1,11 @@
 import { ItemError, MissingDependencyError } from '../core/errors.js'
-import { dataOf, joinRows, rowOf, rowsOf } from '../core/rows.js'
+import { dataOf, joinRows, rowOf } from '../core/rows.js'
 import { byteCount, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource } from '../devices/device.js'
 import type { Segment } from '../ops/compile.js'
+import { runMany } from './many.js'
 import { Programs, type DeviceSegment } from './programs.js'
-import type { Piece } from './shard-builder.js'
+import { slicePiece, type Piece } from './shard-builder.js'
 
 /** Items that a host op has under way at a time: enough for threads of its own, few enough to wait for when one fails. */
 const HOST_RUNS = 16
@@ -48,6 +49,16 @@ export class Executor {
     return this.#segments.every(({ kind }) => kind === 'device')
   }
 
+  /** Items that go together best: what some op takes in one call. A call that is not full may cost as much as one that is. */
+  get callItems(): number {
+    return Math.max(1, ...this.#segments.map((segment) => segment.kind === 'many' ? segment.op.definition.size(segment.op.params) : 1))
+  }
+
+  /** About so many items, at least one: a multiple of `callItems`. */
+  wholeCalls(items: number): number {
+    return this.callItems * Math.max(1, Math.round(items / this.callItems))
+  }
+
   /** Number of ops. */
   get length(): number {
     return this.#segments.reduce((sum, segment) => sum + (segment.kind === 'device' ? segment.ops.length : 1), 0)
@@ -65,6 +76,7 @@ export class Executor {
       // What is known after a segment is what is known of every piece.
       const known: ReadonlySet<string>[] = []
       let at = 0
+      if (segment.kind === 'many' && pieces.length > 1) pieces = rejoined(pieces)
       for (const part of pieces) {
         const names = ids.slice(at, at += part.count)
         if (segment.kind === 'programs') {
@@ -76,6 +88,8 @@ export class Executor {
           next.push(...await this.#runBatch(segment, part, names))
         } else if (segment.kind === 'host') {
           next.push(...await this.#runHost(segment.op, part, names, signal))
+        } else if (segment.kind === 'many') {
+          next.push(...await runMany(segment, part, names, signal))
         } else {
           throw new ItemError(names[0] ?? '', `op ${segment.op.name} works on whole datasets, not on items`)
         }
@@ -158,11 +172,6 @@ function stagesOf(segments: readonly Segment[]): Stage[] {
 type BatchSegment = Extract<Segment, { kind: 'batch' }>
 type HostSegment = Extract<Segment, { kind: 'host' }>
 type HostItem = Readonly<Record<string, Tensor>>
-/** Rows `start … stop` of every field, as views. */
-export function slicePiece(piece: Piece, start: number, stop: number): Piece {
-  if (start === 0 && stop === piece.count) return piece
-  return { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, tensor]) => [name, rowsOf(tensor, start, stop)])) }
-}
 
 async function runItem(op: HostSegment['op'], piece: Piece, index: number, id: string, signal: AbortSignal | undefined): Promise<HostItem> {
   const item = Object.fromEntries(Object.entries(piece.fields).map(([name, rows]) => [name, rowOf(rows, index)]))
@@ -178,6 +187,11 @@ async function runItem(op: HostSegment['op'], piece: Piece, index: number, id: s
     if (data.byteLength !== bytes) throw new ItemError(id, `op ${op.name}: field ${name} has ${data.byteLength} bytes, its dtype and shape say ${bytes}`)
   }
   return fields
+}
+
+/** Pieces that an op or a device made apart, put together again as far as their shapes allow. */
+function rejoined(pieces: readonly Piece[]): Piece[] {
+  return joinItems(pieces.flatMap(({ count, fields }) => Array.from({ length: count }, (_, k) => Object.fromEntries(Object.entries(fields).map(([name, rows]) => [name, rowOf(rows, k)])))))
 }
 
 /** Consecutive items that differ in nothing or in axis 0 become one piece, so that what follows runs in batches. */

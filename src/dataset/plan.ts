@@ -6,8 +6,9 @@ import type { Recipe } from '../ops/recipe.js'
 import type { Source } from '../sources/source.js'
 import type { Store } from '../store/store.js'
 import { arrange } from './arrange.js'
-import { Executor, slicePiece } from './execute.js'
+import { Executor } from './execute.js'
 import { contiguous, identitiesOf, keysOf, recipeDataOn } from './identify.js'
+import { slicePiece } from './shard-builder.js'
 
 /** What a build would do. */
 export interface Plan {
@@ -33,6 +34,7 @@ export async function plan(request: { readonly store: Store | undefined; readonl
   const { source, segments: steps, identities } = await arrange(request.source, recipe, device, signal, store?.notes)
   const fields = inputFields(recipe, request.source.fields)
   const executor = new Executor(steps, device)
+  const samples = executor.wholeCalls(SAMPLE_ITEMS)
   const places = (keys: Uint8Array): unknown[] => store?.lookup(keys) ?? Array.from({ length: keys.length / HASH_BYTES }, () => undefined)
   let hits = 0
   let sampled = 0
@@ -60,8 +62,8 @@ export async function plan(request: { readonly store: Store | undefined; readonl
         const found = places(await keysOf(key, await identitiesOf(run, fields, source.reader, 1)))
         hits += found.filter((place) => place !== undefined).length
         const missing = found.indexOf(undefined)
-        if (missing < 0 || sampled >= SAMPLE_ITEMS) continue
-        const count = Math.min(SAMPLE_ITEMS - sampled, run.count - missing)
+        if (missing < 0 || sampled >= samples) continue
+        const count = Math.min(samples - sampled, run.count - missing)
         const piece = slicePiece(run, missing, missing + count)
         const began = performance.now()
         await executor.run(piece, Array.from({ length: count }, (_, i) => source.id(run.start + missing + i)), signal)

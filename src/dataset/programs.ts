@@ -1,6 +1,6 @@
 import type { DType, TypedArray } from '../core/dtype.js'
 import { ItemError, NonFiniteError, RecipeError } from '../core/errors.js'
-import { dataOf, fixedRows, isRagged, rowOf, rowsOf, shapeOf, stackRows } from '../core/rows.js'
+import { dataOf, equalStretches, fixedRows, rowOf, rowsOf, stackRows } from '../core/rows.js'
 import { bytesOf, type Tensor } from '../core/tensor.js'
 import type { DeviceIdentity, DeviceSource, Fault, KeptArray, PreparedProgram } from '../devices/device.js'
 import { giveBack, isPooled, itemTensor } from '../native/fresh.js'
@@ -221,15 +221,7 @@ function refuse({ program }: Compiled, [fault]: readonly Fault[], ids: readonly 
 
 /** The piece cut where shapes change; whole where no field is ragged. */
 function equalPieces({ count, fields }: Piece): EqualPiece[] {
-  const ragged = Object.values(fields).filter(isRagged)
-  const parts: EqualPiece[] = []
-  for (let start = 0; start < count;) {
-    let stop = ragged.length === 0 ? count : start + 1
-    while (stop < count && ragged.every((rows) => shapeOf(rows, stop)[0] === shapeOf(rows, start)[0])) stop++
-    parts.push({ count: stop - start, fields: Object.fromEntries(Object.entries(fields).map(([name, rows]) => [name, fixedRows(rows, start, stop)])) })
-    start = stop
-  }
-  return parts
+  return equalStretches(Object.values(fields), count).map(([start, stop]) => ({ count: stop - start, fields: Object.fromEntries(Object.entries(fields).map(([name, rows]) => [name, fixedRows(rows, start, stop)])) }))
 }
 
 /** The piece cut where affines and boxes change: ops make tables and shapes of their numbers. */

@@ -5,8 +5,9 @@ import type { FieldSpecs, Tensor } from '../core/tensor.js'
 import { neededBy } from '../ops/compile.js'
 import { itemsAsRows, type FieldStates, type ItemRows, type ItemSequence, type OpCall } from '../ops/op.js'
 import type { Notes, Source } from '../sources/source.js'
-import { slicePiece, type Executor } from './execute.js'
+import type { Executor } from './execute.js'
 import { contiguous } from './identify.js'
+import { slicePiece } from './shard-builder.js'
 
 /** Items of a source whose runs are asked for at a time. */
 export const STEP_ITEMS = 1024
@@ -77,7 +78,7 @@ export function mapped(sequence: ItemSequence, executor: Executor, ops: readonly
         let at = 0
         for await (const run of runs.call(sequence, needed(names), signal)) {
           const bytes = Object.values(run.fields).reduce((sum, rows) => sum + dataOf(rows).byteLength, 0)
-          const step = Math.max(1, Math.floor(run.count * Math.min(1, STEP_BYTES / Math.max(1, bytes))))
+          const step = executor.wholeCalls(Math.floor(run.count * Math.min(1, STEP_BYTES / Math.max(1, bytes))))
           for (let from = 0; from < run.count; from += step) {
             const part = slicePiece(run, from, Math.min(run.count, from + step))
             yield * await execute(part, Array.from({ length: part.count }, (_, i) => sequence.id(at + i)), names, signal)

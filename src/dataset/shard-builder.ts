@@ -1,5 +1,5 @@
 import type { TypedArray } from '../core/dtype.js'
-import { dataOf, isRagged, shapeOf, type Rows } from '../core/rows.js'
+import { dataOf, isRagged, rowsOf, shapeOf, type Rows } from '../core/rows.js'
 import { chunkBytesFor, OWN, type BlobTensor } from '../store/shard-format.js'
 
 /** Consecutive items: each field is a tensor [count, …item shape] where all have one shape, ragged where they differ in axis 0. */
@@ -8,6 +8,12 @@ export interface Piece {
   readonly fields: Readonly<Record<string, Rows>>
   /** Buffers of `fields` that whoever made the piece no longer looks at. */
   readonly own?: readonly ArrayBuffer[]
+}
+
+/** Items `start … stop` of every field, as views. */
+export function slicePiece(piece: Piece, start: number, stop: number): Piece {
+  if (start === 0 && stop === piece.count) return piece
+  return { count: stop - start, fields: Object.fromEntries(Object.entries(piece.fields).map(([name, rows]) => [name, rowsOf(rows, start, stop)])) }
 }
 
 /**

@@ -2,7 +2,7 @@ import { isFloating, type DType } from '../core/dtype.js'
 import { RecipeError } from '../core/errors.js'
 import type { FieldSpecs, ItemSpecs, Tensor } from '../core/tensor.js'
 import { ProgramBuilder, type ConcreteField } from './builder.js'
-import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, OpCall } from './op.js'
+import type { BatchOp, DatasetOp, DeviceOp, Fail, FieldState, FieldStates, HostOp, ManyOp, OpCall } from './op.js'
 import type { Program } from './program.js'
 import type { Recipe } from './recipe.js'
 
@@ -11,6 +11,7 @@ export type Segment =
   | { readonly kind: 'device'; readonly first: number; readonly ops: readonly OpCall[] }
   | { readonly kind: 'batch'; readonly first: number; readonly op: OpCall & { readonly definition: BatchOp } }
   | { readonly kind: 'host'; readonly first: number; readonly op: OpCall & { readonly definition: HostOp } }
+  | { readonly kind: 'many'; readonly first: number; readonly op: OpCall & { readonly definition: ManyOp } }
   | { readonly kind: 'dataset'; readonly first: number; readonly op: OpCall & { readonly definition: DatasetOp } }
 
 export interface Compiled {
@@ -80,6 +81,7 @@ export function segments(recipe: Recipe): Segment[] {
     close()
     if (definition.kind === 'batch') found.push({ kind: 'batch', first: i, op: { ...op, definition } })
     else if (definition.kind === 'host') found.push({ kind: 'host', first: i, op: { ...op, definition } })
+    else if (definition.kind === 'many') found.push({ kind: 'many', first: i, op: { ...op, definition } })
     else found.push({ kind: 'dataset', first: i, op: { ...op, definition } })
   })
   close()

@@ -37,6 +37,8 @@ interface OpBase {
   readonly draws: boolean
   /** False when devices may differ in the last bits; then the device's identity is part of the key. */
   readonly exact: boolean
+  /** Parameters that are paths: those of a configuration file are relative to it. */
+  readonly paths?: readonly string[]
   /** Full parameters as plain data, with defaults, from what the caller gave. Throws TypeError. */
   params(given: unknown): OpParams
   /** Fields after the op. Called before anything is read, with null for unknown extents, and again with none. */
@@ -81,6 +83,28 @@ export interface HostOp extends OpBase {
   readonly kind: 'host'
   readonly scope: 'item'
   run(item: Readonly<Record<string, Tensor>>, params: OpParams, context: RunContext): Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
+}
+
+/** What an op that takes many items at once is told besides them. */
+export interface ManyContext {
+  /** Of the items, in their order. */
+  readonly ids: readonly string[]
+  readonly signal: AbortSignal | undefined
+}
+
+/** A function on items of equal shapes, stacked along a new axis 0, on the main thread: for work that costs less for many at once. */
+export interface ManyOp extends OpBase {
+  readonly kind: 'many'
+  readonly scope: 'item'
+  /** Items of a call at most. */
+  size(params: OpParams): number
+  /** Calls have exactly `size` items: the last one is repeated as often as it takes, and what is made of the copies is dropped. */
+  readonly isFull: boolean
+  /** Fields that a call is given; it adds to them and to all others, or replaces them. Absent: a call is given all, and what it makes is all there is. */
+  reads?(params: OpParams): readonly string[]
+  /** Awaited before the first call. What it rejects with is no fault of an item. */
+  open?(params: OpParams): Promise<void>
+  runMany(items: Readonly<Record<string, Tensor>>, params: OpParams, context: ManyContext): Readonly<Record<string, Tensor>> | Promise<Readonly<Record<string, Tensor>>>
 }
 
 /** Some items: a field of one shape is [count, …], one whose items differ in axis 0 is ragged. */
@@ -148,7 +172,7 @@ export interface DatasetOp extends OpBase {
   arrange(items: ItemSequence, params: OpParams, context: ArrangeContext): Promise<ItemSequence>
 }
 
-export type OpDefinition = DeviceOp | SeriesOp | BatchOp | HostOp | DatasetOp
+export type OpDefinition = DeviceOp | SeriesOp | BatchOp | HostOp | ManyOp | DatasetOp
 
 /** One op of a recipe with its parameters: plain data, and the definition that gives it meaning. */
 export interface OpCall {

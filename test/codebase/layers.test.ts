@@ -16,10 +16,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   cache: ['core', 'native', 'store'],
   dataset: ['core', 'native', 'ops', 'sources', 'devices', 'store', 'cache'],
   // Each a subpath of its own, with a package that only its users need. What a dataset is they know as types alone.
-  adapters: ['core', 'cache', 'dataset'],
+  adapters: ['core', 'native', 'ops', 'sources', 'cache', 'dataset'],
   // The files that lie directly in src: the public surface and what puts the rooms together.
   '.': ['core', 'native', 'ops', 'sources', 'devices', 'store', 'cache', 'dataset'],
-  cli: ['.', 'core', 'native', 'ops', 'sources', 'devices', 'store', 'cache', 'dataset'],
+  cli: ['.', 'core', 'native', 'ops', 'sources', 'devices', 'store', 'cache', 'dataset', 'adapters'],
 }
 
 interface Import { readonly from: string; readonly to: string; readonly typeOnly: boolean }
