@@ -33,10 +33,11 @@ function realSets({ dir, size, pick }: Context): { name: string; path: string }[
 
 /** A distorted perovskite that no other number gives. */
 function perovskite(k: number): string {
-  const vary = (at: number, by: number): string => (by * noise(16 * k + at)).toFixed(8)
+  // Far enough from the anion at 0 for no two atoms to meet.
+  const vary = (at: number): string => (0.5 + 0.02 * noise(16 * k + at)).toFixed(8)
   const cell = ['length_a', 'length_b', 'length_c'].map((tag, at) => `_cell_${tag} ${(4.2 + 0.4 * noise(16 * k + at)).toFixed(8)}\n`).join('') + ['alpha', 'beta', 'gamma'].map((tag, at) => `_cell_angle_${tag} ${(90 + 2 * noise(16 * k + 3 + at)).toFixed(8)}\n`).join('')
   const [a, b, x] = [0, 1, 2].map((at) => ELEMENTS[(k * (at + 1) + at) % ELEMENTS.length]!) as [string, string, string]
-  const sites = [[a, '0', '0', '0'], [b, '0.5', '0.5', vary(7, 0.02)], [x, '0.5', '0.5', '0'], [x, '0.5', '0', vary(8, 0.5)], [x, '0', '0.5', '0.5']]
+  const sites = [[a, '0', '0', '0'], [b, '0.5', '0.5', vary(7)], [x, '0.5', '0.5', '0'], [x, '0.5', '0', vary(8)], [x, '0', '0.5', '0.5']]
   return `data_${k}\n${cell}loop_\n_atom_site_type_symbol\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n${sites.map((site) => `${site.join(' ')}\n`).join('')}`
 }
 
