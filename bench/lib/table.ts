@@ -1,10 +1,10 @@
 import { compared } from './compare.js'
-import { figure, range, times, withRange } from './figures.js'
+import { range, times, withRange, withUnit } from './figures.js'
 import type { Finding, Named } from './question.js'
 import type { Answer } from './record.js'
 
 /** Columns and how wide each may become; longer cells go on in the next line. With two blanks between them: 148. */
-const COLUMNS = [['work', 40], ['us', 20], ['best peer', 23], ['ratio', 14], ['machine limit', 20], ['share', 6], ['target', 13]] as const
+const COLUMNS = [['work', 39], ['us', 20], ['best peer', 23], ['ratio', 15], ['machine limit', 20], ['share', 6], ['target', 13]] as const
 
 /** One table: a heading for each question, a row for each finding, and below it what else was measured. */
 export function table(answers: readonly Answer[]): string {
@@ -25,22 +25,22 @@ export function table(answers: readonly Answer[]): string {
   return `${lines.join('\n')}\n${notes.length > 0 ? `\nBeside it\n${notes.map((note) => `  ${note}\n`).join('')}` : ''}`
 }
 
-/** `41 findings: 3 slower than their best peer, 7 targets missed, 1 question failed` */
+/** `41 measured: 3 slower than the best peer; targets missed: 7; questions failed: 1` */
 export function summary(answers: readonly Answer[]): string {
   const findings = answers.flatMap((answer) => answer.findings)
   const slower = findings.filter((finding) => compared(finding).slower).length
   const missed = findings.filter(({ target }) => target?.reached === false).length
   const failed = answers.filter((answer) => answer.failed !== undefined).length
-  return `${findings.length} findings: ${slower} slower than their best peer, ${missed} ${missed === 1 ? 'target' : 'targets'} missed, ${failed} ${failed === 1 ? 'question' : 'questions'} failed`
+  return `${findings.length} measured: ${slower} slower than the best peer; targets missed: ${missed}; questions failed: ${failed}`
 }
 
 /** Each cell is a list of texts that begin on lines of their own. */
 function cells(finding: Finding): string[][] {
   const { what, unit, ours, target } = finding
   const { best, ratio, slower, limit, share } = compared(finding)
-  const other = (of: Named | undefined): string[] => of === undefined ? ['-'] : [`${of.name} ${figure(of.median)}`, range(of)]
+  const other = (of: Named | undefined): string[] => of === undefined ? ['-'] : [`${of.name} ${withRange(of)}`]
   return [
-    [`· ${what}`], [`${figure(ours.median)} ${unit}`, range(ours)], other(best), [ratio === undefined ? '-' : slower ? `▼ ${times(ratio)} slower` : times(ratio)],
+    [`· ${what}`], [withUnit(ours.median, unit), range(ours)], other(best), [ratio === undefined ? '-' : slower ? `▼ ${times(ratio)} slower` : times(ratio)],
     other(limit), [share === undefined ? '-' : `${Math.round(100 * share)} %`],
     target === undefined ? ['-'] : [target.text, target.reached === undefined ? 'no peer' : target.reached ? 'reached' : 'NOT reached'],
   ]
