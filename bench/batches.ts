@@ -11,7 +11,7 @@ const ROW = 64 * 64
 
 async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
   const rows = pick({ tiny: 200, quick: 16_384, full: 16_384 })
-  const repetitions = pick({ tiny: 1, quick: 7, full: 21 })
+  const repetitions = pick({ tiny: 1, quick: 5, full: 21 })
   const path = join(dir, 'rows.npy')
   writeNpy(path, 'float32', [rows, 64, 64], fillNoise)
   await using cache = await openCache({ dir: join(dir, 'cache'), minFree: 0 })
@@ -27,22 +27,22 @@ async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
   const copiers = await RowCopiers.start(2, rows, ROW * 4)
   let epoch = 0
   // Several epochs per sample: one takes some twenty milliseconds, of which whatever else happens would be a part.
-  const epochs = pick({ tiny: 1, quick: 4, full: 8 })
+  const epochs = pick({ tiny: 1, quick: 2, full: 8 })
   const ours = (options: BatchOptions) => async (): Promise<number> => epochs * rows / 1e6 / await seconds(async () => {
     for (let i = 0; i < epochs; i++) await pass(dataset, { ...options, epoch: epoch++ })
   })
   const results = await inTurns(repetitions, {
     fresh: ours(shuffled),
-    'NumPy fancy index': torch && (async () => rows / 1e6 / await torch.call('fancy_index', { size: SIZE, seed: epoch++ })),
+    'NumPy fancy index, array in memory': torch && (async () => rows / 1e6 / await torch.call('fancy_index', { size: SIZE, seed: epoch++ })),
     reuse: ours({ ...shuffled, reuse: true }),
-    'torch DataLoader': torch && (async () => rows / 1e6 / await torch.call('data_loader', { size: SIZE, seed: epoch++, count: pick({ tiny: 100, quick: 4096, full: 8192 }) })),
+    'torch DataLoader, array in memory': torch && (async () => rows / 1e6 / await torch.call('data_loader', { size: SIZE, seed: epoch++, count: pick({ tiny: 100, quick: 2048, full: 8192 }) })),
     views: ours({ size: SIZE }),
     'two threads that only copy rows': async () => rows / 1e6 / await copiers.pass(),
   })
   await copiers.stop()
   torch?.stop()
   const limits = named(results, 'two threads that only copy rows')
-  const peers = named(results, 'NumPy fancy index', 'torch DataLoader')
+  const peers = named(results, 'NumPy fancy index, array in memory', 'torch DataLoader, array in memory')
   const unit = 'M rows/s'
   return [
     { what: 'shuffled, copied', unit, ours: results.fresh, peers, limits, target: atLeast(1, results.fresh, unit) },

@@ -73,7 +73,7 @@ async function pipeline(adapter: AdapterFacts, { pick }: Context): Promise<Findi
   await cpu.close()
   const slower = Math.min(results['upload alone'].median, results['read-back alone'].median)
   return [{
-    what: `${adapter.name}: ${items} × ${from}³ int16 → float32 → ${to}³ → z-score`, unit: 'GB/s of source', ours: results.ours, peers: named(results, 'cpu, all cores'), limits: named(results, 'upload alone', 'read-back alone'),
+    what: `${adapter.name}: ${items} × ${from}³ int16 → float32 → ${to}³ → z-score`, unit: 'GB/s of source', ours: results.ours, peers: [], limits: named(results, 'upload alone', 'read-back alone'), beside: named(results, 'cpu, all cores'),
     target: adapter.software ? undefined : { text: '≥ 80 % of the slower of upload and read-back', reached: results.ours.median >= 0.8 * slower },
     note: `${(100 * results.ours.median / slower).toFixed(0)} % of the slower copy`,
   }]
@@ -142,7 +142,7 @@ async function kernels(adapter: AdapterFacts, { pick }: Context): Promise<Findin
       })
       const share = (limit: Spread): string => `${(100 * results.ours.median / limit.median).toFixed(0)} %`
       findings.push({
-        what: `${adapter.name}: kernel ${kernel} alone, ${elements.toLocaleString('en')} float32`, unit: 'GB/s read and written', ours: results.ours, peers: named(results, 'without guard'), limits: named(results, 'copy on the device'),
+        what: `${adapter.name}: kernel ${kernel} alone, ${elements.toLocaleString('en')} float32`, unit: 'GB/s read and written', ours: results.ours, peers: [], limits: named(results, 'copy on the device'), beside: named(results, 'without guard'),
         target: undefined, note: `${share(results['copy on the device'])} of a copy on the device, ${share(results['without guard'])} of itself without guard`,
       })
       table.destroy()
@@ -186,7 +186,7 @@ async function loop(adapter: AdapterFacts, { dir, pick }: Context): Promise<Find
   })))
   await device.close()
   return [
-    { what: `${adapter.name}: p99 of the main thread's event loop while ${items} items are built, above idle`, unit: 'ms', ours: above, peers: [], limits: [{ name: 'p99 during the build', ...spread(delays.build) }, { name: 'p99 idle', ...spread(delays.idle) }], target: atMost(10, above, 'ms') },
+    { what: `${adapter.name}: p99 of the main thread's event loop while ${items} items are built, above idle`, unit: 'ms', ours: above, peers: [], limits: [], beside: [{ name: 'p99 during the build', ...spread(delays.build) }, { name: 'p99 idle', ...spread(delays.idle) }], target: atMost(10, above, 'ms') },
     { what: `${adapter.name}: processor time of the whole process while the device is idle`, unit: '% of a core', ours: idleCpu, peers: [], limits: [], target: atMost(3, idleCpu, '%') },
   ]
 }

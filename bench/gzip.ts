@@ -24,8 +24,8 @@ async function run(context: Context): Promise<Finding[]> {
 }
 
 async function volumes({ dir, pick }: Context, peer: Peer | undefined): Promise<Finding[]> {
-  const extent = pick({ tiny: 16, quick: 256, full: 256 })
-  const count = pick({ tiny: 2, quick: 2, full: 4 }) * availableParallelism()
+  const extent = pick({ tiny: 16, quick: 192, full: 256 })
+  const count = pick({ tiny: 2, quick: 1, full: 4 }) * availableParallelism()
   const paths = Array.from({ length: count }, (_, k) => join(dir, `volume-${k}.nii.gz`))
   let bytes = 0
   for (const [k, path] of paths.entries()) {
@@ -43,7 +43,7 @@ async function volumes({ dir, pick }: Context, peer: Peer | undefined): Promise<
   }
   await peer?.call('start', { processes: availableParallelism() })
 
-  const repetitions = pick({ tiny: 1, quick: 5, full: 15 })
+  const repetitions = pick({ tiny: 1, quick: 3, full: 15 })
   const rate = (files: number, work: () => Promise<number>) => async (): Promise<number> => files * bytes / 1e6 / await work()
   // One buffer for everything: in the pieces it takes by default it needs half as long again.
   const all = { chunkSize: bytes }
@@ -71,7 +71,7 @@ async function volumes({ dir, pick }: Context, peer: Peer | undefined): Promise<
 }
 
 async function frames({ dir, pick }: Context, peer: Peer | undefined): Promise<Finding[]> {
-  const count = pick({ tiny: 8, quick: 200, full: 400 })
+  const count = pick({ tiny: 8, quick: 100, full: 400 })
   const path = join(dir, 'series.nii.gz')
   const body = phantom(SERIES_FRAME, 0)
   const frame = body.length
@@ -83,15 +83,15 @@ async function frames({ dir, pick }: Context, peer: Peer | undefined): Promise<F
   const notes = { get: async (key: string) => kept.get(key), put: async (key: string, bytes: Uint8Array) => { kept.set(key, bytes.slice()) } }
   const first = await seconds(() => readFrames(path, [count - 1], notes))
   const size = [...kept.values()].reduce((sum, { length }) => sum + length, 0)
-  const some = Array.from({ length: pick({ tiny: 4, quick: 50, full: 100 }) }, (_, k) => Math.floor((noise(k) + 1) / 2 * count))
-  const few = some.slice(0, pick({ tiny: 1, quick: 3, full: 6 }))
+  const some = Array.from({ length: pick({ tiny: 4, quick: 20, full: 100 }) }, (_, k) => Math.floor((noise(k) + 1) / 2 * count))
+  const few = some.slice(0, pick({ tiny: 1, quick: 2, full: 6 }))
   await readFrames(path, few, notes, ({ data: found }, k) => {
     const [nx, ny, nz] = SERIES_FRAME
     for (let at = 0; at < frame; at++) check(found[((at % nx) * ny + Math.floor(at / nx) % ny) * nz + Math.floor(at / nx / ny)] === data[k * frame + at], `frame ${k}`)
   })
   await agrees(peer, dir, path, some[0]!, frame)
 
-  const repetitions = pick({ tiny: 1, quick: 3, full: 9 })
+  const repetitions = pick({ tiny: 1, quick: 2, full: 9 })
   const results = await inTurns(repetitions, {
     ours: async () => some.length / await readFrames(path, some, notes),
     nibabel: peer && (async () => few.length / await peer.call('frames', { path, which: few })),

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { npy, openCache, recipe, select, type Dataset } from 'tensorcache'
 import { copySpeed } from './lib/facts.js'
 import { fillNoise, noise, writeNpy } from './lib/files.js'
-import { inTurns, named, seconds, spread } from './lib/measure.js'
+import { inTurns, named, scaled, seconds, spread } from './lib/measure.js'
 import { atLeast, atMost, check, type Context, type Finding, type Question } from './lib/question.js'
 
 const ITEM_NUMBERS = 2_500_000
@@ -20,12 +20,12 @@ async function run(context: Context): Promise<Finding[]> {
   mkdirSync(large)
   const small = join(dir, 'small')
   mkdirSync(small)
-  const items = pick({ tiny: 3, quick: 24, full: 96 })
+  const items = pick({ tiny: 3, quick: 16, full: 96 })
   const numbers = pick({ tiny: 1000, quick: ITEM_NUMBERS, full: ITEM_NUMBERS })
   const rows = join(dir, 'rows')
   mkdirSync(rows)
-  const rowItems = pick({ tiny: 100, quick: 16_384, full: 65_536 })
-  const manyItems = pick({ tiny: 1000, quick: 100_000, full: 100_000 })
+  const rowItems = pick({ tiny: 100, quick: 8192, full: 65_536 })
+  const manyItems = pick({ tiny: 1000, quick: 50_000, full: 100_000 })
   await make(large, [items, numbers])
   await make(small, [manyItems, SMALL_NUMBERS])
   await make(rows, [rowItems, ROW_NUMBERS])
@@ -67,7 +67,7 @@ async function openItems({ dir, pick, peer }: Context, large: string, items: num
     check(data.length === numbers && data[0] === Math.fround(noise(i * numbers)) && data[numbers - 1] === Math.fround(noise(i * numbers + numbers - 1)), `item ${i}`)
   }
   const opens = pick({ tiny: 10, quick: 50_000, full: 100_000 })
-  const results = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), {
+  const results = await inTurns(pick({ tiny: 1, quick: 3, full: 11 }), {
     verified: async () => opens / await seconds(async () => {
       for (let i = 0; i < opens; i++) await hot.dataset.get(i % items)
     }),
@@ -84,9 +84,8 @@ async function openItems({ dir, pick, peer }: Context, large: string, items: num
   await hot.close()
   torch?.stop()
   const peers = named(results, 'torch.load')
-  const copy = await copySpeed(pick({ tiny: 2 ** 20, quick: 2 ** 28, full: 2 ** 28 }))
-  const perItem = (gigabytes: number): number => gigabytes * 1e9 / (numbers * 4)
-  const limit = { name: 'memcpy of an item, one thread', ...spread(copy.samples.map(perItem)) }
+  const copy = await copySpeed(pick({ tiny: 2 ** 20, quick: 2 ** 27, full: 2 ** 28 }))
+  const limit = { name: 'memcpy of an item, one thread', ...scaled(copy, 1e9 / (numbers * 4)) }
   const unit = 'items/s'
   const size = `item of ${numbers * 4 / 1e6} MB`
   return [
@@ -98,7 +97,7 @@ async function openItems({ dir, pick, peer }: Context, large: string, items: num
 // --- datasets ---------------------------------------------------------------------------------------------------------------
 
 async function openDataset({ pick }: Context, dir: string, size: number, what: string): Promise<Finding[]> {
-  const repetitions = pick({ tiny: 1, quick: 9, full: 21 })
+  const repetitions = pick({ tiny: 1, quick: 5, full: 21 })
   const { here } = await inTurns(repetitions, { here: () => toFirstBatch(dir, size) })
   const alone = await inTurns(Math.ceil(repetitions / 2), { alone: async () => inNewProcess(dir, size) })
   return [

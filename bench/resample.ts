@@ -5,7 +5,7 @@ import { cast, normalize, recipe, resample as resampleOp, type DType, type Recip
 import { copySpeed } from './lib/facts.js'
 import { noise, writeArray } from './lib/files.js'
 import { compile, createCpuDevice, segments } from './lib/internals.js'
-import { inTurns, named, seconds, type Spread } from './lib/measure.js'
+import { inTurns, named, scaled, seconds, type Spread } from './lib/measure.js'
 import type { Peer } from './lib/peer.js'
 import { check, timesPeer, type Context, type Finding, type Named, type Question } from './lib/question.js'
 
@@ -63,14 +63,14 @@ async function measure(task: Task, from: number, torch: Peer | undefined, { dir,
   }
 
   const rate = (work: () => Promise<unknown>) => async (): Promise<number> => to ** 3 / 1e6 / await seconds(work)
-  const runs = pick({ tiny: 1, quick: 4, full: 8 })
+  const runs = pick({ tiny: 1, quick: 2, full: 8 })
   // Several volumes per sample, as a build runs them, so that one interruption does not decide a sample.
   const many = (prepared: typeof one) => async (): Promise<number> => {
     let sum = 0
     for (let i = 0; i < runs; i++) sum += await rate(() => prepared!.run({ count: 1, inputs: [volume], outputs: [out] }))()
     return sum / runs
   }
-  const results = await inTurns(pick({ tiny: 1, quick: 9, full: 21 }), {
+  const results = await inTurns(pick({ tiny: 1, quick: 5, full: 21 }), {
     one: many(one),
     'torch, 1 thread': torch && (async () => {
       let sum = 0
@@ -120,9 +120,7 @@ function near(found: Float32Array, expected: Float64Array): boolean {
 
 /** No implementation can be faster than reading the input once. */
 async function readingSpeed(bytes: number, to: number, repetitions: number): Promise<Named> {
-  const copy = await copySpeed(bytes, repetitions)
-  const scaled = (gigabytes: number): number => gigabytes * 1e9 / bytes * to ** 3 / 1e6
-  return { name: 'memcpy of the input, one thread', median: scaled(copy.median), p10: scaled(copy.p10), p90: scaled(copy.p90), samples: copy.samples.map(scaled) }
+  return { name: 'memcpy of the input, one thread', ...scaled(await copySpeed(bytes, repetitions), 1e3 / bytes * to ** 3) }
 }
 
 export const resample: Question = { name: 'resample', about: 'halving a volume, alone and in a pipeline', run }

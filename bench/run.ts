@@ -1,84 +1,82 @@
-// `npm run bench -- [--quick | --tiny] [--dir FOLDER] [question …]`: see docs/benchmarks.md.
+// `npm run bench -- [--quick | --tiny] [--dir FOLDER] [question …]`, or `--from RECORD`: see docs/benchmarks.md.
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { batches } from './batches.js'
-import { cast } from './cast.js'
-import { compression } from './compression.js'
-import { crystal } from './crystals.js'
-import { entries } from './entries.js'
+import { ask } from './lib/ask.js'
 import { coresBusy, facts } from './lib/facts.js'
-import { Peer } from './lib/peer.js'
-import type { Context, Finding, Question, Size } from './lib/question.js'
-import { writeRecord, type Answer } from './lib/record.js'
+import { unmatched } from './lib/headlines.js'
+import type { Size } from './lib/question.js'
+import { draw, shown } from './lib/readme.js'
+import { readRecord, recordPath, writeRecord, type Answer } from './lib/record.js'
 import { root } from './lib/root.js'
-import { printTable } from './lib/table.js'
-import { gpu } from './gpu.js'
-import { gzip } from './gzip.js'
-import { loop } from './loop.js'
-import { missing } from './missing.js'
-import { open } from './open.js'
-import { publish } from './publish.js'
-import { resample } from './resample.js'
-import { resume } from './resume.js'
-import { scan } from './scan.js'
-import { streaming } from './stream.js'
-import { tfjs } from './tfjs.js'
-import { values } from './values.js'
-import { volumes } from './volumes.js'
+import { summary, table } from './lib/table.js'
+import { questions } from './questions.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, resume, open, publish, compression, loop, crystal, values, entries, volumes, gzip, missing, scan, tfjs, gpu]
-
-const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
-const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))
+const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' }, from: { type: 'string' } } })
+const unknown = positionals.filter((name) => !Object.hasOwn(questions, name))
 if (unknown.length > 0) {
-  console.error(`There is no question ${unknown.join(', ')}; there are ${questions.map(({ name }) => name).join(', ')}`)
+  console.error(`There is no question ${unknown.join(', ')}; there are ${Object.keys(questions).join(', ')}`)
   process.exit(2)
 }
-const size: Size = given.tiny === true ? 'tiny' : given.quick === true ? 'quick' : 'full'
-const machine = facts()
-console.log(`${machine.cpu}, ${machine.cores} cores (${machine.isa}), ${machine.memoryGiB} GiB; Node ${machine.node}, ${machine.kernel}; ${size} sizes\n`)
+if (given.from === undefined) await measure()
+else {
+  const path = resolve(given.from)
+  print(readRecord(path))
+  drawn(relative(root, path))
+}
 
-const answers: Answer[] = []
-for (const question of questions) {
-  if (positionals.length > 0 && !positionals.includes(question.name)) continue
-  const busyBefore = await othersBusy()
+async function measure(): Promise<void> {
   const began = performance.now()
-  const { findings, peers } = await answer(question)
-  const took = (performance.now() - began) / 1000
-  const busyAfter = await othersBusy()
-  console.error(`${question.name}: ${took.toFixed(1)} s; cores kept busy by others: ${busyBefore?.toFixed(2) ?? '?'} before, ${busyAfter?.toFixed(2) ?? '?'} after`)
-  answers.push({ question: question.name, about: question.about, at: new Date().toISOString(), peers, machine, othersBusy: [busyBefore, busyAfter], findings })
-}
-console.log()
-printTable(answers)
-if (size === 'full') console.log(`\nWritten: ${writeRecord(answers, machine)}`)
+  const size: Size = given.tiny === true ? 'tiny' : given.quick === true ? 'quick' : 'full'
+  const machine = facts()
+  console.log(`${machine.cpu}, ${machine.cores} cores (${machine.isa}), ${machine.memoryGiB} GiB; Node ${machine.node}, ${machine.kernel}; ${size} sizes\n`)
+  // Nobody waits for this in the ordinary tests.
+  const othersBusy = async (): Promise<number | undefined> => size === 'tiny' ? undefined : await coresBusy(size === 'full' ? 1000 : 250)
 
-/** Nobody waits for this in the ordinary tests. */
-async function othersBusy(): Promise<number | undefined> {
-  return size === 'tiny' ? undefined : coresBusy()
-}
-
-async function answer(question: Question): Promise<{ findings: Finding[]; peers: string[] }> {
-  // On the disk of the project, not in /tmp, which may be memory.
-  const base = given.dir ?? join(root, '.tensorcache')
-  mkdirSync(base, { recursive: true })
-  const dir = mkdtempSync(join(base, `bench-${question.name}-`))
-  const started: Peer[] = []
-  const context: Context = {
-    size, dir,
-    pick: (of) => of[size],
-    async peer(script) {
-      // The smallest size checks our own results only: loading torch takes longer than all of it.
-      const peer = size === 'tiny' ? undefined : await Peer.start(script)
-      if (peer !== undefined) started.push(peer)
-      return peer
-    },
+  const answers: Answer[] = []
+  let before = await othersBusy()
+  for (const question of positionals.length > 0 ? positionals : Object.keys(questions)) {
+    const at = performance.now()
+    const reply = await answer(question, size)
+    const took = (performance.now() - at) / 1000
+    const after = await othersBusy()
+    console.error(`${question}: ${took.toFixed(1)} s${reply.failed === undefined ? '' : ', FAILED'}; cores kept busy by others: ${before?.toFixed(2) ?? '?'} before, ${after?.toFixed(2) ?? '?'} after`)
+    answers.push({ question, ...reply, at: new Date().toISOString(), machine, othersBusy: [before, after] })
+    before = after
   }
+  console.log()
+  print(answers)
+  if (size === 'full') {
+    const path = recordPath(new Date().toISOString().slice(0, 10), machine)
+    writeRecord(join(root, path), answers)
+    console.log(`Written: ${path}`)
+    // README shows a whole record, or the one that it shows already.
+    if (positionals.length === 0 || shown(root) === path) drawn(path)
+  }
+  console.log(`Took ${Math.floor((performance.now() - began) / 60_000)} min ${Math.round((performance.now() - began) / 1000 % 60)} s`)
+  if (answers.some(({ failed }) => failed !== undefined)) process.exitCode = 1
+}
+
+function print(answers: readonly Answer[]): void {
+  console.log(table(answers))
+  console.log(summary(answers))
+  const lost = unmatched(answers)
+  if (lost.length > 0 && positionals.length === 0) console.log(`README has lines for which there is no finding: ${lost.join('; ')}`)
+}
+
+function drawn(record: string): void {
+  console.log(`Drawn: ${draw(root, record).join(', ')}`)
+}
+
+async function answer(question: string, size: Size): ReturnType<typeof ask> {
+  // On the disk of the project, not in /tmp, which may be memory.
+  const base = resolve(given.dir ?? join(root, '.tensorcache'))
+  mkdirSync(base, { recursive: true })
+  const dir = mkdtempSync(join(base, `bench-${question}-`))
   try {
-    return { findings: await question.run(context), peers: started.map(({ versions }) => versions) }
+    return await ask(fileURLToPath(new URL('answer.js', import.meta.url)), [question, size, dir])
   } finally {
-    for (const peer of started) peer.stop()
     rmSync(dir, { recursive: true, force: true })
   }
 }

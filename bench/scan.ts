@@ -97,7 +97,7 @@ async function nearest({ dir, pick, peer }: Context): Promise<Finding[]> {
   const tenth = Math.ceil(points / 10)
   await small.build(x.subarray(0, tenth), y.subarray(0, tenth))
   const each = (count: number, took: number): number => count / took / 1e3
-  const repetitions = pick({ tiny: 1, quick: 15, full: 41 })
+  const repetitions = pick({ tiny: 1, quick: 9, full: 41 })
   const results = await inTurns(repetitions, {
     whole: async () => each(samples, await seconds(async () => {
       const fresh = new (native().PointGrid)()
@@ -126,7 +126,7 @@ async function nearest({ dir, pick, peer }: Context): Promise<Finding[]> {
 }
 
 async function endToEnd({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const points = pick({ tiny: 60, quick: 20_000, full: 20_000 })
+  const points = pick({ tiny: 60, quick: 10_000, full: 20_000 })
   const samples = pick({ tiny: 10, quick: 512, full: 512 })
   const path = join(dir, 'scan.npz')
   writeScan(path, points, PIXELS)
@@ -149,7 +149,7 @@ async function endToEnd({ dir, pick, peer }: Context): Promise<Finding[]> {
   })
   const numpyFromFile = (count: number) => numpy && (async (): Promise<number> => count / 1e3 / await numpy.call('from_file', { path, samples: count, k: NEIGHBORS, size: SIZE, seed: epoch++ }))
   const again = (reuse: boolean) => async (): Promise<number> => points / 1e3 / await seconds(() => pass(all, { size: BATCH, shuffle: true, seed: 3, epoch: epoch++, reuse, fields: ['diffraction'] }))
-  const repetitions = pick({ tiny: 1, quick: 5, full: 15 })
+  const repetitions = pick({ tiny: 1, quick: 3, full: 15 })
   const results = await inTurns(repetitions, {
     some: fromFile(samples),
     'NumPy: load, cKDTree, fancy index, astype': numpyFromFile(samples),
@@ -157,7 +157,7 @@ async function endToEnd({ dir, pick, peer }: Context): Promise<Finding[]> {
     'NumPy: all points': numpyFromFile(points),
     fresh: again(false),
     reuse: again(true),
-    'NumPy: fancy index, astype of batches, array in memory': numpy && (async () => points / 1e3 / await numpy.call('batches', { size: BATCH, seed: epoch++ })),
+    'NumPy in memory: fancy index, astype': numpy && (async () => points / 1e3 / await numpy.call('batches', { size: BATCH, seed: epoch++ })),
   })
   numpy?.stop()
   await all.close()
@@ -165,7 +165,7 @@ async function endToEnd({ dir, pick, peer }: Context): Promise<Finding[]> {
   const unit = 'k groups/s'
   const some = named(results, 'NumPy: load, cKDTree, fancy index, astype')
   const whole = named(results, 'NumPy: all points')
-  const memory = named(results, 'NumPy: fancy index, astype of batches, array in memory')
+  const memory = named(results, 'NumPy in memory: fancy index, astype')
   const text = `from the file to float32 batches`
   return [
     { what: `${samples} groups of ${points.toLocaleString('en')} patterns, ${text}`, unit, ours: results.some, peers: some, limits: [], target: timesPeer(3, results.some, some[0]) },

@@ -41,9 +41,9 @@ function afterSync<T extends Readonly<Record<string, (() => Promise<number>) | u
 }
 
 async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const count = pick({ tiny: 200, quick: 50_000, full: 50_000 })
+  const count = pick({ tiny: 200, quick: 20_000, full: 50_000 })
   // So many that the start of a thread does not count.
-  const puts = pick({ tiny: 200, quick: 100_000, full: 200_000 })
+  const puts = pick({ tiny: 200, quick: 40_000, full: 200_000 })
   const folder = join(dir, 'files')
   mkdirSync(folder)
   const raw = openLmdb({ path: join(dir, 'lmdb'), encoding: 'binary', overlappingSync: false })
@@ -51,11 +51,11 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
   const python = await peer('values')
   const joblib = join(dir, 'joblib')
   mkdirSync(joblib)
-  const few = Math.min(count, FILES)
+  const few = Math.min(count, pick({ tiny: FILES, quick: FILES / 4, full: FILES }))
   const files = async (folder: string): Promise<number> => few / await seconds(() => underWay(few, (n) => writeFile(join(folder, key(n)), bytes(n))))
   let round = 0
   const prepared = pick({ tiny: <T>(contestants: T): T => contestants, quick: afterSync, full: afterSync })
-  const put = await inTurns(pick({ tiny: 1, quick: 3, full: 7 }), prepared({
+  const put = await inTurns(pick({ tiny: 1, quick: 2, full: 7 }), prepared({
     ours: async () => {
       rmSync(join(dir, `put-${round - 1}`), { recursive: true, force: true })
       const cache = await openCache({ dir: join(dir, `put-${round++}`), minFree: 0 })
@@ -79,7 +79,7 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
   const disk = await openCache({ dir: join(dir, `put-${round - 1}`), minFree: 0, memory: 0 })
   for (let n = 0; n < few; n++) check((await cacache.get(join(dir, 'cacache'), key(n))).data.equals(bytes(n)), `cacache ${n}`)
   for (let n = 0; n < count; n++) check(isRight((await disk.get(key(n)))?.value, n), `value ${n}`)
-  const times = pick({ tiny: 100, quick: 100_000, full: 300_000 })
+  const times = pick({ tiny: 100, quick: 50_000, full: 300_000 })
   const place = (n: number): number => (n * 7919) % count
   const each = (cache: Cache) => async (): Promise<number> => {
     let right = 0
@@ -87,7 +87,7 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
     check(right === times, 'every value')
     return times / took
   }
-  const get = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), {
+  const get = await inTurns(pick({ tiny: 1, quick: 3, full: 11 }), {
     disk: each(disk),
     many: async () => {
       const wanted = Array.from({ length: times }, (_, n) => key(place(n)))
@@ -112,7 +112,7 @@ async function small({ dir, pick, peer }: Context): Promise<Finding[]> {
   // Afterwards: what the collector has to go through for 50,000 values that stay is no part of reading from the disk.
   const memory = await openCache({ dir: join(dir, `put-${round - 1}`), minFree: 0, memory: { bytes: '1GiB', items: count } })
   for (let n = 0; n < count; n++) check(isRight((await memory.get(key(n)))?.value, n), `value ${n}`)
-  const held = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), {
+  const held = await inTurns(pick({ tiny: 1, quick: 3, full: 11 }), {
     get: each(memory),
     compute: async () => {
       const took = await seconds(async () => { for (let n = 0; n < times; n++) await memory.getOrCompute(key(place(n)), () => 0) })
@@ -137,7 +137,7 @@ async function large({ dir, pick }: Context): Promise<Finding[]> {
   for (let n = 0; n < 8; n++) await cache.put(key(n), new Float32Array(numbers).fill(n))
   const times = pick({ tiny: 100, quick: 20_000, full: 50_000 })
   for (let n = 0; n < 8; n++) check(((await cache.get(key(n)))!.value as Float32Array)[numbers - 1] === n, `value ${n}`)
-  const { ours } = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), {
+  const { ours } = await inTurns(pick({ tiny: 1, quick: 3, full: 11 }), {
     ours: async () => times / await seconds(async () => { for (let n = 0; n < times; n++) await cache.get(key(n % 8)) }),
   })
   await cache.close()

@@ -44,10 +44,10 @@ function commit(): string | undefined {
   }
 }
 
-/** Cores that somebody else keeps busy, over a second in which we do nothing; undefined where the system does not tell. */
-export async function coresBusy(): Promise<number | undefined> {
+/** Cores that somebody else keeps busy, over some milliseconds in which we do nothing; undefined where the system does not tell. */
+export async function coresBusy(ms: number): Promise<number | undefined> {
   const before = cpuTicks()
-  await setTimeout(1000)
+  await setTimeout(ms)
   const after = cpuTicks()
   if (before === undefined || after === undefined) return undefined
   return (after.busy - before.busy) / (after.all - before.all) * cpus().length

@@ -19,6 +19,11 @@ function quantile(sorted: readonly number[], q: number): number {
   return sorted[low]! + (sorted[high]! - sorted[low]!) * (at - low)
 }
 
+/** The same in another unit. */
+export function scaled({ median, p10, p90, samples }: Spread, factor: number): Spread {
+  return { median: median * factor, p10: p10 * factor, p90: p90 * factor, samples: samples.map((sample) => sample * factor) }
+}
+
 export async function seconds(work: () => unknown): Promise<number> {
   const began = performance.now()
   await work()

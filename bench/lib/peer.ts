@@ -20,7 +20,8 @@ export class Peer {
 
   /** Undefined when Python, NumPy or what else the script imports is not there. */
   static async start(script: string): Promise<Peer | undefined> {
-    const child = spawn(PYTHON, ['-u', join(root, 'bench/peers', `${script}.py`)], { stdio: ['pipe', 'pipe', 'inherit'] })
+    // A group of its own, so that the processes of a pool end with it: they hold its output open, which would keep us from ending.
+    const child = spawn(PYTHON, ['-u', join(root, 'bench/peers', `${script}.py`)], { stdio: ['pipe', 'pipe', 'inherit'], detached: true })
     const failed = new Promise<undefined>((done) => child.once('error', () => done(undefined)))
     const replies = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
     const hello = await Promise.race([replies.next(), failed])
@@ -45,6 +46,12 @@ export class Peer {
   }
 
   stop(): void {
-    this.#child.kill()
+    this.#child.stdin!.destroy()
+    this.#child.stdout!.destroy()
+    try {
+      process.kill(-this.#child.pid!, 'SIGKILL')
+    } catch {
+      // It has ended.
+    }
   }
 }

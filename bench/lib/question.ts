@@ -23,10 +23,14 @@ export interface Finding {
   readonly what: string
   readonly unit: string
   readonly ours: Spread
-  /** What others take for the same, measured in turns with ours. The ratio is to the first. */
+  /** Where the unit does not tell: see compare.ts. */
+  readonly better?: 'more' | 'less'
+  /** What others take for the same, measured in turns with ours. Who does less work than we has a name that says so. */
   readonly peers: readonly Named[]
   /** What the machine could do at best. */
   readonly limits: readonly Named[]
+  /** Parts of ours, and other ways of ours. */
+  readonly beside?: readonly Named[]
   readonly target: Target | undefined
   readonly note?: string
 }
@@ -53,6 +57,11 @@ export function atMost(value: number, ours: Spread, unit: string): Target {
 
 export function timesPeer(factor: number, ours: Spread, peer: Named | undefined): Target {
   return { text: factor === 1 ? '≥ peer' : `≥ ${factor}× peer`, reached: peer === undefined ? undefined : ours.median >= factor * peer.median }
+}
+
+/** A share of what the machine can do at best, of a unit of which more is better. */
+export function ofLimit(share: number, ours: Spread, limit: Named, name: string): Target {
+  return { text: `≥ ${100 * share} % of ${name}`, reached: ours.median >= share * limit.median }
 }
 
 /** Stops a benchmark whose result is wrong: a time for the wrong bytes means nothing. */

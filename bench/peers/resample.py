@@ -1,4 +1,4 @@
-"""torch's trilinear interpolation on one thread, as training pipelines call it (half-pixel centres)."""
+"""torch's linear interpolation of volumes and of images on one thread, as training pipelines call it (half-pixel centres)."""
 from time import perf_counter
 
 from serve import need, serve
@@ -34,8 +34,16 @@ def resample_zscore(size):
     return perf_counter() - began
 
 
+def bilinear(size):
+    """Of images along the first axis."""
+    global result
+    began = perf_counter()
+    result = torch.nn.functional.interpolate(volume[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
+    return perf_counter() - began
+
+
 def save(path):
     result.numpy().tofile(path)
 
 
-serve([load, resample, resample_zscore, save], np, torch)
+serve([load, resample, resample_zscore, bilinear, save], np, torch)

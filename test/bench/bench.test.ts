@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { inTurns, spread } from '../../bench/lib/measure.js'
 
 const root = resolve(import.meta.dirname, '../..')
 // Inside the project, so that 'tensorcache' resolves to it, and as deep as build/bench.
@@ -22,41 +21,38 @@ describe('bench', () => {
     rmSync(dir, { recursive: true, force: true })
   })
 
-  const run = (...args: string[]): ReturnType<typeof spawnSync> & { stdout: string; stderr: string } => (
-    spawnSync(process.execPath, [join(compiled, 'run.js'), '--dir', dir, ...args], { cwd: root, encoding: 'utf8' })
+  const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}): ReturnType<typeof spawnSync> & { stdout: string; stderr: string } => (
+    spawnSync(process.execPath, [join(compiled, 'run.js'), '--dir', dir, ...args], { cwd: root, encoding: 'utf8', env: { ...process.env, ...env } })
   )
 
-  test('every question runs and finds its results right', () => {
-    const { status, stdout, stderr } = run('--tiny')
+  test('every question runs and finds its results right', async () => {
+    const { questions } = await import('../../bench/questions.js')
+    const { status, stdout, stderr } = run(['--tiny'])
     expect(status, stderr).toBe(0)
-    for (const question of ['cast', 'stream', 'resample', 'batches', 'resume', 'open', 'publish', 'compression', 'loop', 'crystals', 'values', 'entries', 'volumes', 'missing', 'tfjs']) expect(stdout, question).toMatch(new RegExp(`^${question} +\\S`, 'm'))
+    for (const question of Object.keys(questions)) expect(stdout, question).toMatch(new RegExp(`^${question}: \\S`, 'm'))
+    // Each line of README is found among the findings.
+    expect(stdout).not.toContain('README has lines')
+    expect(stdout).toMatch(/^\d+ measured: .*questions failed: 0\n/m)
+    expect(readdirSync(dir)).toEqual([])
   })
 
   test('questions are chosen by name', () => {
-    const { status, stdout } = run('--tiny', 'resample')
+    const { status, stdout } = run(['--tiny', 'resample'])
     expect(status).toBe(0)
-    expect(stdout).toMatch(/^resample /m)
-    expect(stdout).not.toMatch(/^cast /m)
-    const wrong = run('--tiny', 'resmaple')
+    expect(stdout).toMatch(/^resample: /m)
+    expect(stdout).not.toMatch(/^cast: /m)
+    const wrong = run(['--tiny', 'resmaple'])
     expect(wrong.status).toBe(2)
     expect(wrong.stderr).toContain('There is no question resmaple')
   })
-})
 
-describe('measuring', () => {
-  test('median and percentiles lie between samples as NumPy puts them', () => {
-    expect(spread([4, 1, 3, 2])).toMatchObject({ median: 2.5, samples: [4, 1, 3, 2] })
-    expect(spread([4, 1, 3, 2]).p10).toBeCloseTo(1.3)
-    expect(spread([4, 1, 3, 2]).p90).toBeCloseTo(3.7)
-    expect(spread([7])).toMatchObject({ median: 7, p10: 7, p90: 7 })
-  })
-
-  test('contestants take turns, each first as often as last, and the first run of each does not count', async () => {
-    const order: string[] = []
-    const contestant = (name: string) => async (): Promise<number> => order.push(name)
-    const results = await inTurns(2, { a: contestant('a'), b: contestant('b'), absent: undefined })
-    expect(order.join('')).toBe('ababba')
-    expect(results.a.samples).toEqual([3, 6])
-    expect(results).not.toHaveProperty('absent')
+  test('a question that fails is a line of the table, and the others go on', () => {
+    // No cache opens with this; resample needs none.
+    const { status, stdout } = run(['--tiny', 'batches', 'resample'], { TENSORCACHE_CHECK: 'perhaps' })
+    expect(status).toBe(1)
+    expect(stdout).toMatch(/^batches: .*\n {2}FAILED: .*TENSORCACHE_CHECK/m)
+    expect(stdout).toMatch(/^resample: .*\n· /m)
+    expect(stdout).toContain('questions failed: 1')
+    expect(readdirSync(dir)).toEqual([])
   })
 })
