@@ -1,3 +1,9 @@
+/**
+ * Maps training data, preprocesses it with the same bytes on every device, and serves it from a content-addressed cache: `openCache`, a source, a `recipe`, `cache.dataset`, `batches`.
+ *
+ * @module tensorcache
+ */
+
 export { openCache, type Cache, type FingerprintOptions, type PruneOptions, type Space, type SpaceOptions } from './open-cache.js'
 export type { DatasetOptions, LiveOptions } from './dataset/datasets.js'
 export type { DeviceChoice } from './devices/select.js'

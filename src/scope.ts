@@ -29,8 +29,9 @@ export class Scope extends Shelf implements AsyncDisposable {
     this.#keepLast = keepLast
   }
 
-  /** As the cache's; it is closed and removed with the scope. */
+  /** As the cache's with `cache: false`; it is closed with the scope. */
   override async dataset(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset>
+  /** As the cache's; it is closed and removed with the scope. */
   override async dataset(source: Source, recipe: Recipe, options?: DatasetOptions): Promise<Dataset>
   override async dataset(source: Source, recipe: Recipe, options: DatasetOptions | LiveOptions = {}): Promise<Dataset | LiveDataset> {
     const dataset = options.cache === false ? await super.dataset(source, recipe, options) : await super.dataset(source, recipe, options)

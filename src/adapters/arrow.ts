@@ -1,3 +1,9 @@
+/**
+ * Arrow tables as values of a cache. Needs the package `apache-arrow`.
+ *
+ * @module tensorcache/arrow
+ */
+
 import type { Table, TypeMap } from 'apache-arrow'
 import type { ComputeOptions, GetOptions, Hit, KeyValue, PutOptions } from '../cache/key-value.js'
 import { MissingDependencyError } from '../core/errors.js'
