@@ -37,7 +37,7 @@ beforeAll(() => {
     probeGuess: { dtype: 'complex64', shape: [64, 64], data: new Float32Array(2 * 64 * 64) },
     objectGuess: { dtype: 'complex64', shape: [90, 90], data: new Float32Array(2 * 90 * 90) },
   }))
-  for (const k of [0, 1]) writeScene(join(dir, 'burgers', `sim_00000${k}`), { velocity: Array.from({ length: 12 }, (_, frame) => pattern('float32', [32, 1], 12 * k + frame + 1)) }, { labels: { names: ['x', 'vector'] }, description: { viscosity: 0.01 * (k + 1) } })
+  for (const k of [0, 1]) writeScene(join(dir, 'burgers', `sim_00000${k}`), { velocity: Array.from({ length: 12 }, (_, frame) => ({ dtype: 'float32', shape: [32, 1], data: Float32Array.from({ length: 32 }, (_, x) => Math.sin((x + frame) / 5 + k)) })) }, { labels: { names: ['x', 'vector'] }, description: { viscosity: 0.01 * (k + 1) } })
   writeFileSync(join(dir, 'train.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
     label: { dtype: 'int32', shape: [200], data: new Int32Array(200) },
