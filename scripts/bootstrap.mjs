@@ -11,11 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 export function bootstrap() {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19)) throw new Error(`tensorcache needs Node 20.19 or newer; this is ${process.version}`)
-  step('packages', ['package.json', 'package-lock.json'], 'node_modules', () => {
-    console.error('Installing packages …')
-    // Not `npm ci`: it demands lock entries for every platform's optional packages, and not every registry has them all.
-    run(process.platform === 'win32' ? 'npm.cmd' : 'npm', ['install', '--no-save', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'])
-  })
+  step('packages', ['package.json', 'package-lock.json'], 'node_modules', () => installPackages('.'))
   step('addon', ['native/build.mjs', ...files('native/src')], 'native/build/tensorcache.node', () => {
     console.error('Compiling the native addon …')
     run(process.execPath, ['native/build.mjs'])
@@ -32,8 +28,15 @@ export function bootstrap() {
   })
 }
 
-// Runs `make` unless it has run for exactly these inputs and its product is still there.
-function step(name, inputs, product, make) {
+/** Of the package in this folder, as its lock file says. */
+export function installPackages(folder) {
+  console.error('Installing packages …')
+  // Not `npm ci`: it demands lock entries for every platform's optional packages, and not every registry has them all.
+  run(process.platform === 'win32' ? 'npm.cmd' : 'npm', ['install', '--prefix', folder, '--no-save', '--ignore-scripts', '--no-fund', '--no-audit', '--loglevel=error'])
+}
+
+/** Runs `make` unless it has run for exactly these inputs and its product is still there. */
+export function step(name, inputs, product, make) {
   const hash = createHash('sha256').update(process.platform + process.arch)
   for (const path of inputs) hash.update(path).update('\0').update(readFileSync(join(root, path)))
   const stamp = join(root, 'native/build', `${name}.stamp`)

@@ -26,6 +26,7 @@ import { Store } from './store/store.js'
 import { Stores } from './store/stores.js'
 import { sumPruned, sumUsage, type Pruned, type Usage } from './store/upkeep.js'
 
+/** Options of `cache.prune`. */
 export interface PruneOptions {
   /** What datasets and values may take, on each drive: bytes, or `50GB`. What was used longest ago goes first. */
   readonly maxSize?: number | string
@@ -39,6 +40,7 @@ export interface PruneOptions {
   readonly dryRun?: boolean
 }
 
+/** Options of `cache.space`. */
 export interface SpaceOptions {
   /** Bytes, or `50GB`. Default 0. */
   readonly required?: number | string
@@ -46,15 +48,19 @@ export interface SpaceOptions {
   readonly namespace?: string
 }
 
+/** Options of `cache.fingerprint`. */
 export interface FingerprintOptions {
   /** `content`: SHA-256 of its bytes; `stat`: of path, size and time of change, without reading it; `combined`: of both. Default: what `openCache` was given, or `content`. */
   readonly mode?: Fingerprint
+  /** Aborted: rejects with its reason. */
   readonly signal?: AbortSignal
 }
 
+/** What `cache.space` found. */
 export interface Space {
-  /** Free bytes of the disk, and all of them; of memory for a cache without a folder. */
+  /** Free bytes of the disk; of memory for a cache without a folder. */
   readonly free: number
+  /** All bytes of the disk, or of memory for a cache without a folder. */
   readonly total: number
   /** Bytes of datasets and values. */
   readonly used: number
@@ -207,6 +213,7 @@ export class Cache extends Shelf {
     await stores?.close()
   }
 
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

@@ -6,9 +6,11 @@ import { checkDeviceChoice, deviceSource } from './devices/select.js'
 import type { Recipe } from './ops/recipe.js'
 import type { Source } from './sources/source.js'
 
+/** Options of `preview`. */
 export interface PreviewOptions {
   /** As of `Cache.dataset`; default `cpu`: for one item a GPU is not worth opening. */
   readonly device?: DatasetOptions['device']
+  /** Aborted: rejects with its reason. */
   readonly signal?: AbortSignal
 }
 

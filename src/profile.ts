@@ -4,6 +4,7 @@ import { STAGE_CHANNEL, STAGES, type Stage, type StageFacts } from './core/stage
 
 /** One stage's share of the time. */
 export interface StageSummary {
+  /** What kind of work. */
   readonly stage: Stage
   /** Pieces of work. */
   readonly count: number
@@ -11,9 +12,11 @@ export interface StageSummary {
   readonly seconds: number
   /** While at least one of them was under way. */
   readonly busySeconds: number
+  /** That the pieces took in or gave out together; 0 for `wait`. */
   readonly bytes: number
 }
 
+/** Options of `startProfile`. */
 export interface ProfileOptions {
   /** Pieces of work that are kept for the trace; the summary has all. Default 1,000,000. */
   readonly maxEvents?: number

@@ -7,6 +7,7 @@ import type { Recipe } from './ops/recipe.js'
 import { Shelf } from './shelf.js'
 import type { Source } from './sources/source.js'
 
+/** Options of `cache.scope`. */
 export interface ScopeOptions {
   /** Instead of being emptied, it stays with the last `keepLast` of those beside it, by when they were made; older ones are emptied. */
   readonly keepLast?: number
@@ -28,8 +29,9 @@ export class Scope extends Shelf implements AsyncDisposable {
     this.#keepLast = keepLast
   }
 
-  /** As the cache's; it is closed and removed with the scope. */
+  /** As the cache's with `cache: false`; it is closed with the scope. */
   override async dataset(source: Source, recipe: Recipe, options: LiveOptions): Promise<LiveDataset>
+  /** As the cache's; it is closed and removed with the scope. */
   override async dataset(source: Source, recipe: Recipe, options?: DatasetOptions): Promise<Dataset>
   override async dataset(source: Source, recipe: Recipe, options: DatasetOptions | LiveOptions = {}): Promise<Dataset | LiveDataset> {
     const dataset = options.cache === false ? await super.dataset(source, recipe, options) : await super.dataset(source, recipe, options)
@@ -42,16 +44,17 @@ export class Scope extends Shelf implements AsyncDisposable {
     return this.#disposed ??= this.#end()
   }
 
+  /** As `dispose`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose()
   }
 
-  /** What goes with the scope is nobody else's. */
+  /** @internal What goes with the scope is nobody else's. */
   protected override get remote(): Remote | undefined {
     return this.#keepLast === undefined ? undefined : super.remote
   }
 
-  /** What others have stays theirs. */
+  /** @internal What others have stays theirs. */
   protected override get relabels(): boolean {
     return this.#keepLast !== undefined
   }

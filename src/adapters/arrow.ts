@@ -1,3 +1,9 @@
+/**
+ * Arrow tables as values of a cache. Needs the package `apache-arrow`.
+ *
+ * @module tensorcache/arrow
+ */
+
 import type { Table, TypeMap } from 'apache-arrow'
 import type { ComputeOptions, GetOptions, Hit, KeyValue, PutOptions } from '../cache/key-value.js'
 import { MissingDependencyError } from '../core/errors.js'
@@ -7,6 +13,7 @@ import { kindOf } from '../core/plain.js'
 /** The part of the package `apache-arrow` that is used. */
 export type ArrowLibrary = Pick<typeof import('apache-arrow'), 'Table' | 'tableFromIPC' | 'tableToIPC'>
 
+/** Which copy of Arrow `tables` works with. */
 export interface TablesOptions {
   /** The copy of `apache-arrow` whose tables are put and given: `import * as arrow from 'apache-arrow'`. Default: the one that import finds, which is another than the one that require does. */
   readonly arrow?: ArrowLibrary
@@ -27,6 +34,7 @@ export function tables(cache: KeyValue, options: TablesOptions = {}): Tables {
   return new Tables(cache, arrow)
 }
 
+/** Arrow tables of a cache or a scope, by key. Made by `tables`. */
 export class Tables {
   readonly #cache: KeyValue
   #arrow: ArrowLibrary | Promise<ArrowLibrary> | undefined

@@ -5,15 +5,19 @@ import { restoreStore, type Restored } from '../store/backup.js'
 import type { VerifyProgress } from '../store/verify.js'
 import { assertWritable } from './environment.js'
 
+/** Options of `cache.backup`. */
 export interface BackupOptions {
   /** A namespace that has a drive of its own: of that drive. Default: of the cache's folder. */
   readonly namespace?: string
   /** Hard links instead of copies where both folders are on one file system: at once and without taking room, but what damages a file damages both. Default false. */
   readonly link?: boolean
+  /** Aborted: rejects with its reason; an older backup stays as it was. */
   readonly signal?: AbortSignal
+  /** Called as blobs are done, of how many, with their bytes. */
   readonly onProgress?: (progress: VerifyProgress) => void
 }
 
+/** Options of `restoreCache`. */
 export interface RestoreOptions extends Omit<BackupOptions, 'namespace'> {
   /** Writes over the cache that is there; what the backup has not goes. Default false. */
   readonly force?: boolean

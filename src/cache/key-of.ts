@@ -6,6 +6,7 @@ import { checkOptions, show } from '../core/options.js'
 import { kindOf } from '../core/plain.js'
 import { tensorFault, type Tensor } from '../core/tensor.js'
 
+/** What `keyOf` puts into a key besides the configuration. */
 export interface KeyOptions {
   /** Stands before the digests, for people who list keys. Default: none. */
   readonly prefix?: string

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { onAbort } from '../core/abort.js'
 import { DiskFullError, IntegrityError } from '../core/errors.js'
 import { sha256, toHex } from '../core/hash.js'
 import { boolean, callable, checkOptions, lifetime, number, show } from '../core/options.js'
@@ -20,13 +21,17 @@ import { sizeOfValue, type Value } from './value.js'
 import { valueFrom, valueTensors, type ValueParts } from './value-blob.js'
 import { checkSmall, decodeSmall, encodeSmall, encodeSmallOnce } from './value-small.js'
 
+/** Where a value lies. */
 export interface WhereOptions {
   /** `/`-separated label; default: the top. In a scope it lies below the scope's. */
   readonly namespace?: string
+  /** Aborted: rejects with its reason. Others who wait for the same value still get it. */
   readonly signal?: AbortSignal
 }
 
+/** Where a value is put, for how long, and what is noted beside it. */
 export interface PutOptions extends WhereOptions {
+  /** Noted beside the value, for `validate`; no part of the key. Default: nothing. */
   readonly metadata?: Metadata
   /** `24h`, `30m`, milliseconds, or `never`; default: what `openCache` was given, or never. */
   readonly expiresIn?: string | number
@@ -40,20 +45,25 @@ export interface PutOptions extends WhereOptions {
   readonly dependsOn?: readonly string[]
 }
 
+/** Where a value is looked up, and whether it still holds. */
 export interface GetOptions extends WhereOptions {
   /** Says whether what is there still holds; anything but true is a miss. Always called when it is given. */
   readonly validate?: (metadata: Metadata) => boolean | Promise<boolean>
 }
 
+/** Of `getOrCompute`: those of looking up, and those of putting what was computed. */
 export interface ComputeOptions extends PutOptions, GetOptions {
   /** Computes also when there is a value. Default false. */
   readonly force?: boolean
 }
 
+/** A value that was there. */
 export interface Hit<T = Value> {
   /** To be read only: the next hit may be the same object, large arrays are views of a file, and small ones share a buffer with others. */
   readonly value: T
+  /** What was noted when it was put. */
   readonly metadata: Metadata
+  /** When it was put. */
   readonly created: Date
   /** Undefined when it does not expire. */
   readonly expires: Date | undefined
@@ -527,10 +537,8 @@ interface Made {
 function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error)
-    if (signal.aborted) return abort()
-    signal.addEventListener('abort', abort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    if (signal.aborted) return reject(signal.reason as Error)
+    promise.then(resolve, reject).finally(onAbort(signal, reject))
   })
 }
 

@@ -2,11 +2,16 @@ import type { CacheEvents, DatasetFacts, EventName, Events, ValueFacts } from '.
 import { humanBytes, humanCount, humanSeconds } from '../core/human.js'
 import { choice } from '../core/options.js'
 
-export const LOG_LEVELS = ['warn', 'info', 'debug'] as const
-export type LogLevel = typeof LOG_LEVELS[number]
+/** `warn`: what needs attention; `info`: also each reuse, build, heal and prune; `debug`: also values and shards. */
+export type LogLevel = 'warn' | 'info' | 'debug'
 
+export const LOG_LEVELS: readonly LogLevel[] = ['warn', 'info', 'debug']
+
+/** One line of the log. */
 export interface LogLine {
+  /** From which level on it is said. */
   readonly level: LogLevel
+  /** The event it is about. */
   readonly event: EventName
   /** `tensorcache <event> <what>: <facts>`, without a line's end. */
   readonly text: string

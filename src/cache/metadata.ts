@@ -11,15 +11,21 @@ export interface Metadata {
   readonly version?: string | number
   /** Digests of what the value was made from, in whichever form the caller has them. */
   readonly sourceHash?: string
+  /** Digest of the tokenizer. */
   readonly tokenizerHash?: string
+  /** Digest of the transforms. */
   readonly transformHash?: string
+  /** Digest of the configuration. */
   readonly configHash?: string
+  /** Number of items in the value. */
   readonly numItems?: number
   /** Anything else that JSON can say. */
   readonly extra?: { readonly [name: string]: Json }
 }
 
+/** What `isValidFor` found. */
 export interface Validity {
+  /** True when nothing differs. */
   readonly valid: boolean
   /** The first differences, `tokenizerHash: expected "b2", found "a1"`; empty when valid. */
   readonly reasons: readonly string[]

@@ -10,12 +10,13 @@ import { checkNamespace } from './namespace.js'
 import { checkRemoteTier, type RemoteTier } from './remote.js'
 
 /** How files are told apart: by content (with remembered digests), by path, size and mtime alone, or by both. */
-export type Fingerprint = typeof FINGERPRINTS[number]
+export type Fingerprint = 'content' | 'stat' | 'combined'
 
-export const FINGERPRINTS = ['content', 'stat', 'combined'] as const
+export const FINGERPRINTS: readonly Fingerprint[] = ['content', 'stat', 'combined']
 
+/** Options of `openCache`. Sizes are bytes or texts such as `50GB`; times milliseconds or texts such as `24h`. */
 export interface CacheOptions {
-  /** Folder of the cache; made when it is not there. Default: see `defaultCacheDir`. null: nothing is written, values live in memory and datasets in a folder that goes with the cache. */
+  /** Folder of the cache; made when it is not there. Default: `TENSORCACHE_DIR`, else `$XDG_CACHE_HOME/tensorcache`, else `~/.cache/tensorcache`. null: nothing is written, values live in memory and datasets in a folder that goes with the cache. */
   readonly dir?: string | null
   /** False: values are computed and never kept, and nothing is written, as with `dir: null`. Default true, or false where `TENSORCACHE_ENABLED` is `0`. */
   readonly enabled?: boolean
@@ -48,9 +49,11 @@ export interface CacheOptions {
 
 /** A drive of some namespaces. */
 export interface DriveOptions {
+  /** Folder of this drive's store, apart from those of the cache and of other drives; made when it is not there. */
   readonly dir: string
   /** As of the cache, for this drive; default: no limit, and what the cache leaves free. */
   readonly maxSize?: number | string
+  /** Free space that is left on this drive; default: what the cache leaves free. */
   readonly minFree?: number | string
 }
 

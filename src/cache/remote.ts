@@ -11,6 +11,7 @@ import type { Store } from '../store/store.js'
 export interface RemoteTier {
   /** For messages. */
   readonly name: string
+  /** The bytes under a name; undefined when there are none. */
   get(name: string): Promise<Uint8Array | undefined>
   /** Whoever gets the name afterwards gets all of these bytes; meanwhile what was there before. The bytes are not to be kept. */
   put(name: string, bytes: Uint8Array): Promise<void>

@@ -2,10 +2,13 @@ import { isDType, sizeOf, type DType } from '../core/dtype.js'
 import { bytes, checkOptions, number, show } from '../core/options.js'
 import { elementCount } from '../core/tensor.js'
 
+/** How much data there is, and what it may take. */
 export interface StrategyRequest {
+  /** Number of items. */
   readonly items: number
   /** Shape of one item's array. */
   readonly shape: readonly number[]
+  /** dtype of one item's array. */
   readonly dtype: DType
   /** What may stay resident: bytes, or `8GB`. */
   readonly memoryBudget: number | string
@@ -17,11 +20,15 @@ export interface StrategyRequest {
   readonly diskSpeed?: number | string
 }
 
+/** Where the data should live, and the numbers behind that. */
 export interface Strategy {
   /** `memory`: keep all; `cache`: compute once, map; `onTheFly`: compute when needed, keep nothing. */
   readonly strategy: 'memory' | 'cache' | 'onTheFly'
+  /** Bytes of one item's array. */
   readonly bytesPerItem: number
+  /** Bytes of all items. */
   readonly bytes: number
+  /** The budget that was given, in bytes. */
   readonly memoryBudget: number
   /** Seconds to read one item from the disk. */
   readonly readSeconds: number

@@ -2,7 +2,9 @@ import type { Events, ValueFacts } from '../core/events.js'
 import type { Stores } from '../store/stores.js'
 import type { MemoryTier, TierWatcher } from './memory.js'
 
+/** Counts of one tier of values. */
 export interface TierStats {
+  /** Look-ups that this tier answered. */
   readonly hits: number
   /** Look-ups that this tier could not answer. */
   readonly misses: number
@@ -18,41 +20,55 @@ export interface TierStats {
   readonly secondsSaved: number
 }
 
+/** Counts of datasets. */
 export interface DatasetStats {
-  /** Datasets that were asked for and whole, and those of which items had to be computed. */
+  /** Datasets that were asked for and were there whole. */
   readonly reused: number
+  /** Datasets that were asked for and of which items had to be computed. */
   readonly built: number
+  /** Items that were there when they were asked for. */
   readonly itemsReused: number
+  /** Items that had to be computed. */
   readonly itemsComputed: number
   /** Bytes of shards. What training loops read of mapped shards is not counted. */
   readonly bytesWritten: number
-  /** Datasets that were pruned, and that met damage and were mended. */
+  /** Datasets that were pruned. */
   readonly evictions: number
+  /** Open datasets that met damage and were mended. */
   readonly healed: number
+  /** Seconds that builds took. */
   readonly secondsComputed: number
   /** What computing the reused items would have taken, as far as is known. */
   readonly secondsSaved: number
 }
 
+/** Counts of values by tier, and of datasets. */
 export interface Counts {
-  /** Values in memory, and values in the store. */
+  /** Values in memory. */
   readonly memory: TierStats
+  /** Values in the store. */
   readonly disk: TierStats
   /** Look-ups that no tier could answer. */
   readonly misses: number
   /** Those of them for which there was something: expired, or not accepted by `validate`. */
   readonly stale: number
+  /** Values that were put. */
   readonly puts: number
+  /** Values that `getOrCompute` computed. */
   readonly computed: number
+  /** Seconds that computing them took. */
   readonly secondsComputed: number
+  /** Datasets that were asked for. */
   readonly datasets: DatasetStats
 }
 
+/** What `cache.stats` gives: since the directory was made, over all processes. */
 export interface CacheStats extends Counts {
   /** Since this cache was opened. */
   readonly session: Counts
   /** Hits of all look-ups of values, from 0 to 1. */
   readonly hitRate: number
+  /** The memory tier of this process now: values, their bytes, and how many it has let go of. */
   readonly memoryNow: { readonly items: number; readonly bytes: number; readonly evictions: number }
   /** Entries and bytes of values in the store, over all namespaces. */
   readonly stored: { readonly entries: number; readonly bytes: number }

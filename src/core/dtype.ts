@@ -3,16 +3,43 @@ export type DType =
   | 'bool' | 'int8' | 'uint8' | 'int16' | 'uint16' | 'int32' | 'uint32' | 'int64' | 'uint64'
   | 'float16' | 'bfloat16' | 'float32' | 'float64' | 'complex64' | 'complex128'
 
+/** Arrays that tensors' elements lie in. */
 export type TypedArray =
   | Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Uint32Array
   | BigInt64Array | BigUint64Array | Float32Array | Float64Array
 
 /** The array that holds a dtype's elements, the same on every Node version. */
 export interface DTypeArrays {
-  bool: Uint8Array; int8: Int8Array; uint8: Uint8Array; int16: Int16Array; uint16: Uint16Array
-  int32: Int32Array; uint32: Uint32Array; int64: BigInt64Array; uint64: BigUint64Array
-  float16: Uint16Array; bfloat16: Uint16Array; float32: Float32Array; float64: Float64Array
-  complex64: Float32Array; complex128: Float64Array
+  /** 0 or 1, a byte each. */
+  bool: Uint8Array
+  /** -128 to 127. */
+  int8: Int8Array
+  /** 0 to 255; also bytes and UTF-8. */
+  uint8: Uint8Array
+  /** -32,768 to 32,767. */
+  int16: Int16Array
+  /** 0 to 65,535. */
+  uint16: Uint16Array
+  /** -2^31 to 2^31 - 1. */
+  int32: Int32Array
+  /** 0 to 2^32 - 1. */
+  uint32: Uint32Array
+  /** Bigints. */
+  int64: BigInt64Array
+  /** Bigints. */
+  uint64: BigUint64Array
+  /** The bits of IEEE half precision: Node 20 has no Float16Array. */
+  float16: Uint16Array
+  /** The bits: those of float32 without the lower half. */
+  bfloat16: Uint16Array
+  /** IEEE single precision. */
+  float32: Float32Array
+  /** IEEE double precision. */
+  float64: Float64Array
+  /** Pairs of float32: real, imaginary. */
+  complex64: Float32Array
+  /** Pairs of float64: real, imaginary. */
+  complex128: Float64Array
 }
 
 type ArrayConstructor = { new(buffer: ArrayBufferLike, byteOffset?: number, length?: number): TypedArray; readonly BYTES_PER_ELEMENT: number; readonly name: string }

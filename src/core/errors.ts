@@ -3,6 +3,7 @@
  * the facts as fields. Misuse of an API (a wrong option, a wrong type) is a `TypeError` thrown before any work begins.
  */
 export class TensorCacheError extends Error {
+  /** `E_FORMAT`, `E_STORE`, …: one for each class, which does not change. */
   readonly code: string
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options)
@@ -13,10 +14,13 @@ export class TensorCacheError extends Error {
 
 /** A file is damaged, truncated, hostile, or not what its header says. Nothing of it was used. */
 export class FormatError extends TensorCacheError {
+  /** Path of the file. */
   readonly file: string
   /** Array, member or header field the fault was found in. */
   readonly place: string
+  /** What should be there. */
   readonly expected: string
+  /** What is there. */
   readonly found: string
   constructor(facts: { file: string; place: string; expected: string; found: string }, options?: ErrorOptions) {
     super('E_FORMAT', `${facts.file}: ${facts.place}: expected ${facts.expected}, found ${facts.found}`, options)
@@ -29,7 +33,9 @@ export class FormatError extends TensorCacheError {
 
 /** The file is sound but holds something this library does not read (an object array, an encrypted member). */
 export class UnsupportedError extends TensorCacheError {
+  /** Path of the file. */
   readonly file: string
+  /** Array, member or column that cannot be read. */
   readonly place: string
   constructor(facts: { file: string; place: string; reason: string }, options?: ErrorOptions) {
     super('E_UNSUPPORTED', `${facts.file}: ${facts.place}: ${facts.reason}`, options)
@@ -40,6 +46,7 @@ export class UnsupportedError extends TensorCacheError {
 
 /** A source file changed while it was read. Nothing made from it was stored; run again when the writer is done. */
 export class SourceChangedError extends TensorCacheError {
+  /** Path of the file. */
   readonly file: string
   constructor(file: string, what: string, options?: ErrorOptions) {
     super('E_SOURCE_CHANGED', `${file}: changed while it was read (${what})`, options)
@@ -51,6 +58,7 @@ export class SourceChangedError extends TensorCacheError {
 export class RecipeError extends TensorCacheError {
   /** Position of the op in the recipe, from 0; -1 when the recipe as a whole is at fault. */
   readonly op: number
+  /** Name of that op; empty when the recipe as a whole is at fault. */
   readonly opName: string
   constructor(op: number, opName: string, message: string, options?: ErrorOptions) {
     super('E_RECIPE', op < 0 ? message : `op ${op} (${opName}): ${message}`, options)
@@ -61,10 +69,13 @@ export class RecipeError extends TensorCacheError {
 
 /** NaN or infinity where only finite numbers are allowed. */
 export class NonFiniteError extends TensorCacheError {
+  /** Name of the item. */
   readonly item: string
+  /** Name of the field. */
   readonly field: string
-  /** Number of such values in the tensor, and the C-order index of the first. */
+  /** Number of such values in the tensor. */
   readonly count: number
+  /** C-order index of the first such value. */
   readonly index: number
   constructor(facts: { where: string; item: string; field: string; count: number; index: number }) {
     super('E_NON_FINITE', `${facts.where}: item ${facts.item}, field ${facts.field}: ${facts.count} values are NaN or infinite, the first at index ${facts.index}`)
@@ -77,6 +88,7 @@ export class NonFiniteError extends TensorCacheError {
 
 /** Making one item failed; `cause` says why. */
 export class ItemError extends TensorCacheError {
+  /** Name of the item. */
   readonly item: string
   constructor(item: string, message: string, options?: ErrorOptions) {
     super('E_ITEM', `item ${item}: ${message}`, options)
@@ -86,6 +98,7 @@ export class ItemError extends TensorCacheError {
 
 /** Stored bytes are not the bytes that were written. The damaged file is moved to quarantine and its items are misses. */
 export class IntegrityError extends TensorCacheError {
+  /** Path of the damaged file. */
   readonly file: string
   constructor(file: string, message: string, options?: ErrorOptions) {
     super('E_INTEGRITY', `${file}: ${message}`, options)
@@ -95,8 +108,11 @@ export class IntegrityError extends TensorCacheError {
 
 /** The disk has no room for what was to be stored, or `maxSize` is reached, and nothing that can be made again is left to be removed. What is stored already is still served. */
 export class DiskFullError extends TensorCacheError {
+  /** Folder that was written to. */
   readonly dir: string
+  /** Bytes that were free, or left of `maxSize`. */
   readonly bytesFree: number
+  /** Bytes that were to be written. */
   readonly bytesNeeded: number
   /** The limit, when it was reached and not the disk's. */
   readonly maxSize: number | undefined
@@ -111,6 +127,7 @@ export class DiskFullError extends TensorCacheError {
 
 /** The cache directory cannot be used: other format version, network file system, no permission, damaged index. */
 export class StoreError extends TensorCacheError {
+  /** Folder of the cache, or of a drive. */
   readonly dir: string
   constructor(dir: string, message: string, options?: ErrorOptions) {
     super('E_STORE', `${dir}: ${message}`, options)
@@ -127,6 +144,7 @@ export class LeaseLostError extends TensorCacheError {
 
 /** A file that must be there is not, or cannot be read. */
 export class FileError extends TensorCacheError {
+  /** Path of the file. */
   readonly file: string
   constructor(file: string, message: string, options?: ErrorOptions) {
     super('E_FILE', `${file}: ${message}`, options)

@@ -3,7 +3,9 @@ import { STAGE_CHANNEL, type StageFacts } from './stages.js'
 
 /** Where a value was found or put. */
 export interface ValueFacts {
+  /** Its namespace; empty for the top. */
   readonly namespace: string
+  /** The caller's key. */
   readonly key: string
 }
 
@@ -11,6 +13,7 @@ export interface ValueFacts {
 export interface DatasetFacts {
   /** '' when it was given none. */
   readonly name: string
+  /** Its namespace; empty for the top. */
   readonly namespace: string
   /** 64 hex digits. */
   readonly key: string
@@ -24,6 +27,7 @@ export interface EventFacts {
   readonly miss: ValueFacts
   /** There was one that had expired, or that `validate` did not accept. */
   readonly stale: ValueFacts & { readonly tier: 'memory' | 'disk' }
+  /** A value was kept. */
   readonly put: ValueFacts & { readonly tier: 'memory' | 'disk'; readonly bytes: number }
   /** `getOrCompute` called its function. */
   readonly compute: ValueFacts & { readonly seconds: number }
@@ -47,10 +51,16 @@ export interface EventFacts {
   readonly full: { readonly reason: string }
 }
 
+/** Names of the events of a cache, those of the keys of `events` without `stage`. */
 export type EventName = keyof EventFacts
 
 /** Messages of the channels, by the names in `events`. */
-export type CacheEvents = { readonly [N in EventName]: { readonly dir: string | null } & EventFacts[N] } & {
+export type CacheEvents = {
+  readonly [N in EventName]: {
+    /** Folder of the cache; null when nothing is written. */
+    readonly dir: string | null
+  } & EventFacts[N]
+} & {
   /** A piece of work was done, by any cache of the process; while nobody listens, nothing is measured. `startProfile` sums it up. */
   readonly stage: StageFacts
 }

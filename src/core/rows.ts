@@ -3,10 +3,13 @@ import { emptyTensor, type Tensor } from './tensor.js'
 
 /** One field of several items that differ in axis 0, one after the other: item i is rows `offsets[i] … offsets[i + 1]` of `data`, which is [Σ rows, …tail]. */
 export interface Ragged {
+  /** Type of its elements. */
   readonly dtype: DType
+  /** Extents of the axes behind axis 0, the same for all items. */
   readonly tail: readonly number[]
   /** One more than there are items; the first need not be 0. */
   readonly offsets: Float64Array
+  /** The rows of all items, in C order. */
   readonly data: TypedArray
 }
 

@@ -4,14 +4,18 @@ import { channel } from 'node:diagnostics_channel'
  * What the time of a build or an epoch goes into: `read` from files, `cast`, `upload` to a device, `compute`, `readback` from it, `hash`, `write` to the cache, and `wait` for room, for other
  * processes or, in a loop, for the next batch.
  */
-export const STAGES = ['read', 'cast', 'upload', 'compute', 'readback', 'hash', 'write', 'wait'] as const
-export type Stage = typeof STAGES[number]
+export type Stage = 'read' | 'cast' | 'upload' | 'compute' | 'readback' | 'hash' | 'write' | 'wait'
+
+/** In the order in which work goes through them. */
+export const STAGES: readonly Stage[] = ['read', 'cast', 'upload', 'compute', 'readback', 'hash', 'write', 'wait']
 
 /** One piece of work. Several are under way at a time. */
 export interface StageFacts {
+  /** What kind of work. */
   readonly stage: Stage
   /** When it began, in milliseconds as `performance.now()` has them. */
   readonly start: number
+  /** How long it took. */
   readonly seconds: number
   /** That it took in or gave out; 0 for `wait`. */
   readonly bytes: number

@@ -5,7 +5,9 @@ import { arrayDType, DTYPES, dtypeOf, sizeOf, type DType, type DTypeArrays, type
  * read-only: a stray write cannot reach a file, but later readers of the same mapping would see it.
  */
 export interface Tensor<D extends DType = DType> {
+  /** Type of its elements. */
   readonly dtype: D
+  /** Extents of its axes; [] is a single number. */
   readonly shape: readonly number[]
   /** `product(shape)` elements, twice as many numbers for complex dtypes. */
   readonly data: DTypeArrays[D]
@@ -13,24 +15,34 @@ export interface Tensor<D extends DType = DType> {
 
 /** Rows of axis 0: `start` inclusive, `stop` exclusive. */
 export interface RowRange {
+  /** First row, from 0. */
   readonly start: number
+  /** Row behind the last. */
   readonly stop: number
 }
 
 /** dtype and shape of one field of an item; `null` marks an extent that differs between items. */
 export interface FieldSpec {
+  /** Type of its elements. */
   readonly dtype: DType
+  /** Extents of its axes; null where they differ between items. */
   readonly shape: readonly (number | null)[]
 }
 
+/** dtype and shape of each field, by name. */
 export type FieldSpecs = Readonly<Record<string, FieldSpec>>
 
 /** Fields of one item, and what is in those that ops decide by, where that is known. */
-export type ItemSpecs = Readonly<Record<string, FieldSpec & { readonly value?: Tensor }>>
+export type ItemSpecs = Readonly<Record<string, FieldSpec & {
+  /** What it holds: of affines, whatever ops decide by. */
+  readonly value?: Tensor
+}>>
 
 /** An array that is known by dtype and shape and read only where it is asked for. */
 export interface LazyTensor {
+  /** Type that elements have when they are read. */
   readonly dtype: DType
+  /** Extents of its axes. */
   readonly shape: readonly number[]
   /**
    * Reads rows of axis 0 (everything when left out; a 0-d array takes no range). The result is a view of mapped

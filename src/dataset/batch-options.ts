@@ -6,6 +6,7 @@ import type { RandomOp } from '../ops/random/random-op.js'
 import type { CollateFunction } from './collate.js'
 import { graphFields, type GraphFields } from './graphs.js'
 
+/** Options of `batches`. Those that choose the order are `shuffle`, `seed`, `epoch`, `weights`, `draws` and `bucket`; the others change nothing about it. */
 export interface BatchOptions {
   /** Items per batch; of each rank, where there are several. */
   readonly size: number
@@ -50,11 +51,14 @@ export interface BatchOptions {
   readonly fields?: readonly string[]
   /** Recycles a batch's memory at the next step: faster, and only for consumers that keep nothing. Default false. */
   readonly reuse?: boolean
+  /** Aborted: the loop rejects with its reason. */
   readonly signal?: AbortSignal
 }
 
+/** How items become a batch: see `BatchOptions.collate`. */
 export type Collate = 'stack' | 'pad' | 'list' | 'graph' | CollateFunction
 
+/** One of several ranks. */
 export interface Shard {
   /** From 0. */
   readonly index: number
@@ -62,6 +66,7 @@ export interface Shard {
   readonly count: number
 }
 
+/** Puts items of about one length together. */
 export interface BucketOptions {
   /** Its extent on axis 0 is an item's length. */
   readonly field: string

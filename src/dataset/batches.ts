@@ -4,7 +4,12 @@ import type { BatchPlan } from './batch-options.js'
 import type { Order } from './order.js'
 
 /** `ids` and `indices` of its items, and one entry per field: a tensor [n, …] for `stack`, whatever `collate` makes otherwise. */
-export type Batch = { readonly ids: readonly string[]; readonly indices: Float64Array } & { readonly [field: string]: any }
+export type Batch = {
+  /** Human names of its items. */
+  readonly ids: readonly string[]
+  /** Their indices in the dataset or view. */
+  readonly indices: Float64Array
+} & { readonly [field: string]: any }
 
 /** A batch without its names. */
 export type BatchFields = Record<string, unknown>

@@ -46,27 +46,37 @@ export interface BuildRequest {
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
 
+/** How far a build has come. */
 export interface Progress {
+  /** Name of the dataset; empty when it was given none. */
   readonly name: string
+  /** Items of the dataset. */
   readonly items: number
   /** Items that are in the cache by now. */
   readonly done: number
+  /** Items that were there before. */
   readonly hits: number
+  /** Items computed by this build. */
   readonly computed: number
   /** Bytes written. */
   readonly bytes: number
+  /** Since the build began. */
   readonly seconds: number
 }
 
+/** What opening a dataset found and did. */
 export interface BuildReport {
+  /** Items of the dataset. */
   readonly items: number
   /** Items that were in the cache before. */
   readonly hits: number
+  /** Items that had to be computed. */
   readonly computed: number
   /** What the source left out, because it could not be read and the caller asked for that: see `source.skipped`. */
   readonly skipped: number
   /** What ops left out of the items computed now, as their parameters ask for; of items that were there before, their fields say it. */
   readonly cuts: readonly Cut[]
+  /** From the call until the dataset was whole. */
   readonly seconds: number
   /** Bytes of new shards. */
   readonly bytes: number

@@ -5,7 +5,10 @@ import type { BatchPlan } from './batch-options.js'
 import type { BatchFields } from './batches.js'
 
 /** One item of a dataset: its fields and its human name. */
-export type Item = { readonly id: string } & { readonly [field: string]: Tensor | string }
+export type Item = {
+  /** Human name. */
+  readonly id: string
+} & { readonly [field: string]: Tensor | string }
 
 /** The fields of a batch from its items, which have those that were asked for. It may take its time: the next batches are prepared meanwhile. */
 export type CollateFunction = (items: readonly Item[]) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>

@@ -88,6 +88,7 @@ export class Dataset extends ItemList {
     return this.#manifest.facts.digest
   }
 
+  /** Name it was made under; empty when it was given none. */
   get name(): string {
     return this.#manifest.facts.name
   }
@@ -154,6 +155,7 @@ export class Dataset extends ItemList {
     if (pin !== undefined) await this.#store.unpin(pin)
   }
 
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

@@ -20,6 +20,7 @@ import { Residency } from './residency.js'
 import { allDatasets, datasetsNamed, labelOf, type FoundDataset } from './named.js'
 import { checkVerifyOptions, sumVerifications, verify, type Verification, type VerifyOptions } from './verify.js'
 
+/** Options of `cache.dataset`. None of them is part of a key, unless bytes may depend on the device. */
 export interface DatasetOptions {
   /** True, the default: what is missing is computed and stored. For false see `LiveOptions`. */
   readonly cache?: true
@@ -34,14 +35,17 @@ export interface DatasetOptions {
   readonly device?: DeviceChoice | Device
   /** Ranges of items in work at the same time; default: one per core. */
   readonly jobs?: number
+  /** Called as items are found and computed. */
   readonly onProgress?: (progress: Progress) => void
   /** How its shards are written: `none`, `lz4`, `zstd`, `gzip`, or `{ codec, level, shuffle }`; default: what `openCache` was given. Those that are there stay as they are. */
   readonly compression?: CompressionOption
+  /** Aborted: the build ends and rejects with its reason; what it finished is kept. */
   readonly signal?: AbortSignal
 }
 
 /** Of a dataset that is computed when it is read, and stored nowhere. */
 export interface LiveOptions extends Pick<DatasetOptions, 'name' | 'device' | 'signal'> {
+  /** Nothing is looked up and nothing is stored. */
   readonly cache: false
 }
 

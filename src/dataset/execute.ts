@@ -151,7 +151,9 @@ export class Executor {
 export interface Cut {
   /** `op 1 (crystalGraph): edges were cut by maxNeighbors` */
   readonly what: string
+  /** How much was cut, in all. */
   readonly count: number
+  /** Of how many items. */
   readonly items: number
 }
 

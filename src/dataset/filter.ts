@@ -4,9 +4,11 @@ import type { FieldSpecs } from '../core/tensor.js'
 import type { ItemRows } from '../ops/op.js'
 import type { Item } from './collate.js'
 
+/** Options of `filter`. */
 export interface FilterOptions {
   /** Fields that `keep` is given; default all. None, `[]`: it decides by id and index, and nothing is read. */
   readonly fields?: readonly string[]
+  /** Aborted: rejects with its reason. */
   readonly signal?: AbortSignal
 }
 

@@ -7,6 +7,7 @@ import type { ItemRun, ReadOptions, Source } from '../sources/source.js'
 import { Dataset } from './dataset.js'
 import type { Shards } from './shards.js'
 
+/** Options of `fromDataset`. */
 export interface FromDatasetOptions {
   /** Fields its items have; default all. */
   readonly fields?: readonly string[]

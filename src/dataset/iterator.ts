@@ -12,9 +12,11 @@ import { Steps } from './steps.js'
  * Where a training loop is in an epoch: plain data of a few hundred bytes, for a checkpoint. It counts what all ranks together have taken, so that any number of ranks may go on from it, with any batch size.
  */
 export interface BatchState {
+  /** Version of the state's form. */
   readonly format: 1
   /** Says which data: the digest of the dataset, or what a view is made from. */
   readonly digest: string
+  /** The epoch that was gone through. */
   readonly epoch: number
   /** Steps of the epoch that have been made. */
   readonly step: number
@@ -22,11 +24,15 @@ export interface BatchState {
   readonly position: number
   /** What the order depends on besides the epoch. */
   readonly order: {
+    /** Positions of an epoch: items, or draws. */
     readonly length: number
+    /** Where something is drawn; as a text beyond 2^53. */
     readonly seed?: number | string
+    /** Where items are shuffled. */
     readonly shuffle?: true
     /** SHA-256 of the weights, 64 hex digits. */
     readonly weights?: string
+    /** Where items of about one length lie together: by which field, and how many are sorted and stay together. */
     readonly bucket?: { readonly field: string; readonly window: number; readonly block: number }
   }
 }
@@ -120,10 +126,12 @@ export class BatchIterator implements AsyncIterableIterator<Batch> {
     return this
   }
 
+  /** The next batch, which is prepared ahead. */
   next(): Promise<IteratorResult<Batch, void>> {
     return this.#running === undefined ? this.#first() : this.#counted(this.#running)
   }
 
+  /** Ends the epoch: what is being prepared is dropped. */
   async return(): Promise<IteratorResult<Batch, void>> {
     // What was never asked for need not be begun.
     this.#starting ??= Promise.resolve(this.#running = nothing())
@@ -131,10 +139,12 @@ export class BatchIterator implements AsyncIterableIterator<Batch> {
     return { done: true, value: undefined }
   }
 
+  /** Itself: it is gone through once. */
   [Symbol.asyncIterator](): this {
     return this
   }
 
+  /** As `return`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return()
   }

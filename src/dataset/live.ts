@@ -80,6 +80,7 @@ export class LiveDataset extends ItemList {
     return this.#request.source.follow !== undefined
   }
 
+  /** Name it was given, for messages. */
   get name(): string {
     return this.#request.name
   }
@@ -141,6 +142,7 @@ export class LiveDataset extends ItemList {
     this.#request.onClose()
   }
 
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }

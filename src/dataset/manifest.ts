@@ -11,9 +11,11 @@ import { textTensors } from './shard-builder.js'
 export interface Provenance {
   /** How the source was opened, with its paths. */
   readonly source: unknown
+  /** Source files: path, size in bytes, and SHA-256 where the content was hashed. */
   readonly files: readonly { readonly path: string; readonly size: number; readonly digest: string | undefined }[]
   /** Where the items that were missing were computed; null when none was. */
   readonly device: { readonly kind: string; readonly name: string; readonly driver?: string } | null
+  /** Versions of this library and of Node, by name. */
   readonly versions: Readonly<Record<string, string>>
   /** ISO 8601, UTC. */
   readonly created: string

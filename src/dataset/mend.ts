@@ -12,11 +12,13 @@ import { hindrance, isHindrance, originOf, reopen, type Hindrance, type Origin }
 
 /** What became of one dataset, value or blob that was damaged. */
 export interface Repair {
+  /** What was damaged. */
   readonly what: 'dataset' | 'value' | 'blob'
   /** `namespace/name` of a dataset, or its key; namespace and key of a value; digest of a blob. */
   readonly name: string
   /** `rebuilt`: the same bytes as before. `removed`: a miss from now on, made again when it is asked for. `lost`: nobody here can make it again. */
   readonly outcome: 'rebuilt' | 'removed' | 'lost'
+  /** What was wrong with it. */
   readonly reason: string
   /** What to do about what is lost; else empty. */
   readonly advice: string

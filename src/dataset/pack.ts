@@ -8,6 +8,7 @@ import type { Item } from './collate.js'
 import { ItemList } from './item-list.js'
 import { cutRows, fittedRows, type PackedRow } from './pack-rows.js'
 
+/** Options of `pack`. */
 export interface PackOptions {
   /** Fields that are packed, all alike: of any length on axis 0, the same for all of an item. Default: the first field that differs in length, alone. */
   readonly fields?: readonly string[]
@@ -21,6 +22,7 @@ export interface PackOptions {
   readonly tooLong?: 'error' | 'cut' | 'drop'
   /** What stands where nothing is, for all fields or by field; default 0. */
   readonly padding?: number | Readonly<Record<string, number>>
+  /** Aborted: rejects with its reason. */
   readonly signal?: AbortSignal
 }
 

@@ -14,26 +14,33 @@ import { Manifest } from './manifest.js'
 import { isHindrance, originOf, reopen, type Reopened } from './origin.js'
 import { Shards } from './shards.js'
 
-/** An item that was computed again. */
+/** An item whose bytes came out other than they are stored. */
 export interface Difference {
+  /** Name of its dataset, or its key. */
   readonly dataset: string
   /** Key of the dataset, 64 hex digits. */
   readonly key: string
+  /** Name of the item. */
   readonly item: string
+  /** The field that differs. */
   readonly field: string
   /** Where the stored bytes lie. */
   readonly shard: string
+  /** How the bytes differ. */
   readonly reason: string
 }
 
+/** What computing items again found. */
 export interface Recomputed {
   /** Items that were computed again and compared. */
   readonly items: number
   /** Items of all datasets. */
   readonly of: number
+  /** The seed that chose them. */
   readonly seed: string
   /** Devices it was computed on: kind and name. */
   readonly devices: readonly string[]
+  /** Items whose bytes are not those that are stored. */
   readonly differences: readonly Difference[]
   /** Datasets of which chosen items could not be computed again, with the reason. */
   readonly skipped: readonly { readonly dataset: string; readonly items: number; readonly reason: string }[]

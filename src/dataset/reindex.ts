@@ -9,12 +9,15 @@ import { reindexStore, type ManifestReading, type Reindexed } from '../store/rei
 import type { VerifyProgress } from '../store/verify.js'
 import { Manifest, originRecord, type ManifestFacts } from './manifest.js'
 
+/** Options of `reindexCache`. */
 export interface ReindexOptions {
   /** Makes the index again although the one there is sound; the keys of values, and small values, are lost. Default false. */
   readonly force?: boolean
   /** Blobs read at the same time. Default: one per core. */
   readonly jobs?: number
+  /** Aborted: rejects with its reason; the index stays as it was. */
   readonly signal?: AbortSignal
+  /** Called as blobs are read, of how many, with their bytes. */
   readonly onProgress?: (progress: VerifyProgress) => void
 }
 

@@ -8,21 +8,24 @@ import { Dataset } from './dataset.js'
 
 /** What `standardScaler` fitted, in memory; the dataset may be closed. */
 export interface Scaler {
+  /** Fields it was fitted on. */
   readonly fields: readonly string[]
   /** Items it was fitted on. */
   readonly count: number
-  /** By field, as are the standard deviations; axis 0 is 1 where it was fitted over rows. */
+  /** Means by field; axis 0 is 1 where it was fitted over rows. */
   readonly mean: Readonly<Record<string, Tensor<'float64'>>>
-  /** 0 where a field is constant: then it is taken for 1, so that the field becomes 0 and comes back. */
+  /** Standard deviations by field. 0 where a field is constant: then it is taken for 1, so that the field becomes 0 and comes back. */
   readonly std: Readonly<Record<string, Tensor<'float64'>>>
   /**
    * (x - mean) / std in float64. Of an item's field, or a batch's, or a concatenation of rows: the last axes are those of the mean; of an array without a shape, the last
    * elements run over those of the mean. float32 gives float32, all others float64. Throws TypeError.
    */
   transform(field: string, values: Tensor): Tensor
+  /** The same of an array without a shape. */
   transform(field: string, values: TypedArray): Float32Array | Float64Array
-  /** x · std + mean */
+  /** x · std + mean in float64: what `transform` did, undone. */
   inverse(field: string, values: Tensor): Tensor
+  /** The same of an array without a shape. */
   inverse(field: string, values: TypedArray): Float32Array | Float64Array
   /** The same as an op, for recipes of other datasets: `normalize({ mode: 'zscore', mean, std, … })` of this field, in float32. */
   op(field: string): OpCall

@@ -6,11 +6,13 @@ import { bytesOf, type Tensor } from '../core/tensor.js'
 import type { Item } from './collate.js'
 import { checkedFields, itemsOf, type Readable } from './filter.js'
 
+/** Options of `split`. */
 export interface SplitOptions {
   /** An integer from 0 to 2^64 - 1. Another seed gives other parts. */
   readonly seed: number | bigint
   /** What decides in place of the id: the name of a field, or a function of the id. Items with the same value are in the same part. */
   readonly by?: string | ((id: string) => string | number)
+  /** Aborted: rejects with its reason. */
   readonly signal?: AbortSignal
 }
 

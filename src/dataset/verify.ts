@@ -11,6 +11,7 @@ import type { Progress } from './build.js'
 import { doubtedBlobs, mend, type Repair } from './mend.js'
 import { recompute, type Recomputed } from './recompute.js'
 
+/** Options of `cache.verify`. */
 export interface VerifyOptions {
   /** On each drive so many blobs, chosen by the seed, instead of all: a number, or a share such as `5%`. */
   readonly sample?: number | string
@@ -26,6 +27,7 @@ export interface VerifyOptions {
   readonly device?: DeviceChoice | Device
   /** Blobs hashed at the same time. Default: one per core. */
   readonly jobs?: number
+  /** Aborted: rejects with its reason; what was mended stays mended. */
   readonly signal?: AbortSignal
   /** Bytes that were hashed, of how many. */
   readonly onProgress?: (progress: VerifyProgress) => void
@@ -37,21 +39,27 @@ export interface VerifyOptions {
 export interface Verification {
   /** Nothing is wrong, or all that was has been mended. */
   readonly sound: boolean
-  /** Blobs that were read again, of how many, and their bytes. */
+  /** Blobs that were read again. */
   readonly blobs: number
+  /** Blobs there are. */
   readonly of: number
+  /** Bytes that were read again. */
   readonly bytes: number
+  /** How long it took. */
   readonly seconds: number
   /** The seed that chose the blobs; null when all were read. */
   readonly seed: string | null
   /** Datasets and values of the index that were looked at. */
   readonly records: number
+  /** Blobs whose bytes are not those that were written, or that are not there. */
   readonly damaged: readonly DamagedBlob[]
+  /** Datasets and values that lead nowhere. */
   readonly broken: readonly BrokenRecord[]
   /** Null when nothing was to be computed again. */
   readonly recomputed: Recomputed | null
   /** What became of the damage; null without `fix`. */
   readonly repairs: readonly Repair[] | null
+  /** True: `fix` was asked what it would do, and nothing was changed. */
   readonly dryRun: boolean
 }
 

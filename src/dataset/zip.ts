@@ -6,6 +6,7 @@ import type { ItemRows } from '../ops/op.js'
 import type { Item } from './collate.js'
 import { ItemList } from './item-list.js'
 
+/** Options of `zip`. */
 export interface ZipOptions {
   /** `position` (default): item i of each; all must have the same length. `id`: items of the same name, in the order of the first list; each must be in all, and once. */
   readonly match?: 'position' | 'id'

@@ -8,18 +8,21 @@ import type { Program } from '../ops/program.js'
  * same bytes. `prepare` compiles and may be slow; `run` dispatches.
  */
 export interface Device {
+  /** What kind of device. */
   readonly kind: 'cpu' | 'webgpu'
   /** What computed a result, for provenance; never part of a key unless an op is inexact. */
   readonly identity: DeviceIdentity
   /** False when nobody checked that it gives the same bytes; then its identity is part of every key. */
   readonly exact: boolean
+  /** @internal Compiles. */
   prepare(program: Program): Promise<PreparedProgram>
-  /** A place for a result that is to stay where it is computed; left out by devices whose memory is everybody's. */
+  /** @internal A place for a result that is to stay where it is computed; left out by devices whose memory is everybody's. */
   keep?(): KeptArray
   /** Nearest points. The same numbers on every device. */
   nearest: NearestSearch
-  /** Runs a batch step. The given arrays are only read. */
+  /** @internal Runs a batch step. The given arrays are only read. */
   batch(step: BatchStep, batch: Batch): Promise<BatchResult>
+  /** Ends it; work under way is finished first. To be called by whoever made the device. */
   close(): Promise<void>
 }
 
@@ -30,10 +33,13 @@ export interface DeviceSource {
   open(): Promise<Device>
 }
 
+/** What computed something. */
 export interface DeviceIdentity {
+  /** What kind of device. */
   readonly kind: 'cpu' | 'webgpu'
   /** Instruction set or adapter name. */
   readonly name: string
+  /** Driver and its version, of a GPU. */
   readonly driver?: string
 }
 

@@ -23,6 +23,7 @@ export interface VerdictStore {
   write(learned: Verdicts): void | Promise<void>
 }
 
+/** Options of `createWebgpuDevice`. The bytes of results depend on none of them. */
 export interface WebgpuDeviceOptions {
   /** A part of the adapter's name; default: a real GPU before a software adapter. */
   readonly adapter?: string
@@ -40,7 +41,7 @@ export interface WebgpuDeviceOptions {
   readonly idleMs?: number
   /** `skip` trusts the device unseen; what it computes is then marked inexact and never shared with other devices. Default `check`. */
   readonly canary?: 'check' | 'skip'
-  /** Where verdicts of the canary are remembered; default: nowhere. */
+  /** @internal Where verdicts of the canary are remembered; default: nowhere. */
   readonly verdicts?: VerdictStore
 }
 
@@ -50,7 +51,9 @@ export type { AdapterFacts }
 
 /** A device that says what it runs on. */
 export interface WebgpuDevice extends Device {
+  /** Always a GPU. */
   readonly kind: 'webgpu'
+  /** The adapter it runs on. */
   readonly adapter: AdapterFacts
   /**
    * With `thread: 'main'`: the GPUDevice on which programs run, kept open until `release()`, so that a training loop can share its queue and buffers. It must
@@ -59,9 +62,11 @@ export interface WebgpuDevice extends Device {
   lease(): Promise<GpuLease>
 }
 
+/** The right to use a device's GPUDevice. */
 export interface GpuLease {
   /** A GPUDevice, as @webgpu/types describes it. */
   readonly device: object
+  /** Gives it back; the GPUDevice is not to be used afterwards. */
   release(): void
 }
 

@@ -5,7 +5,9 @@ import { castFiniteness } from './builder.js'
 import { chosenFields, fieldsParam, narrowFields, objectParam, withFields } from './fields.js'
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 
+/** Options of `cast`. */
 export interface CastOptions {
+  /** What elements become. */
   readonly dtype: DType
   /** NaN and infinity, also those that the cast makes (a float64 beyond float32): `error` (default), `zero`, or `keep`, after which no arithmetic is possible. */
   readonly nonFinite?: NonFinite
@@ -51,6 +53,7 @@ export function never(message: string): never {
   throw new Error(message)
 }
 
+/** Converts elements to another dtype by NumPy's `astype` rules; float to integer saturates. Same shape. Throws TypeError. */
 export function cast(options: CastOptions): OpCall {
   return callOf(castOp, options)
 }

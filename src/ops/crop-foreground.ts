@@ -7,6 +7,7 @@ import { affineOf, affineTensor, affineValue, FOREGROUND_BOX, rescaled } from '.
 import { unfitForXyz, xyzParam } from './images.js'
 import { callOf, type DeviceOp, type Fail, type FieldStates, type OpCall, type OpParams, type SeriesOp } from './op.js'
 
+/** Options of `cropForeground`. */
 export interface CropForegroundOptions {
   /** The field that says what the foreground is. Default: the first that is cropped. */
   readonly source?: string

@@ -7,6 +7,7 @@ import { needsOfImages } from './images.js'
 import { knowAffines, movedAffines, movedImages, withAffines, type Move, type MovedAffines } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 
+/** Options of `crop`. */
 export interface CropOptions {
   /** Extents that remain of `axes`. */
   readonly shape: readonly number[]
@@ -92,6 +93,7 @@ function unfit(field: FieldState, params: OpParams): string | undefined {
   return lastAxes(params.axes, params.shape.length, field.shape.length) === undefined ? `it has ${field.shape.length} axes, which do not include those to be cropped` : undefined
 }
 
+/** Cuts a box out, the same of each item. Any dtype, bits untouched; affines of images follow. Throws TypeError. */
 export function crop(options: CropOptions): OpCall {
   return callOf(cropOp, options)
 }

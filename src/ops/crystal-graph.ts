@@ -5,9 +5,11 @@ import { CRYSTAL, expectCrystal, needsAdded, withAdded } from './crystal-fields.
 import { describe, fieldOf, objectParam } from './fields.js'
 import { callOf, type BatchOp, type OpCall, type OpParams } from './op.js'
 
-interface Selection {
+/** Edges by distance. */
+export interface RadiusGraphOptions {
   /** Edges to all atoms within `cutoff` Å, up to 1024, images of the atom itself among them. */
   readonly method: 'radius'
+  /** Å. */
   readonly cutoff: number
   /** Keeps so many of each atom's edges, the nearest, ties by (target, image); `edges_cut` tells how many were left out. Default: all. */
   readonly maxNeighbors?: number
@@ -15,15 +17,18 @@ interface Selection {
   readonly selfLoops?: boolean
 }
 
-interface Nearest {
+/** Edges by number. */
+export interface KnnGraphOptions {
   /** Edges to the `k` nearest atoms, however far they are, up to 1024 Å. */
   readonly method: 'knn'
+  /** Neighbours of each atom at least. */
   readonly k: number
   /** Atoms as near as the last: `keep` (default) has them all, `cut` takes those first by (target, image) until there are `k`. */
   readonly ties?: 'keep' | 'cut'
 }
 
-interface CrystalNN {
+/** Edges by Voronoi cells, as pymatgen. */
+export interface CrystalNNOptions {
   /**
    * Edges to the atoms that share a Voronoi facet of a large solid angle: pymatgen's `CrystalNN`. The defaults are those of CDVAE and its successors,
    * `CrystalNN(distance_cutoffs=None, x_diff_weight=-1, porous_adjustment=False)`.
@@ -45,7 +50,8 @@ interface CrystalNN {
   readonly oxidation?: string
 }
 
-export type CrystalGraphOptions = Selection | Nearest | CrystalNN
+/** Options of `crystalGraph`: which pairs of atoms become edges. */
+export type CrystalGraphOptions = RadiusGraphOptions | KnnGraphOptions | CrystalNNOptions
 
 const OPTIONS = {
   radius: ['method', 'cutoff', 'maxNeighbors', 'selfLoops'],

@@ -50,6 +50,7 @@ export interface OpOptions<P extends OpParams> {
   readonly arrange?: (items: ItemSequence, params: P, context: ArrangeContext) => Promise<ItemSequence>
 }
 
+/** An op of one's own: called with its parameters it is an element of a recipe. */
 export interface DefinedOp {
   /** A call of the op, for `recipe([…])`. */
   (params?: Record<string, unknown>): OpCall

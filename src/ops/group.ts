@@ -9,6 +9,7 @@ import { callOf, rowsAt, type ArrangeContext, type DatasetOp, type Fail, type Fi
 import type { PlanePoints } from './points.js'
 import { coordinatesOf } from './coordinates.js'
 
+/** Options of `group`. */
 export interface GroupOptions {
   /** Groups to be made: the items of the new dataset. */
   readonly samples: number
@@ -24,8 +25,9 @@ export interface GroupOptions {
   readonly self?: 'drawn' | 'always' | 'never'
   /** What `center` and `offsets` count from: the `mean` of the group's points (default), or the `sample`. */
   readonly origin?: 'mean' | 'sample'
-  /** Fields of the coordinates, numbers. Default `xcoords` and `ycoords`. */
+  /** Field of one coordinate, a number. Default `xcoords`. */
   readonly x?: string
+  /** Field of the other coordinate, a number. Default `ycoords`. */
   readonly y?: string
   /** Fields that groups have of their points; default all but the coordinates. */
   readonly fields?: readonly string[]

@@ -5,6 +5,7 @@ import { CRYSTAL, expectCrystal, needsAdded, withAdded } from './crystal-fields.
 import { objectParam } from './fields.js'
 import { callOf, type BatchOp, type OpCall, type OpParams } from './op.js'
 
+/** Options of `latticeParameters`. */
 export interface LatticeParametersOptions {
   /** Also `scaled_lengths`, the lengths divided by the cube root of the number of atoms. Default: false. */
   readonly scaled?: boolean

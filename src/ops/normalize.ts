@@ -5,7 +5,8 @@ import { chosenFields, fieldsParam, narrowFields, objectParam, unfitForArithmeti
 import { callOf, needsSame, type DeviceOp, type FieldState, type OpCall, type OpParams } from './op.js'
 import type { NormalizeStep } from './program.js'
 
-interface NormalizeBase {
+/** What all modes of `normalize` have. */
+export interface NormalizeBase {
   /**
    * Axes over which statistics are taken; the others are groups with statistics of their own. Default: all. Negative ones count from the end. None, `[]`, where mean and std
    * are given: one of each per element.
@@ -15,6 +16,7 @@ interface NormalizeBase {
   readonly fields?: readonly string[]
 }
 
+/** Options of `normalize`: a mode, and what belongs to it. */
 export type NormalizeOptions = NormalizeBase & (
   | {
     /** y = (x - mean) / (std + eps), with the population standard deviation. */
@@ -23,8 +25,9 @@ export type NormalizeOptions = NormalizeBase & (
     readonly eps?: number
     /** Statistics over values that are not zero; zeros stay zero. Default false. */
     readonly nonzero?: boolean
-    /** Given statistics, one number or one per group, instead of the item's own: y = (x - mean) / std. */
+    /** Given statistics, one number or one per group, instead of the item's own: y = (x - mean) / std. Needs `std`. */
     readonly mean?: number | readonly number[]
+    /** The standard deviation that goes with `mean`: one number, or one per group. */
     readonly std?: number | readonly number[]
   }
   | {
@@ -36,12 +39,17 @@ export type NormalizeOptions = NormalizeBase & (
   | {
     /** y = (x - aMin) / (aMax - aMin) · (bMax - bMin) + bMin. Bounds are given, or percentiles (0 to 100) of the item. */
     readonly mode: 'range'
+    /** Value that becomes `bMin`. */
     readonly aMin?: number
+    /** Value that becomes `bMax`. */
     readonly aMax?: number
+    /** In place of `aMin`: percentile of the item, 0 to 100, interpolated linearly as NumPy's default. */
     readonly pLow?: number
+    /** In place of `aMax`: percentile of the item, 0 to 100. */
     readonly pHigh?: number
-    /** Default 0 and 1. */
+    /** What `aMin` becomes. Default 0. */
     readonly bMin?: number
+    /** What `aMax` becomes. Default 1. */
     readonly bMax?: number
     /** Limits y to [bMin, bMax]. Default false. */
     readonly clip?: boolean
@@ -197,6 +205,7 @@ function stepOf(params: OpParams, groups: number, members: number): Omit<Normali
   }
 }
 
+/** Shifts and scales values, by their own statistics or by given numbers: any real dtype to float32, same shape. Throws TypeError. */
 export function normalize(options: NormalizeOptions): OpCall {
   return callOf(normalizeOp, options)
 }

@@ -12,11 +12,13 @@ export type Finiteness = 'finite' | 'unchecked' | 'kept'
 
 /** A field as a recipe sees it before anything is read. Extents that differ between items are null. */
 export interface FieldState extends FieldSpec {
+  /** Whether NaN and infinity can occur. */
   readonly finiteness: Finiteness
   /** What the field holds, where ops decide by it: of affines, once items are at hand. Whoever changes a field must drop it or say what it is now. */
   readonly value?: Tensor
 }
 
+/** What is known of each field, by name. */
 export type FieldStates = Readonly<Record<string, FieldState>>
 
 /** Reports that an op does not fit its input; becomes a RecipeError with the op's place. */
@@ -24,7 +26,9 @@ export type Fail = (message: string, options?: ErrorOptions) => never
 
 /** What a host op is told besides its item. */
 export interface RunContext {
+  /** Name of the item. */
   readonly id: string
+  /** Aborted when nobody waits for the item any more. */
   readonly signal: AbortSignal | undefined
 }
 
@@ -47,6 +51,7 @@ interface OpBase {
   needs(fields: FieldStates, params: OpParams, wanted: ReadonlySet<string>): ReadonlySet<string>
 }
 
+/** Parameters of an op with all defaults: plain data, part of every key. */
 export type OpParams = Readonly<Record<string, any>>
 
 /** Lowers to steps of a program; runs on every device with the same bytes. */
@@ -109,7 +114,9 @@ export interface ManyOp extends OpBase {
 
 /** Some items: a field of one shape is [count, …], one whose items differ in axis 0 is ragged. */
 export interface ItemRows {
+  /** Number of items. */
   readonly count: number
+  /** The items' rows, by field. */
   readonly fields: Readonly<Record<string, Rows>>
   /** Buffers of `fields` that nobody else looks at. Who has no use for them any more may give them back (`native/fresh.ts`). */
   readonly own?: readonly ArrayBuffer[]
@@ -117,8 +124,11 @@ export interface ItemRows {
 
 /** A sequence of items, read lazily: what ops of dataset scope turn into another. */
 export interface ItemSequence {
+  /** Number of items. */
   readonly length: number
+  /** dtype and shape of each field of an item; null marks extents that differ. */
   readonly fields: FieldStates
+  /** Human name of an item. */
   id(index: number): string
   /** For messages: file and row, where there are any. */
   place?(index: number): string | undefined
@@ -159,7 +169,9 @@ export function itemsAsRows(items: readonly Readonly<Record<string, Tensor>>[], 
 
 /** What an op of dataset scope is given besides its items. */
 export interface ArrangeContext {
+  /** Seed of the recipe; 0 when it was given none. */
   readonly seed: bigint
+  /** Aborted when nobody waits for the dataset any more. */
   readonly signal: AbortSignal | undefined
   /** Nearest points, on the device that was asked for. */
   readonly nearest: NearestSearch
@@ -172,13 +184,18 @@ export interface DatasetOp extends OpBase {
   arrange(items: ItemSequence, params: OpParams, context: ArrangeContext): Promise<ItemSequence>
 }
 
+/** What an op means; of the library's own ops it is no part of the public surface. */
 export type OpDefinition = DeviceOp | SeriesOp | BatchOp | HostOp | ManyOp | DatasetOp
 
 /** One op of a recipe with its parameters: plain data, and the definition that gives it meaning. */
 export interface OpCall {
+  /** Name of the op. */
   readonly name: string
+  /** Version of the op. */
   readonly version: number
+  /** Its parameters, with all defaults. */
   readonly params: OpParams
+  /** What gives it meaning. */
   readonly definition: OpDefinition
 }
 

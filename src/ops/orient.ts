@@ -9,6 +9,7 @@ import { refuseUnknown } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 import { axcodesOf, directionsOf, orientationOf, type AxisDirection } from './orientation.js'
 
+/** Options of `orient`. */
 export interface OrientOptions {
   /** Towards which end of the world each axis is to run: `RAS` (default), `LPS`, …: Left or Right, Posterior or Anterior, Inferior or Superior. */
   readonly axcodes?: string

@@ -7,6 +7,7 @@ import { needsOfImages } from './images.js'
 import { knowAffines, movedAffines, movedImages, withAffines, type Move, type MovedAffines } from './moves.js'
 import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, type OpCall, type OpParams } from './op.js'
 
+/** Options of `pad`: one of `shape`, `divisible`, or `before` and `after`. */
 export interface PadOptions {
   /** Extents after padding; what is added is split evenly, the odd one at the end. Larger extents stay as they are. */
   readonly shape?: readonly number[]
@@ -14,8 +15,9 @@ export interface PadOptions {
    * Or: what the extents become multiples of, as MONAI's `DivisiblePad`, split as for `shape`. A number is for x, y and z: axes 0, 1 and 2, or those that are given.
    */
   readonly divisible?: number | readonly number[]
-  /** Or: elements added before and after. */
+  /** Or: elements added in front, by axis; left out where `after` is given: none. */
   readonly before?: readonly number[]
+  /** Elements added behind, by axis, as many entries as `before`; left out where `before` is given: none. */
   readonly after?: readonly number[]
   /** `constant` (default), `edge` (repeats the edge), `reflect` (mirrors without repeating the edge), as in numpy.pad. */
   readonly mode?: 'constant' | 'edge' | 'reflect'
@@ -174,6 +176,7 @@ function float16Bytes(value: number): Uint8Array | undefined {
   return new Uint8Array(new Uint16Array([sign | bits]).buffer)
 }
 
+/** Adds elements around: a constant, the edge, or mirrored. Same dtype; affines of images follow. Throws TypeError. */
 export function pad(options: PadOptions): OpCall {
   return callOf(padOp, options)
 }

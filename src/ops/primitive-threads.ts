@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import { onAbort } from '../core/abort.js'
 import { MissingDependencyError } from '../core/errors.js'
 import type { PrimitiveReply, PrimitiveRequest } from './primitive-thread.js'
 import type { Cell } from './primitive-cell.js'
@@ -28,9 +29,7 @@ export function findPrimitive(request: PrimitiveRequest, signal: AbortSignal | u
   return new Promise((resolve, reject) => {
     const job: Job = { request, resolve, reject }
     if (signal !== undefined) {
-      const abort = (): void => cancel(job, signal.reason as Error)
-      signal.addEventListener('abort', abort, { once: true })
-      const done = (): void => signal.removeEventListener('abort', abort)
+      const done = onAbort(signal, (reason) => cancel(job, reason))
       job.resolve = (cell) => { done(); resolve(cell) }
       job.reject = (error) => { done(); reject(error) }
     }

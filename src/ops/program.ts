@@ -112,7 +112,9 @@ export interface AffineStep extends StepBase {
   readonly edges: AffineEdges
 }
 
+/** Between voxels: trilinear, or the nearest one. */
 export type AffineMethod = 'linear' | 'nearest'
+/** Outside the image: the edge again, or zero. */
 export type AffineEdges = 'clamp' | 'constant'
 
 /**

@@ -7,6 +7,7 @@ export const RECIPE_FORMAT = 1
 
 /** An ordered list of ops and a seed: plain data, the same in TypeScript, JSON and YAML. */
 export interface Recipe {
+  /** The ops, in the order in which they are applied. */
   readonly ops: readonly OpCall[]
   /** Counts only when an op draws random numbers. */
   readonly seed: bigint | undefined
@@ -14,9 +15,13 @@ export interface Recipe {
   toJSON(): RecipeData
 }
 
+/** A recipe as JSON has it. */
 export interface RecipeData {
+  /** Version of this form. */
   readonly format: number
+  /** The ops in order: name, version, and parameters with all defaults. */
   readonly ops: readonly { readonly name: string; readonly version: number; readonly params: unknown }[]
+  /** The seed, as a text beyond 2^53. */
   readonly seed?: number | string
 }
 

@@ -3,6 +3,7 @@ import { spacingOf, type Affine } from './geometry.js'
 import type { Fail } from './op.js'
 import type { AxisPlan, ResampleEdges } from './resample-tables.js'
 
+/** Where the voxels of a given size lie: see `resample`. */
 export type ResampleGeometry = 'center' | 'nibabel' | 'monai'
 
 /** Where the samples of x, y and z are taken, and where they lie. */

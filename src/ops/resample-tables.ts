@@ -1,6 +1,8 @@
 import type { AxisTable } from './program.js'
 
+/** How values between samples are made: see `resample`. */
 export type ResampleMethod = 'nearest' | 'linear' | 'cubic' | 'area'
+/** What is beyond the edge: the edge again, or zero. */
 export type ResampleEdges = 'clamp' | 'constant'
 
 export interface AxisPlan {

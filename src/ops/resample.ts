@@ -49,6 +49,7 @@ export interface ResampleToSpacing extends ResampleBase {
   readonly fields?: readonly string[]
 }
 
+/** Options of `resample`: to extents, or to voxels of a size. */
 export type ResampleOptions = ResampleToShape | ResampleToSpacing
 
 /**
@@ -197,6 +198,7 @@ function hasArea(method: ByField<ResampleMethod>): boolean {
   return typeof method === 'string' ? method === 'area' : Object.values(method).includes('area')
 }
 
+/** Reads arrays on another grid along 1 to 3 axes, by interpolation: any real dtype to float32, any dtype to itself for `nearest`. Affines of images follow. Throws TypeError. */
 export function resample(options: ResampleOptions): OpCall {
   return callOf(resampleOp, options)
 }

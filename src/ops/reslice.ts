@@ -11,6 +11,7 @@ import { callOf, type DeviceOp, type Fail, type FieldState, type FieldStates, ty
 import type { ProgramBuilder } from './builder.js'
 import type { AffineEdges, AffineMethod } from './program.js'
 
+/** Options of `reslice`. */
 export interface ResliceOptions {
   /**
    * The grid to read images on: `world`, along the world's axes with `spacing`, around the image; or an affine with `shape`, four rows of four or 16 numbers in C order, mm.

@@ -63,10 +63,12 @@ function newName(params: OpParams, name: string): string {
   return Object.hasOwn(params, name) ? params[name] as string : name
 }
 
+/** Keeps these fields and drops the others, which are then not read, not checked and in no key. Throws TypeError. */
 export function select(options: { readonly fields: readonly string[] }): OpCall {
   return callOf(selectOp, options)
 }
 
+/** Gives fields other names, `{ from: to }`; the others keep theirs. Throws TypeError. */
 export function rename(names: Readonly<Record<string, string>>): OpCall {
   return callOf(renameOp, names)
 }

@@ -8,6 +8,7 @@ import { chosenFields, describe, fieldsParam, objectParam, unfitForArithmetic } 
 import { Moments } from './moments.js'
 import { callOf, runsOf, type DatasetOp, type Fail, type FieldState, type FieldStates, type ItemSequence, type OpCall, type OpParams } from './op.js'
 
+/** Options of `standardScaler`. */
 export interface StandardScalerOptions {
   /** Default: every real field it can work on. */
   readonly fields?: readonly string[]

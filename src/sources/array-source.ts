@@ -13,8 +13,10 @@ import { product } from './ranges.js'
 import { idsOf, type Ids } from './row-ids.js'
 import type { ItemRun, ReadOptions, Source, SourceFile } from './source.js'
 
+/** A path or a file: URL, or several, whose rows follow one another. */
 export type Paths = string | URL | readonly (string | URL)[]
 
+/** Options of `npz` and `safetensors`: which arrays are what. */
 export interface ArraySourceOptions extends FileOptions {
   /**
    * Fields of an item by the arrays whose rows they are: `{ x: 'diffraction' }`. Default: every array that can be read and is not a constant

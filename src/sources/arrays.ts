@@ -4,7 +4,7 @@ import type { LazyTensor } from '../core/tensor.js'
 import { openArrayFile, unusableInfo, type ArrayEntry, type ArrayInfo, type ArrayFormat } from './array-file.js'
 import type { FileOptions } from './file.js'
 
-/** Arrays of a file by name. `using arrays = await openArrays(…)`, or `closeArrays(arrays)`, lets go of the file. */
+/** Arrays of a file by name. `using arrays = await openArrays(…)`, or `arrays[Symbol.dispose]()`, lets go of the file. */
 export type Arrays = Readonly<Record<string, LazyTensor>> & Disposable
 
 /**

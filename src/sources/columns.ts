@@ -16,6 +16,7 @@ export interface ColumnOptions {
   readonly default?: ColumnDefault
 }
 
+/** What stands in a column where a value is missing. */
 export type ColumnDefault = string | boolean | number | bigint | readonly number[]
 
 /** Columns by field: `{ text: 'text', label: 'meta.label' }`, or `['text', 'label']` where the names are the same. */

@@ -11,6 +11,7 @@ import type { FileOptions } from './file.js'
 import { checkFieldName } from './names.js'
 import type { SkippedItem, Source } from './source.js'
 
+/** Options of `crystals`. */
 export interface CrystalsOptions extends FileOptions {
   /** Column of a CSV that holds the CIF text. Default: `cif`. */
   readonly cifColumn?: string

@@ -1,5 +1,6 @@
 /** A file that is not here. */
 export interface RemoteFile {
+  /** Where it is. */
   readonly url: string
   /** What it is called when it is here; a plain file name. */
   readonly name: string
@@ -11,17 +12,23 @@ export interface RemoteFile {
 
 /** What is known of a file's content before it is here. */
 export interface RemoteIdentity {
+  /** SHA-256 of its bytes, 64 hex digits. */
   readonly sha256?: string | undefined
+  /** ETag as the server says it, quotes and all. */
   readonly etag?: string | undefined
+  /** Last-Modified as the server says it. */
   readonly lastModified?: string | undefined
+  /** Bytes. */
   readonly size?: number | undefined
 }
 
+/** What a fetcher is told besides the file. */
 export interface FetchContext {
   /** What `identify` said, and the caller's list. What comes must be that. */
   readonly expected: RemoteIdentity
   /** More bytes than these have no room. */
   readonly bytesMax: number
+  /** Aborted when nobody waits for the file any more. */
   readonly signal: AbortSignal
 }
 

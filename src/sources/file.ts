@@ -8,6 +8,7 @@ import { native } from '../native/load.js'
 import type { SourceFile } from './source.js'
 import type { StoredFile } from './stored-file.js'
 
+/** Options of whatever maps files. */
 export interface FileOptions {
   /** A file larger than this is not kept resident: pages are dropped behind the reader. Default: a quarter of the machine's memory. */
   readonly residencyBytes?: number

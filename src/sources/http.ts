@@ -4,6 +4,7 @@ import { checkOptions, duration, number, show } from '../core/options.js'
 import { shownUrl, type FetchContext, type Fetcher, type RemoteFile, type RemoteIdentity } from './fetcher.js'
 import { faultOf, HttpFault, request, retrying, statusFault, Watch, type HttpRules } from './http-request.js'
 
+/** Options of `http`. */
 export interface HttpOptions {
   /** Sent with every request to the URL's own host; not to another that it redirects to. */
   readonly headers?: Readonly<Record<string, string>>

@@ -3,6 +3,7 @@ import { checkOptions, choice, show } from '../core/options.js'
 import { shownUrl, type Fetcher, type RemoteFile } from './fetcher.js'
 import { httpFetcher, rulesOf, type HttpOptions } from './http.js'
 
+/** Options of `huggingFace`. */
 export interface HuggingFaceOptions extends HttpOptions {
   /** `owner/name`. */
   readonly repo: string

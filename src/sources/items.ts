@@ -12,12 +12,15 @@ import type { ItemRun, ReadOptions, Source } from './source.js'
  */
 export type FieldValue = Tensor | TypedArray | number | bigint | boolean
 
+/** One item for `items`. */
 export interface ItemInput {
   /** Human name, different for every item. */
   readonly id: string
+  /** Its fields by name, in snake_case; the same names for every item. */
   readonly fields: Readonly<Record<string, FieldValue>>
 }
 
+/** Options of `items`. */
 export interface ItemsOptions {
   /** Arrays that belong to the dataset, not to an item. */
   readonly constants?: Readonly<Record<string, FieldValue>>

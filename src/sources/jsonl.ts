@@ -15,6 +15,7 @@ import { checkFields, checkRange } from './names.js'
 import { TextIds } from './row-ids.js'
 import type { ItemRun, ReadOptions, Source } from './source.js'
 
+/** Options of `jsonl`. */
 export interface JsonlOptions extends FileOptions {
   /**
    * Columns by field: `{ text: 'text', label: 'meta.label', score: { column: 'score', dtype: 'float32', default: 0 } }`. Default: every column of the first line that can be one.

@@ -13,6 +13,7 @@ import { NiftiVolume, type VolumeForm } from './nifti-volume.js'
 import { propertiesOf, type PropertyColumns } from './properties.js'
 import type { Source } from './source.js'
 
+/** Options of `nifti`. */
 export interface NiftiOptions {
   /**
    * Images by field, when an item has several. Of a folder: the folders or patterns of each below it, `{ image: 'imagesTr/*.nii.gz', label: 'labelsTr/*.nii.gz' }`; files belong together
@@ -41,6 +42,7 @@ export interface NiftiOptions {
   readonly frames?: boolean
 }
 
+/** What voxels may be read as. */
 export type ImageDType = 'float32' | 'float64'
 
 const OPTIONS = ['fields', 'column', 'root', 'idColumn', 'properties', 'scaled', 'dtype', 'time', 'squeeze', 'frames']

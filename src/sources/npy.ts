@@ -1,6 +1,7 @@
 import { ArraySource, type ArraySourceOptions, type Paths } from './array-source.js'
 import type { Source } from './source.js'
 
+/** Options of `npy`. */
 export type NpyOptions = Pick<ArraySourceOptions, 'fields' | 'residencyBytes'>
 
 /**

@@ -16,6 +16,7 @@ import type { ParquetValues } from './parquet-thread.js'
 import { TextIds } from './row-ids.js'
 import type { ItemRun, ReadOptions, Source } from './source.js'
 
+/** Options of `parquet`. */
 export interface ParquetOptions extends FileOptions {
   /** Columns by field: `{ text: 'content', label: { column: 'label', default: -1 } }`, or `['text', 'label']`. Default: every column that can be one. */
   readonly fields?: readonly string[] | Readonly<Record<string, string | Omit<ColumnOptions, 'dtype'>>>

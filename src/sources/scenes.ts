@@ -19,6 +19,7 @@ import type { Source } from './source.js'
 
 export type { FrameSelection } from './scene-frames.js'
 
+/** Options of `scenes`. */
 export interface ScenesOptions {
   /**
    * Fields of an item by what they are called in the simulations: `{ u: 'velocity' }` of `velocity_000000.npz`; or a list of names. Default: what every simulation has, under its own name.

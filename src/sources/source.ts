@@ -7,6 +7,7 @@ import type { FieldSpecs, ItemSpecs, LazyTensor } from '../core/tensor.js'
 export interface Source {
   /** Name and version of the reader: part of every item's identity, so a reader that changes its output changes its version. */
   readonly reader: { readonly name: string; readonly version: number }
+  /** Number of items. */
   readonly length: number
   /** dtype and shape of each field of an item (axis 0 of the file's arrays is gone). */
   readonly fields: FieldSpecs
@@ -53,13 +54,17 @@ export interface Source {
   release(start: number, stop: number): void
   /** Throws SourceChangedError when a file is no longer the one that was opened. */
   assertUnchanged(): void
+  /** Lets its files go; it cannot be read any more. */
   close(): void
 }
 
+/** What is read of items. */
 export interface ReadOptions {
   /** Fields to read; others are not touched. */
   readonly fields: readonly string[]
+  /** Aborted: reading rejects with its reason. */
   readonly signal?: AbortSignal | undefined
+  /** Where the source may keep what makes reading faster next time; default: nowhere. */
   readonly notes?: Notes | undefined
   /** Bytes of items that may be read ahead of the consumer, by all readers of the source; default: what the source takes for enough. */
   readonly aheadBytes?: number | undefined
@@ -70,13 +75,17 @@ export interface ReadOptions {
  * whoever gets one checks it.
  */
 export interface Notes {
+  /** What was kept under the key; undefined when there is nothing. */
   get(key: string): Promise<Uint8Array | undefined>
   /** Resolves when it is kept, or when it cannot be. */
   put(key: string, bytes: Uint8Array): Promise<void>
 }
 
+/** An item that a source left out. */
 export interface SkippedItem {
+  /** Name it would have had. */
   readonly id: string
+  /** Path of its file. */
   readonly file: string
   /** Row of a table, from 0. */
   readonly row?: number
@@ -104,9 +113,13 @@ export interface Following {
   end(): void
 }
 
+/** Items that follow one another, as they were read. */
 export interface ItemRun {
+  /** Index of the first item. */
   readonly start: number
+  /** Number of items. */
   readonly count: number
+  /** The items' rows, by field. */
   readonly fields: Readonly<Record<string, Rows>>
   /** Buffers of `fields` that the source itself no longer looks at. Who has no use for them any more may give them back (`native/fresh.ts`); otherwise they are collected some time. */
   readonly own?: readonly ArrayBuffer[]
@@ -114,12 +127,19 @@ export interface ItemRun {
   readonly isFull?: boolean
 }
 
+/** A file that a source reads, as it was when it was opened. */
 export interface SourceFile {
+  /** Absolute path. */
   readonly path: string
+  /** Bytes. */
   readonly size: number
+  /** Number of the device it lies on. */
   readonly dev: bigint
+  /** Number of its inode. */
   readonly ino: bigint
+  /** Last change of its content, nanoseconds since 1970. */
   readonly mtimeNs: bigint
+  /** Last change of its inode, nanoseconds since 1970. */
   readonly ctimeNs: bigint
   /** SHA-256 of the whole file, computed when called, off the event loop. */
   digest(signal?: AbortSignal): Promise<string>

@@ -1,3 +1,5 @@
+import { onAbort } from '../core/abort.js'
+
 interface Download {
   readonly done: Promise<void>
   readonly controller: AbortController
@@ -157,14 +159,11 @@ export class Downloads {
 
 async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted()
-  let abort!: () => void
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason as Error)
-    signal.addEventListener('abort', abort, { once: true })
-  })
+  let done!: () => void
+  const aborted = new Promise<never>((_, reject) => { done = onAbort(signal, reject) })
   try {
     return await Promise.race([promise, aborted])
   } finally {
-    signal.removeEventListener('abort', abort)
+    done()
   }
 }

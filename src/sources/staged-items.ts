@@ -7,7 +7,9 @@ import type { RemoteFile } from './fetcher.js'
 import { checkFieldName } from './names.js'
 import { numberIn } from './properties.js'
 
+/** A file of an item for `staged`. */
 export interface StagedFileInput {
+  /** Where it is. */
   readonly url: string
   /** What it is called here. Default: the last part of the URL's path. Readers may go by its suffix. */
   readonly name?: string
@@ -17,17 +19,23 @@ export interface StagedFileInput {
   readonly size?: number
 }
 
+/** One item for `staged`. */
 export interface StagedItemInput {
   /** Human name, different for every item. */
   readonly id: string
+  /** Its files, in the order in which they are opened. */
   readonly files: readonly StagedFileInput[]
   /** Numbers that are known of it, each a float64 [] field of its name. Every item has the same ones. */
   readonly properties?: Readonly<Record<string, number>>
 }
 
+/** An item of a list, checked. */
 export interface StagedItem {
+  /** Human name. */
   readonly id: string
+  /** Its files. */
   readonly files: readonly RemoteFile[]
+  /** Numbers that are known of it, by name. */
   readonly properties: Readonly<Record<string, number>>
 }
 

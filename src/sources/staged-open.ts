@@ -8,6 +8,7 @@ export type OpenItem = (paths: readonly string[], id: string) => Promise<Source>
 
 /** A reader that this library knows, by the name of its function, with its options. */
 export interface OpenDescription {
+  /** Name of the reader's function. */
   readonly type: 'nifti'
   readonly [option: string]: unknown
 }

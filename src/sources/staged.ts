@@ -19,6 +19,7 @@ import { RemoteItems } from './staged-remote.js'
 import { StagedSource } from './staged-source.js'
 import { Staging } from './staging.js'
 
+/** How files are fetched, opened and removed: common to `staged` and `stagedList`. */
 export interface StagingOptions {
   /** How an item's files are read: `{ type: 'nifti', … }` with the options of `nifti`, or a function that opens them as a source of one item, which needs `reader`. */
   readonly open: OpenDescription | OpenItem
@@ -42,11 +43,13 @@ export interface StagingOptions {
   readonly release?: (item: StagedItem, paths: readonly string[]) => unknown
 }
 
+/** Options of `staged`. */
 export interface StagedOptions extends StagingOptions {
   /** Consumed once, here. */
   readonly items: Iterable<StagedItemInput> | AsyncIterable<StagedItemInput>
 }
 
+/** Options of `stagedList`. */
 export interface StagedListOptions extends StagingOptions {
   /** Column of the URLs; of items with several files `{ name: column }`, where `name` and the URL's suffix are what the file is called here. Default `url`. */
   readonly urlColumn?: string | Readonly<Record<string, string>>

@@ -6,11 +6,15 @@ import type { DatasetRecord } from './tables.js'
 
 /** A record of the index that does not lead to what it promises. */
 export interface BrokenRecord {
+  /** What the record is of. */
   readonly what: 'dataset' | 'value'
   /** Key of a dataset (64 hex digits); of a value, the caller's. */
   readonly key: string
+  /** Name of a dataset; of a value, its key. */
   readonly name: string
+  /** Namespace it is listed in. */
   readonly namespace: string
+  /** Why it leads nowhere. */
   readonly reason: string
 }
 

@@ -20,14 +20,19 @@ export interface BackupRequest {
   readonly onProgress?: ((done: VerifyProgress) => void) | undefined
 }
 
+/** What a backup has, and what was done for it. */
 export interface BackedUp {
-  /** Blobs of the backup, and their bytes. */
+  /** Blobs of the backup. */
   readonly blobs: number
+  /** Bytes of the backup's blobs. */
   readonly bytes: number
-  /** What was brought there now, how much of it as hard links, and what an older backup had and this one has not. */
+  /** Blobs that were brought there now. */
   readonly copied: number
+  /** Bytes of what was brought there now. */
   readonly copiedBytes: number
+  /** How many of these as hard links. */
   readonly linked: number
+  /** Blobs that an older backup had and this one has not. */
   readonly removed: number
   /** Blobs whose file was not there: what they held is a miss in the backup. */
   readonly missing: readonly string[]
@@ -46,7 +51,9 @@ export interface RestoreRequest {
   readonly onProgress?: ((done: VerifyProgress) => void) | undefined
 }
 
+/** What was restored. */
 export interface Restored extends BackedUp {
+  /** With `verify`: blobs whose bytes are not those that were written. */
   readonly damaged: readonly DamagedBlob[]
 }
 

@@ -10,14 +10,17 @@ const CODECS = {
   lz4: { code: 0, levels: 12, level: 1 },
   zstd: { code: 1, levels: 19, level: 3 },
   gzip: { code: 2, levels: 9, level: 6 },
-} as const
+} as const satisfies Readonly<Record<Codec, unknown>>
 
-export type Codec = keyof typeof CODECS
+/** Compression of stored files. */
+export type Codec = 'lz4' | 'zstd' | 'gzip'
 
 /** Plain bytes of a frame: all but the last have so many. */
 export const FRAME_BYTES = 2 ** 20
 
+/** A codec and how it is to work. */
 export interface CompressionOptions {
+  /** `none`: as it is, to be mapped. */
   readonly codec: Codec | 'none'
   /** As of the codec's own tool: lz4 1 … 12 (default 1; from 3 on the slow compressor), zstd 1 … 19 (3), gzip 1 … 9 (6). */
   readonly level?: number

@@ -41,10 +41,15 @@ export interface ReindexRequest {
   readonly onProgress?: ((done: VerifyProgress) => void) | undefined
 }
 
+/** What an index was made again from. */
 export interface Reindexed {
+  /** Sound blobs. */
   readonly blobs: number
+  /** Their bytes. */
   readonly bytes: number
+  /** Items of datasets that can be found again. */
   readonly items: number
+  /** Datasets that came back. */
   readonly datasets: number
   /** Values in files, which are in the namespace `recovered` now, each under its digest. */
   readonly values: number

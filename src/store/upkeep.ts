@@ -16,9 +16,13 @@ export interface PruneRequest {
   readonly now: number
 }
 
+/** What was removed, or would be. */
 export interface Pruned {
+  /** Values. */
   readonly entries: number
+  /** Datasets. */
   readonly datasets: number
+  /** Bytes that became free. */
   readonly bytes: number
   /** Files that were set aside as damaged. */
   readonly quarantined: number
@@ -49,9 +53,13 @@ export function sumUsage(all: readonly (readonly Usage[])[]): Usage[] {
 
 /** Usage of one namespace. */
 export interface Usage {
+  /** Its name; empty for the top. */
   readonly namespace: string
+  /** Values in it. */
   readonly entries: number
+  /** Bytes of the values. */
   readonly entryBytes: number
+  /** Datasets listed in it. */
   readonly datasets: number
   /** Shards that several datasets share count for each. */
   readonly datasetBytes: number

@@ -8,10 +8,15 @@ import { probeIndex } from './probe.js'
 import type { Store } from './store.js'
 import type { BlobRecord } from './tables.js'
 
+/** A blob whose bytes are not those that were written. */
 export interface DamagedBlob {
+  /** Its name: the SHA-256 it should have, 64 hex digits. */
   readonly digest: string
+  /** What it held. */
   readonly kind: BlobRecord['kind']
+  /** Where it lies. */
   readonly path: string
+  /** What is wrong with it. */
   readonly reason: string
 }
 
@@ -27,10 +32,15 @@ export interface VerifyReport {
   readonly broken: readonly BrokenRecord[]
 }
 
+/** How far reading blobs has come. */
 export interface VerifyProgress {
+  /** Blobs that were read. */
   readonly blobs: number
+  /** Their bytes. */
   readonly bytes: number
+  /** Blobs there are to read. */
   readonly blobsTotal: number
+  /** Their bytes. */
   readonly bytesTotal: number
 }
 

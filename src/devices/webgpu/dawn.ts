@@ -5,13 +5,17 @@ import { native } from '../../native/load.js'
 export interface AdapterFacts {
   /** As the driver calls it, `NVIDIA H200` or `llvmpipe (LLVM 15.0.6, 256 bits)`; an adapter is asked for by a part of it. */
   readonly name: string
+  /** As WebGPU says it: `nvidia`, `mesa`, `google`. */
   readonly vendor: string
+  /** As WebGPU says it: `hopper`, `software`, `swiftshader`. */
   readonly architecture: string
   /** Driver and its version, as far as Dawn tells. */
   readonly driver: string
   /** True when a processor emulates it. */
   readonly software: boolean
+  /** Features of WebGPU that it has. */
   readonly features: readonly string[]
+  /** Limits of WebGPU that matter here, by name; bytes and counts. */
   readonly limits: Readonly<Record<string, number>>
 }
 

@@ -5,6 +5,7 @@ import type { FieldSpecs } from '../../core/tensor.js'
 import { moveFields, movedFields } from './moved.js'
 import { checkRandom, failed, specsOf, statesOf, type RandomOp } from './random-op.js'
 
+/** Options of `randomCrop`. */
 export interface RandomCropOptions {
   /** Extents of what is cut out. */
   readonly shape: readonly number[]

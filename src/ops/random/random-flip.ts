@@ -4,6 +4,7 @@ import { fieldsParam } from '../fields.js'
 import { moveFields, movedFields } from './moved.js'
 import { checkRandom, failed, probabilityParam, specsOf, type RandomOp } from './random-op.js'
 
+/** Options of `randomFlip`. */
 export interface RandomFlipOptions {
   /** Axes that may be flipped, each by itself; negative ones count from the end. */
   readonly axes: number | readonly number[]

@@ -2,6 +2,7 @@ import { fieldsParam } from '../fields.js'
 import { floats } from './random-noise.js'
 import { checkRandom, failed, probabilityParam, rangeParam, specsOf, type RandomOp } from './random-op.js'
 
+/** Options of `randomIntensity`. */
 export interface RandomIntensityOptions {
   /** Factor, drawn between [low, high] for each item; default 1. */
   readonly scale?: number | readonly [number, number]

@@ -4,6 +4,7 @@ import { chosenFields, fieldsParam } from '../fields.js'
 import type { Fail } from '../op.js'
 import { checkRandom, failed, probabilityParam, rangeParam, specsOf, statesOf, type RandomOp } from './random-op.js'
 
+/** Options of `randomNoise`. */
 export interface RandomNoiseOptions {
   /** Standard deviation, or two to draw it between for each item: [low, high]. */
   readonly std: number | readonly [number, number]

@@ -14,12 +14,15 @@ export type MakeField = (name: string, dtype: DType, shape: readonly number[]) =
  * A random change of one item, for `batches({ augment: [ … ] })`. It runs on the processor, on what the cache gave, with the same bytes everywhere; no result is stored.
  */
 export interface RandomOp {
+  /** Tells it apart from ops of recipes. */
   readonly kind: 'random'
+  /** Name of the op. */
   readonly name: string
+  /** Its parameters, with all defaults. */
   readonly params: OpParams
-  /** Fields after it. */
+  /** @internal Fields after it. */
   infer(fields: FieldSpecs, fail: Fail): FieldSpecs
-  /** The changed item; what is left as it was may be handed on. What is given is not written to. */
+  /** @internal The changed item; what is left as it was may be handed on. What is given is not written to. */
   apply(item: ItemFields, random: Draws, make: MakeField): ItemFields
 }
 

@@ -4,6 +4,7 @@ import { describe, fieldsParam } from '../fields.js'
 import { moveFields, movedFields, type AxisMove } from './moved.js'
 import { checkRandom, failed, specsOf, statesOf, type RandomOp } from './random-op.js'
 
+/** Options of `randomRotate90`. */
 export interface RandomRotate90Options {
   /** The plane: two axes; default the last two. */
   readonly axes?: readonly [number, number]
