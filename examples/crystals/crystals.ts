@@ -1,10 +1,9 @@
 // Crystals for a graph network: CIFs in a CSV → Niggli cells → CrystalNN graphs, batched as PyTorch Geometric does.
-import { fileURLToPath } from 'node:url'
 import { crystalGraph, crystals, niggli, recipe, type Dataset, type Tensor } from 'tensorcache'
 import type { Example } from '../example.js'
+import { inExamples } from '../folder.js'
 
-// The compiled example runs from build/examples/, the data lies beside its source.
-const file = fileURLToPath(new URL('../../../examples/crystals/structures.csv', import.meta.url))
+const file = inExamples('crystals/structures.csv')
 
 export const structures: Example = {
   name: 'crystals',

@@ -1,11 +1,10 @@
 // Diffraction patterns for a classifier: uint16 counts in an uncompressed NPZ → float32 → 32 × 32 → zero mean, unit variance. The labels pass through
 // and the probe belongs to the dataset as a whole.
-import { fileURLToPath } from 'node:url'
 import { cast, normalize, npz, recipe, resample } from 'tensorcache'
 import type { Example } from '../example.js'
+import { inExamples } from '../folder.js'
 
-// The compiled example runs from build/examples/, the data lies beside its source.
-const file = fileURLToPath(new URL('../../../examples/patterns/patterns.npz', import.meta.url))
+const file = inExamples('patterns/patterns.npz')
 
 export const patterns: Example = {
   name: 'patterns',

@@ -3,10 +3,10 @@
 import { createHash } from 'node:crypto'
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { cast, group, normalize, npz, openArrays, openCache, recipe, strategyFor, type Dataset, type DType, type LiveDataset, type Source, type Tensor } from 'tensorcache'
 import { Transcript } from '../command.js'
 import type { Example } from '../example.js'
+import { inExamples } from '../folder.js'
 import { array, zip } from '../npz.js'
 import { draw } from './draw.js'
 
@@ -25,8 +25,7 @@ export interface PtychographyResult {
   readonly sheet: string
 }
 
-// The compiled example runs from build/examples/, the data lie beside its source.
-const here = fileURLToPath(new URL(import.meta.url.includes('/build/examples/') ? '../../../examples/ptychography/' : './', import.meta.url))
+const here = inExamples('ptychography/')
 export const scan = join(here, 'scan.npz')
 /** Of the points that a group is drawn from, around its sample. */
 export const NEIGHBORS = 7

@@ -2,8 +2,8 @@
 // text; so when one is edited, one is tokenised again.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { jsonl, keyOf, openCache, recipe, type Tensor } from 'tensorcache'
+import { inExamples } from '../folder.js'
 
 export interface TokensResult {
   readonly table: readonly (readonly string[])[]
@@ -27,8 +27,7 @@ const TOKENIZER = { name: 'r50k_base', package: 'gpt-tokenizer', version: 4 }
 /** `<|endoftext|>` */
 export const END = 50256
 
-// The compiled example runs from build/examples/, the data lies beside its source.
-export const corpus = fileURLToPath(new URL(import.meta.url.includes('/build/examples/') ? '../../../examples/tokens/corpus.jsonl' : './corpus.jsonl', import.meta.url))
+export const corpus = inExamples('tokens/corpus.jsonl')
 
 export async function tokens(dir: string): Promise<TokensResult> {
   const path = join(dir, 'corpus.jsonl')

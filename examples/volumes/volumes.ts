@@ -4,9 +4,9 @@ import { chmodSync, cpSync, createReadStream, mkdirSync, openSync, closeSync, re
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { nifti, openCache, recipe, type Dataset, type Source, type Tensor } from 'tensorcache'
 import { Transcript } from '../command.js'
+import { inExamples } from '../folder.js'
 import { writeSheet } from '../sheet.js'
 import { rowOf, type View } from './slices.js'
 
@@ -19,8 +19,7 @@ export interface VolumesResult {
   readonly fetched: number
 }
 
-// The compiled example runs from build/examples/, the data lie beside its source.
-const here = fileURLToPath(new URL(import.meta.url.includes('/build/examples/') ? '../../../examples/volumes/' : './', import.meta.url))
+const here = inExamples('volumes/')
 
 export async function volumes(dir: string): Promise<VolumesResult> {
   mkdirSync(dir, { recursive: true })
