@@ -17,6 +17,7 @@ import { gpu } from './gpu.js'
 import { gzip } from './gzip.js'
 import { loop } from './loop.js'
 import { missing } from './missing.js'
+import { onnxOps } from './onnx.js'
 import { open } from './open.js'
 import { publish } from './publish.js'
 import { resample } from './resample.js'
@@ -25,7 +26,7 @@ import { streaming } from './stream.js'
 import { values } from './values.js'
 import { volumes } from './volumes.js'
 
-const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, volumes, gzip, missing, scan, gpu]
+const questions: readonly Question[] = [cast, streaming, resample, batches, open, publish, compression, loop, crystal, values, entries, volumes, gzip, missing, scan, onnxOps, gpu]
 
 const { values: given, positionals } = parseArgs({ allowPositionals: true, options: { quick: { type: 'boolean' }, tiny: { type: 'boolean' }, dir: { type: 'string' } } })
 const unknown = positionals.filter((name) => !questions.some((question) => question.name === name))

@@ -29,7 +29,7 @@ describe('bench', () => {
   test('every question runs and finds its results right', () => {
     const { status, stdout, stderr } = run('--tiny')
     expect(status, stderr).toBe(0)
-    for (const question of ['cast', 'stream', 'resample', 'batches', 'open', 'publish', 'compression', 'loop', 'crystals', 'values', 'entries', 'volumes', 'missing']) expect(stdout, question).toMatch(new RegExp(`^${question} +\\S`, 'm'))
+    for (const question of ['cast', 'stream', 'resample', 'batches', 'open', 'publish', 'compression', 'loop', 'crystals', 'values', 'entries', 'volumes', 'missing', 'onnx']) expect(stdout, question).toMatch(new RegExp(`^${question} +\\S`, 'm'))
   })
 
   test('questions are chosen by name', () => {
