@@ -6,18 +6,17 @@ import * as ort from 'onnxruntime-node'
 import { npy, openCache, recipe, select } from 'tensorcache'
 import { closeModels, onnx } from 'tensorcache/onnx'
 import { fillNoise, noise, writeNpy } from './lib/files.js'
-import { inTurns, named, seconds } from './lib/measure.js'
+import { inTurns, named, seconds, type Spread } from './lib/measure.js'
 import { floats, onnxModel, type Graph } from './lib/onnx-model.js'
 import { check, type Context, type Finding, type Question, type Target } from './lib/question.js'
-import type { Spread } from './lib/measure.js'
 
 const BATCH = 32
 
 async function run(context: Context): Promise<Finding[]> {
   const { pick } = context
   const findings = [
-    ...await compared(context, 'conv net of 9 MFLOP', [3, 32, 32], convolutions(), pick({ tiny: 50, quick: 2048, full: 4096 })),
-    ...await compared(context, 'dense layers of 15 MFLOP', [1024], layers(pick({ tiny: [1024, 64, 512], quick: [1024, 2048, 2048, 512], full: [1024, 2048, 2048, 512] })), pick({ tiny: 50, quick: 4096, full: 8192 })),
+    ...await compared(context, 'conv net of 10 MFLOP', [3, 32, 32], convolutions(), pick({ tiny: 50, quick: 4096, full: 16_384 })),
+    ...await compared(context, 'dense layers of 15 MFLOP', [1024], layers(pick({ tiny: [1024, 64, 512], quick: [1024, 2048, 2048, 512], full: [1024, 2048, 2048, 512] })), pick({ tiny: 50, quick: 4096, full: 16_384 })),
   ]
   await closeModels()
   return findings
@@ -32,6 +31,8 @@ async function compared({ dir, pick }: Context, what: string, shape: readonly nu
   const memory = Float32Array.from({ length: items * row }, (_, k) => noise(k))
   const batch = (from: number, to: number): ort.Tensor => new ort.Tensor('float32', memory.subarray(from * row, to * row), [to - from, ...shape])
   const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads })
+  // As our own threads are set up: those of the default wait for the next run by spinning, which others that share the cores feel.
+  const waiting = await ort.InferenceSession.create(model, { intraOpNumThreads: threads, extra: { session: { intra_op: { allow_spinning: '0' } } } })
 
   const steps = recipe([await onnx({ model, inputs: { x: 'x' }, batch: BATCH, threads }), select({ fields: ['y'] })])
   const source = await npy(rows, { fields: { x: 'data' } })
@@ -44,8 +45,8 @@ async function compared({ dir, pick }: Context, what: string, shape: readonly nu
     break
   }
 
-  const bare = async (): Promise<number> => items / await seconds(async () => {
-    for (let at = 0; at < items; at += BATCH) await session.run({ x: batch(at, Math.min(items, at + BATCH)) })
+  const bare = (of: ort.InferenceSession) => async (): Promise<number> => items / await seconds(async () => {
+    for (let at = 0; at < items; at += BATCH) await of.run({ x: batch(at, Math.min(items, at + BATCH)) })
   })
   const epoch = async (): Promise<number> => items / await seconds(async () => {
     let seen = 0
@@ -62,19 +63,21 @@ async function compared({ dir, pick }: Context, what: string, shape: readonly nu
     })
     return items / time
   }
-  const results = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), { live: epoch, 'session.run': bare, build })
+  const results = await inTurns(pick({ tiny: 1, quick: 5, full: 11 }), { live: epoch, 'session.run': bare(session), 'session.run, no spinning': bare(waiting), build })
   await session.release()
+  await waiting.release()
   source.close()
-  const peers = named(results, 'session.run')
+  const peers = named(results, 'session.run', 'session.run, no spinning')
   const unit = 'items/s'
   return [
-    { what: `${what}: batches without a cache`, unit, ours: results.live, peers, limits: [], target: share(0.95, results.live, peers[0]!) },
-    { what: `${what}: a build`, unit, ours: results.build, peers, limits: [], target: share(0.9, results.build, peers[0]!) },
+    { what: `${what}: batches without a cache`, unit, ours: results.live, peers, limits: [], target: share(0.95, results.live, peers) },
+    { what: `${what}: a build`, unit, ours: results.build, peers, limits: [], target: undefined },
   ]
 }
 
-function share(part: number, ours: Spread, peer: Spread): Target {
-  return { text: `≥ ${part * 100} % of session.run`, reached: ours.median >= part * peer.median }
+/** Of the faster of them. */
+function share(part: number, ours: Spread, peers: readonly Spread[]): Target {
+  return { text: `≥ ${part * 100} % of the faster`, reached: ours.median >= part * Math.max(...peers.map(({ median }) => median)) }
 }
 
 /** Two convolutions and a dense layer: image [3, 32, 32] to ten numbers. */

@@ -2,8 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { floats } from '../../bench/lib/onnx-model.js'
 import { niftiGz } from '../sources/nifti-write.js'
 import { pattern } from '../sources/write.js'
+import { writeModel } from '../support/models.js'
 import { npzBytes } from '../support/npy.js'
 import { writeScene } from '../sources/scene-write.js'
 
@@ -26,6 +28,12 @@ beforeAll(() => {
     mkdirSync(join(dir, 'Task09_Spleen', folder), { recursive: true })
     for (const name of ['spleen_2', 'spleen_3']) writeFileSync(join(dir, 'Task09_Spleen', folder, `${name}.nii.gz`), niftiGz(pattern(dtype, [6, 5, 4])))
   }
+  writeModel(dir, {
+    inputs: { image: { type: 'float32', dims: ['n', 64, 64] } },
+    outputs: { embedding: { type: 'float32', dims: ['n', 16] } },
+    weights: { w: floats([4096, 16], (k) => Math.sin(k)) },
+    nodes: [{ op: 'Flatten', inputs: ['image'], outputs: ['f'], attributes: { axis: 1 } }, { op: 'MatMul', inputs: ['f', 'w'], outputs: ['embedding'] }],
+  }, 'encoder.onnx')
   const points = Float64Array.from({ length: 200 }, (_, k) => k)
   writeFileSync(join(dir, 'scan.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },
@@ -42,7 +50,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
+describe.each(['README.md', 'docs/ops.md', 'docs/onnx.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
   // On the page of sources others are lines to look at.
   const blocks = codeBlocks(readFileSync(join(root, page), 'utf8')).filter((block) => page !== 'docs/sources.md' || block.startsWith('import'))
 
@@ -58,7 +66,7 @@ describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md'
 })
 
 describe('links', () => {
-  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md', 'docs/formats/gzip-index.md'])('of %s lead somewhere', (page) => {
+  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/onnx.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md', 'docs/formats/gzip-index.md'])('of %s lead somewhere', (page) => {
     const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => match[1]!)
     expect(links.filter((link) => !existsSync(join(root, page, '..', link)))).toEqual([])
   })
