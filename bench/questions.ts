@@ -11,6 +11,7 @@ export const questions: Readonly<Record<string, () => Promise<Question>>> = {
   batches: async () => (await import('./batches.js')).batches,
   resume: async () => (await import('./resume.js')).resume,
   tfjs: async () => (await import('./tfjs.js')).tfjs,
+  onnx: async () => (await import('./onnx.js')).onnxOps,
   open: async () => (await import('./open.js')).open,
   publish: async () => (await import('./publish.js')).publish,
   compression: async () => (await import('./compression.js')).compression,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -6,10 +7,12 @@ import { parseYaml } from '../../src/cli/config/read.js'
 import { References } from '../../src/cli/config/references.js'
 import type { Config } from '../../src/cli/config/schema.js'
 import { plain } from '../../src/cli/config/tree.js'
+import { onnxModel } from '../../bench/lib/onnx-model.js'
 import { niftiBytes } from '../sources/nifti-write.js'
 import { writeScene } from '../sources/scene-write.js'
 import { serve } from '../sources/remote.js'
 import { pattern } from '../sources/write.js'
+import { dense } from '../support/models.js'
 import { npzBytes } from '../support/npy.js'
 import { tempDir } from '../support/temp.js'
 
@@ -170,4 +173,30 @@ test('a staged source: its folder is relative to the file, and its reader has op
   expect([source.length, source.id(0), source.fields.image, source.description.dir]).toEqual([1, 'a', { dtype: 'float32', shape: [null, null, null] }, join(dir, 'raw')])
   source.close()
   await expect(config({ 'main.yaml': text.replace('dtype', 'dtyp'), 'l.csv': `id,url\na,${remote.url}/a.nii\n` }).config.dataset('v').open()).rejects.toThrow(/misspelled option "dtyp"/)
+})
+
+describe('models', () => {
+  test('are found from the file that names them, and are in the key by what they hold', () => {
+    const model = onnxModel(dense(4, 2))
+    const dir = tempDir()
+    mkdirSync(join(dir, 'models'))
+    writeFileSync(join(dir, 'models/encoder.onnx'), model)
+    writeFileSync(join(dir, 'main.yaml'), 'datasets:\n  a:\n    source: { type: npy, path: a.npy }\n    recipe:\n      seed: 3\n      ops:\n        - onnx: { model: models/encoder.onnx, outputs: { z: y }, batch: 8, threads: 1 }\n')
+    const { recipe } = loadConfig({ file: 'main.yaml', set: [], cwd: dir, env: {} }).dataset('a')
+    expect(recipe.seed).toBe(3n)
+    expect(recipe.toJSON().ops).toMatchObject([{ name: 'onnx', params: { model: createHash('sha256').update(model).digest('hex'), inputs: { x: 'x' }, outputs: { z: 'y' }, batch: 8, threads: 1, providers: ['cpu'] } }])
+  })
+
+  test('that do not fit are errors at their line', () => {
+    const dir = tempDir()
+    writeFileSync(join(dir, 'encoder.onnx'), onnxModel(dense(4, 2)))
+    const recipe = (options: string): unknown => {
+      writeFileSync(join(dir, 'main.yaml'), `datasets:\n  a:\n    source: { type: npy, path: a.npy }\n    recipe:\n      - onnx: ${options}\n`)
+      return loadConfig({ file: 'main.yaml', set: [], cwd: dir, env: {} }).dataset('a')
+    }
+    expect(() => recipe('{ model: encoder.onnx, outputs: { z: logits } }')).toThrow(/main\.yaml:5: datasets\.a\.recipe\[0\]: onnx: outputs: the model has no output "logits"; it has "y"/)
+    expect(() => recipe('{ model: 7 }')).toThrow(/main\.yaml:5: datasets\.a\.recipe\[0\]\.onnx\.model: expected a text, not 7/)
+    expect(() => recipe('{ outputs: { z: y } }')).toThrow(/model must be the path of an \.onnx file/)
+    expect(() => recipe('{ model: none.onnx }')).toThrow(/none\.onnx: there is no such file/)
+  })
 })

@@ -2,8 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { floats } from '../../bench/lib/onnx-model.js'
 import { niftiGz } from '../sources/nifti-write.js'
 import { pattern } from '../sources/write.js'
+import { writeModel } from '../support/models.js'
 import { npzBytes } from '../support/npy.js'
 import { writeScene } from '../sources/scene-write.js'
 
@@ -29,6 +31,12 @@ beforeAll(() => {
     mkdirSync(join(dir, 'Task09_Spleen', folder), { recursive: true })
     for (const name of ['spleen_2', 'spleen_3']) writeFileSync(join(dir, 'Task09_Spleen', folder, `${name}.nii.gz`), niftiGz(pattern(dtype, [6, 5, 4])))
   }
+  writeModel(dir, {
+    inputs: { image: { type: 'float32', dims: ['n', 64, 64] } },
+    outputs: { embedding: { type: 'float32', dims: ['n', 16] } },
+    weights: { w: floats([4096, 16], (k) => Math.sin(k)) },
+    nodes: [{ op: 'Flatten', inputs: ['image'], outputs: ['f'], attributes: { axis: 1 } }, { op: 'MatMul', inputs: ['f', 'w'], outputs: ['embedding'] }],
+  }, 'encoder.onnx')
   const points = Float64Array.from({ length: 200 }, (_, k) => k)
   writeFileSync(join(dir, 'scan.npz'), npzBytes({
     diffraction: { dtype: 'uint16', shape: [200, 64, 64], data: counts },

@@ -19,7 +19,7 @@ async function * runs(counts: readonly number[], options: { readonly full?: read
 async function seen(from: AsyncIterable<ItemRun>): Promise<(readonly [number, number] | readonly [number, number, 'full'])[]> {
   const found = []
   for await (const { start, count, fields, isFull } of from) {
-    for (let k = 0; k < count; k++) expect(new Set(rowOf(fields.x!, k).data), `item ${start + k}`).toEqual(new Set([start + k]))
+    for (let k = 0; k < count; k++) expect(new Set(rowOf(fields.x!, k).data as Float32Array), `item ${start + k}`).toEqual(new Set([start + k]))
     found.push(isFull === true ? [start, count, 'full'] as const : [start, count] as const)
   }
   return found

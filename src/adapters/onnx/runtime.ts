@@ -16,7 +16,7 @@ export interface Runtime {
 export const INSTALL = 'ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node; without skip its install script downloads CUDA'
 
 /** Which instructions onnxruntime's kernels choose by. */
-const INSTRUCTIONS = /^(sse4_[12]|f16c|fma|avx\w*|amx\w*|asimd\w*|fphp|sve\w*|sme\w*|i8mm|bf16)$/
+const INSTRUCTIONS = /^(sse4_[12]|f16c|fma|avx\w*|amx\w*|asimd\w*|fphp|sve\w*|sme2?|i8mm|bf16)$/
 const NVIDIA = '/proc/driver/nvidia'
 
 let processor: string | undefined

@@ -13,7 +13,7 @@ export interface OrtTensor {
 
 /** The part of `onnxruntime-node` or `onnxruntime-web` that is used: `import * as ort from 'onnxruntime-node'`. */
 export interface OrtLibrary {
-  // oxlint-disable-next-line no-explicit-any -- the package's constructor is overloaded; what is passed is checked here
+  // Overloaded there; what is passed is checked here.
   readonly Tensor: new (...args: any[]) => OrtTensor
 }
 

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { onnxOp } from '../../adapters/onnx.js'
 import { checkCacheOptions, type CacheOptions } from '../../cache/options.js'
 import { nearest, show } from '../../core/options.js'
 import type { Dataset } from '../../dataset/dataset.js'
@@ -130,16 +131,34 @@ function drivesOf(tree: Tree, key: string): Record<string, unknown> {
   }))
 }
 
+/** Those of the library, and those of its adapters, whose packages are loaded when they run. */
+const definitions = [...builtinOps, onnxOp]
+
 /** No recipe means the source's items as they are. */
 function recipeOf(tree: Tree | undefined, key: string): Recipe {
-  if (tree === undefined || isNull(tree)) return parseRecipe([], builtinOps)
+  if (tree === undefined || isNull(tree)) return parseRecipe([], definitions)
   const ops = tree.kind === 'map' ? tree.entries.get('ops') : tree
   if (tree.kind === 'map') checkKeys(tree, key, ['seed', 'ops'])
   if (ops === undefined || ops.kind !== 'list') return fail(tree.at, tree.kind === 'map' ? under(key, 'ops') : key, 'expected a list of ops, such as "- cast: { dtype: float32 }"')
   const listKey = tree.kind === 'map' ? under(key, 'ops') : key
   // One by one first, so that a fault has the line of its op.
-  ops.elements.forEach((op, i) => judged(op, under(listKey, i), () => parseRecipe([plain(op)], builtinOps)))
-  return judged(tree.kind === 'map' ? tree.entries.get('seed') ?? tree : tree, tree.kind === 'map' ? under(key, 'seed') : key, () => parseRecipe(plain(tree), builtinOps))
+  const list = ops.elements.map((op, i) => opOf(op, under(listKey, i)))
+  list.forEach((op, i) => judged(ops.elements[i]!, under(listKey, i), () => parseRecipe([op], definitions)))
+  const seed = tree.kind === 'map' ? tree.entries.get('seed') : undefined
+  return judged(seed ?? tree, tree.kind === 'map' ? under(key, 'seed') : key, () => parseRecipe({ ops: list, ...(seed !== undefined && { seed: plain(seed) }) }, definitions))
+}
+
+/** An op as data, its parameters that are paths absolute. */
+function opOf(tree: Tree, key: string): unknown {
+  if (tree.kind !== 'map' || tree.entries.size !== 1) return plain(tree)
+  const [name, params] = [...tree.entries][0]!
+  const paths = definitions.find((definition) => definition.name === name)?.paths ?? []
+  if (params.kind !== 'map') return plain(tree)
+  const absolute = paths.filter((option) => !isNull(params.entries.get(option))).map((option) => {
+    const path = params.entries.get(option)!
+    return [option, resolve(path.at.dir, textOf(path, under(under(key, name), option)))]
+  })
+  return { [name]: { ...plain(params) as object, ...Object.fromEntries(absolute) } }
 }
 
 function sourceOf(dataset: Branch, datasetKey: string): DatasetConfig['open'] {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { closeModels, onnx, onnxOp } from '../../../src/adapters/onnx.js'
 import { explain } from '../../../src/dataset/explain.js'
 import { deviceSource } from '../../../src/devices/select.js'
-import { npz, parseRecipe, recipe, type Cache, type Dataset, type OpCall, type Source } from '../../../src/index.js'
+import { npz, parseRecipe, recipe, type Cache, type Dataset, type OpCall, type Source, type Tensor } from '../../../src/index.js'
 import { floats, type Graph } from '../../../bench/lib/onnx-model.js'
 import { noise, smallCache } from '../../support/data.js'
 import { dense, normalized, quantized, summed, weight, writeModel } from '../../support/models.js'
@@ -125,7 +125,7 @@ describe('models that mix their items', () => {
     await expect(cache.dataset(await rows(seeds(5), 4), recipe([await onnx({ model })]))).rejects.toMatchObject({ code: 'E_ITEM', message: expect.stringMatching(/output "y" for an item depends on the other 31 items of its call.*batch: 1/s) as string })
     expect(blobs(dir)).toBe(0)
     const alone = await cache.dataset(await rows(seeds(5), 4), recipe([await onnx({ model, batch: 1 })]))
-    for (let k = 0; k < 5; k++) expect(Math.max(...(await alone.get(k)).y!.data as unknown as number[])).toBe(1)
+    for (let k = 0; k < 5; k++) expect(Math.max(...((await alone.get(k)).y as Tensor<'float32'>).data)).toBe(1)
     await cache.close()
   })
 
@@ -149,7 +149,7 @@ describe('models that mix their items', () => {
       const cache = await smallCache(join(tempDir(), 'cache'))
       const dataset = await cache.dataset(await rows(list, 777), recipe([alone]))
       const found = new Map<number, unknown>()
-      for (const [k, seed] of list.entries()) found.set(seed, Array.from((await dataset.get(k)).y!.data as Float32Array))
+      for (const [k, seed] of list.entries()) found.set(seed, Array.from(((await dataset.get(k)).y as Tensor<'float32'>).data))
       await cache.close()
       return found
     }
