@@ -13,7 +13,7 @@ const FROM = 128
 const TO = 80
 
 async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const count = pick({ tiny: 2, quick: 64, full: 512 })
+  const count = pick({ tiny: 2, quick: 32, full: 512 })
   const images = Float32Array.from({ length: count * FROM * FROM }, (_, i) => noise(i))
   const out = new Float32Array(count * TO * TO)
   const [segment] = segments(recipe([resample({ shape: [TO, TO] })]))
