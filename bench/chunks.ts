@@ -66,9 +66,9 @@ async function run({ dir, pick }: Context): Promise<Finding[]> {
   const [plain] = named(whole, 'zarrita, unchecked')
   const [zstd] = named(whole, 'zarrita, unchecked, zstd')
   return [
-    { what: `${what} at random, in batches of ${BATCH}`, unit: 'rows/s', ours: random.ours, peers, limits: [], target: timesPeer(1, random.ours, peers[0]) },
-    { what: `all of ${what}, opened anew, ours verified`, unit: 'GB/s', ours: whole.ours, peers: [plain!], limits: [], target: timesPeer(1, whole.ours, plain) },
-    { what: `the same, compressed with zstd ${ZSTD.level}`, unit: 'GB/s', ours: whole.zstd, peers: [zstd!], limits: [], target: timesPeer(1, whole.zstd, zstd) },
+    { what: `${what} at random, in batches of ${BATCH}`, unit: 'rows/s', ours: random.ours, peers, limits: [], target: timesPeer(1, random.ours, peers[0], 'zarrita') },
+    { what: `all of ${what}, opened anew, ours verified`, unit: 'GB/s', ours: whole.ours, peers: [plain!], limits: [], target: timesPeer(1, whole.ours, plain, 'zarrita') },
+    { what: `the same, compressed with zstd ${ZSTD.level}`, unit: 'GB/s', ours: whole.zstd, peers: [zstd!], limits: [], target: timesPeer(1, whole.zstd, zstd, 'zarrita') },
   ]
 }
 
