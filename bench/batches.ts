@@ -10,7 +10,7 @@ const SIZE = 32
 const ROW = 64 * 64
 
 async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const rows = pick({ tiny: 200, quick: 16_384, full: 16_384 })
+  const rows = pick({ tiny: 200, quick: 8192, full: 16_384 })
   const repetitions = pick({ tiny: 1, quick: 5, full: 21 })
   const path = join(dir, 'rows.npy')
   writeNpy(path, 'float32', [rows, 64, 64], fillNoise)

@@ -47,7 +47,7 @@ async function run(context: Context): Promise<Finding[]> {
       console.error(missing)
       continue
     }
-    const bytes = context.pick({ tiny: FRAME + 4096, quick: (codec === 'gzip' ? 2 : 8) * FRAME, full: (codec === 'gzip' ? 8 : 64) * FRAME })
+    const bytes = context.pick({ tiny: FRAME + 4096, quick: (codec === 'gzip' ? 2 : 4) * FRAME, full: (codec === 'gzip' ? 8 : 64) * FRAME })
     const library = peer !== undefined && await peer.call<boolean>('available', { codec }) ? peer : undefined
     for (const data of DATA) {
       const { buffer, byteOffset } = data.make(bytes / data.element)
@@ -97,7 +97,7 @@ async function measure(codec: typeof CODECS[number], { name, element }: Data, pl
   const rate = (work: () => unknown) => async (): Promise<number> => plain.length / 1e9 / await seconds(work)
   const asked = (call: string, args: object) => peer && (async (): Promise<number> => plain.length / 1e9 / await peer.call(call, { codec, ...args }))
   const library = codec === 'gzip' ? 'Python zlib' : `lib${codec}`
-  const runs = pick({ tiny: 1, quick: 3, full: 11 })
+  const runs = pick({ tiny: 1, quick: 2, full: 11 })
   const writing = await inTurns(runs, {
     one: rate(() => pack(1)), 'node:zlib': zipped && rate(() => gzipSync(raw, { level: how.level })), [library]: asked('compress', { level: how.level }),
     [`${library}, frame by frame`]: asked('compress_frames', { level: how.level, frame: FRAME }), two: rate(() => pack(2)),

@@ -22,7 +22,7 @@ async function run(context: Context): Promise<Finding[]> {
 async function pipeline(adapter: AdapterFacts, { pick }: Context): Promise<Finding[]> {
   const from = pick({ tiny: 16, quick: adapter.software ? 64 : 256, full: adapter.software ? 64 : 256 })
   const to = from / 2
-  const items = pick({ tiny: 3, quick: 8, full: adapter.software ? 8 : 32 })
+  const items = pick({ tiny: 3, quick: adapter.software ? 4 : 8, full: adapter.software ? 8 : 32 })
   const steps = recipe([cast({ dtype: 'float32' }), resample({ shape: [to, to, to] }), normalize({ mode: 'zscore' })])
   const [segment] = segments(steps)
   if (segment?.kind !== 'device') throw new Error('all of these are device ops')
@@ -48,7 +48,7 @@ async function pipeline(adapter: AdapterFacts, { pick }: Context): Promise<Findi
     const bytes = new Uint8Array(volume.buffer)
     const into = new Uint8Array(out.buffer)
     const rate = (work: () => Promise<unknown>) => async (): Promise<number> => input / 1e9 / await seconds(work)
-    return inTurns(pick({ tiny: 1, quick: 9, full: 21 }), {
+    return inTurns(pick({ tiny: 1, quick: adapter.software ? 3 : 9, full: 21 }), {
       ours: rate(() => prepared.run({ count: items, inputs: [volume], outputs: [out] })),
       'upload alone': rate(async () => {
         for (let k = 0; k < pieces; k++) gpu.queue.writeBuffer(up, 0, bytes, k * input / pieces, input / pieces)
@@ -81,7 +81,7 @@ async function pipeline(adapter: AdapterFacts, { pick }: Context): Promise<Findi
 
 /** Kernels on data that is on the device already: bytes read and written a second, as they are and without their guard, beside a copy on the device. */
 async function kernels(adapter: AdapterFacts, { pick }: Context): Promise<Finding[]> {
-  const elements = pick({ tiny: 4096, quick: adapter.software ? 2 ** 20 : 2 ** 26, full: adapter.software ? 2 ** 20 : 2 ** 26 })
+  const elements = pick({ tiny: 4096, quick: adapter.software ? 2 ** 18 : 2 ** 26, full: adapter.software ? 2 ** 20 : 2 ** 26 })
   const repeats = pick({ tiny: 2, quick: 10, full: 20 })
   const backend = await open(adapter)
   const cases: readonly { kernel: string; constants: Record<string, number>; params: Record<string, number>; words: number; tables?: Uint32Array; per: number }[] = [
@@ -135,7 +135,7 @@ async function kernels(adapter: AdapterFacts, { pick }: Context): Promise<Findin
         return bytes * repeats / 1e9 / Math.max(1e-9, await measure(repeats + 1) - few)
       }
       const bytes = elements * 4 + words * 4
-      const results = await inTurns(pick({ tiny: 1, quick: 7, full: 15 }), {
+      const results = await inTurns(pick({ tiny: 1, quick: adapter.software ? 3 : 7, full: 15 }), {
         ours: rate((count) => time(kernel, count), bytes),
         'without guard': rate((count) => time(plain.name, count), bytes),
         'copy on the device': rate(copies, elements * 8),
@@ -154,14 +154,14 @@ async function kernels(adapter: AdapterFacts, { pick }: Context): Promise<Findin
 
 /** What the main thread feels of a build on the device, and what an idle device costs. */
 async function loop(adapter: AdapterFacts, { dir, pick }: Context): Promise<Finding[]> {
-  const items = pick({ tiny: 64, quick: 8192, full: 16_384 })
+  const items = pick({ tiny: 64, quick: adapter.software ? 2048 : 8192, full: 16_384 })
   const path = join(dir, 'items.npy')
   writeNpy(path, 'float32', [items, 64, 64], fillNoise)
   const cacheDir = join(dir, 'cache')
   const steps = recipe([resample({ shape: [32, 32] }), normalize({ mode: 'zscore' })])
   const delays = { build: [] as number[], idle: [] as number[], above: [] as number[] }
   const device = await createWebgpuDevice({ adapter: adapter.name })
-  for (let round = 0; round < pick({ tiny: 1, quick: 3, full: 7 }); round++) {
+  for (let round = 0; round < pick({ tiny: 1, quick: adapter.software ? 1 : 3, full: 7 }); round++) {
     rmSync(cacheDir, { recursive: true, force: true })
     const began = performance.now()
     const build = await delayDuring(async () => {

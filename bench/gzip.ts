@@ -65,8 +65,8 @@ async function volumes({ dir, pick }: Context, peer: Peer | undefined): Promise<
   const singles = named(one, 'node:zlib into one buffer', 'Python zlib', 'gzip -dc', 'nibabel')
   const alls = named(several, 'gzip -dc, all at once', 'node:zlib on its pool', 'Python zlib, a process per core')
   return [
-    { what: `one file, ${size} → voxels`, unit: 'MB/s inflated', ours: one.ours, peers: singles, limits: [], target: timesPeer(0.95, one.ours, singles[0]) },
-    { what: `${count} files, ${size} → voxels, ${availableParallelism()} cores`, unit: 'MB/s inflated', ours: several.ours, peers: alls, limits: [], target: timesPeer(0.95, several.ours, alls[0]) },
+    { what: `one file, ${size} → voxels`, unit: 'MB/s inflated', ours: one.ours, peers: singles, limits: [], target: timesPeer(0.95, one.ours, singles[0], 'zlib') },
+    { what: `${count} files, ${size} → voxels, ${availableParallelism()} cores`, unit: 'MB/s inflated', ours: several.ours, peers: alls, limits: [], target: timesPeer(0.95, several.ours, alls[0], 'gzip') },
   ]
 }
 

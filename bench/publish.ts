@@ -17,7 +17,7 @@ const ROW_BYTES = ROW * 4
 const CHUNK_BYTES = 2 ** 18
 
 async function run({ dir, pick }: Context): Promise<Finding[]> {
-  const rows = pick({ tiny: 8, quick: 768, full: 4096 })
+  const rows = pick({ tiny: 8, quick: 512, full: 4096 })
   const bytes = rows * ROW_BYTES
   const path = join(dir, 'rows.npy')
   writeNpy(path, 'float32', [rows, 256, 256], fillNoise)

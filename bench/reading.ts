@@ -51,9 +51,9 @@ async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
   return [
     {
       what: `all numbers of ${Math.round(numbers.byteLength / 2 ** 20)} MiB float32 .npy summed`, unit: 'GB/s', ours: large.ours, peers: named(large, 'npyjs'),
-      limits: [{ name: 'summing an array in memory', ...large.memory }], target: timesPeer(1, large.ours, alone),
+      limits: [{ name: 'summing an array in memory', ...large.memory }], target: timesPeer(1, large.ours, alone, 'npyjs'),
     },
-    { what: `${files} files of ${SMALL * 4 / 1024} KiB opened and summed, one after the other`, unit: 'files/s', ours: small.ours, peers: named(small, 'npyjs', 'np.load'), limits: [], target: timesPeer(1, small.ours, each) },
+    { what: `${files} files of ${SMALL * 4 / 1024} KiB opened and summed, one after the other`, unit: 'files/s', ours: small.ours, peers: named(small, 'npyjs', 'np.load'), limits: [], target: timesPeer(1, small.ours, each, 'npyjs') },
   ]
 }
 

@@ -70,7 +70,7 @@ async function measure(task: Task, from: number, torch: Peer | undefined, { dir,
     for (let i = 0; i < runs; i++) sum += await rate(() => prepared!.run({ count: 1, inputs: [volume], outputs: [out] }))()
     return sum / runs
   }
-  const results = await inTurns(pick({ tiny: 1, quick: 5, full: 21 }), {
+  const results = await inTurns(pick({ tiny: 1, quick: 3, full: 21 }), {
     one: many(one),
     'torch, 1 thread': torch && (async () => {
       let sum = 0

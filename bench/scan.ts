@@ -126,7 +126,7 @@ async function nearest({ dir, pick, peer }: Context): Promise<Finding[]> {
 }
 
 async function endToEnd({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const points = pick({ tiny: 60, quick: 10_000, full: 20_000 })
+  const points = pick({ tiny: 60, quick: 4000, full: 20_000 })
   const samples = pick({ tiny: 10, quick: 512, full: 512 })
   const path = join(dir, 'scan.npz')
   writeScan(path, points, PIXELS)
@@ -149,7 +149,7 @@ async function endToEnd({ dir, pick, peer }: Context): Promise<Finding[]> {
   })
   const numpyFromFile = (count: number) => numpy && (async (): Promise<number> => count / 1e3 / await numpy.call('from_file', { path, samples: count, k: NEIGHBORS, size: SIZE, seed: epoch++ }))
   const again = (reuse: boolean) => async (): Promise<number> => points / 1e3 / await seconds(() => pass(all, { size: BATCH, shuffle: true, seed: 3, epoch: epoch++, reuse, fields: ['diffraction'] }))
-  const repetitions = pick({ tiny: 1, quick: 3, full: 15 })
+  const repetitions = pick({ tiny: 1, quick: 2, full: 15 })
   const results = await inTurns(repetitions, {
     some: fromFile(samples),
     'NumPy: load, cKDTree, fancy index, astype': numpyFromFile(samples),

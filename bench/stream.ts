@@ -20,7 +20,7 @@ const RESIDENCY_BYTES = 2 ** 28
 interface Passed { readonly seconds: number; readonly peakMiB: number; readonly startMiB: number; readonly elements: number; readonly sum: number }
 
 async function run({ dir, pick }: Context): Promise<Finding[]> {
-  const rows = pick({ tiny: 96, quick: 2_000, full: 64_000 })
+  const rows = pick({ tiny: 96, quick: 1_000, full: 64_000 })
   const bytes = rows * ROW * 8
   const path = join(dir, 'sparse.npy')
   writeSparseNpy(path, 'float64', [rows, ROW], bytes)
@@ -28,7 +28,7 @@ async function run({ dir, pick }: Context): Promise<Finding[]> {
   check(passed.elements === rows * ROW && passed.sum === 0, 'the stream')
   // Another file, because the pages of this one are partly in memory now.
   const fresh = join(dir, 'fresh.npy')
-  const freshRows = pick({ tiny: 96, quick: 1_000, full: 8_000 })
+  const freshRows = pick({ tiny: 96, quick: 500, full: 8_000 })
   writeSparseNpy(fresh, 'float64', [freshRows, ROW], freshRows * ROW * 8)
   const limit = { name: 'read() of such a file, one thread', ...spread([freshRows * ROW * 8 / 1e9 / await seconds(() => readThrough(fresh))]) }
   const peak = spread([passed.peakMiB])

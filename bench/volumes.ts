@@ -19,7 +19,7 @@ const TASKSET = '/usr/bin/taskset'
 type Extents = readonly [number, number, number]
 
 async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
-  const extent = pick({ tiny: 16, quick: 256, full: 256 })
+  const extent = pick({ tiny: 16, quick: 192, full: 256 })
   const extents: Extents = [extent, extent, extent]
   const count = pick({ tiny: 2, quick: 2, full: 8 })
   const paths = Array.from({ length: count }, (_, k) => join(dir, `volume-${k}.nii`))
@@ -52,7 +52,7 @@ async function run({ dir, pick, peer }: Context): Promise<Finding[]> {
   const rate = (took: number): number => count / took
   const ours = async (work: () => Promise<number>): Promise<number> => rate(await work())
   const theirs = (call: string, method: string, args: object = {}) => torch && (async () => rate(await torch.call(call, { paths, out, method, ...args })))
-  const repetitions = pick({ tiny: 1, quick: 3, full: 11 })
+  const repetitions = pick({ tiny: 1, quick: 2, full: 11 })
   const findings: Finding[] = []
   const what = `${count} × ${extent}³ int16 .nii of ${VOXEL_MM.join(' × ')} mm → RAS, 1.5 mm, clipped to 0…1 → cached`
   if (existsSync(TASKSET)) {

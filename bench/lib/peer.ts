@@ -11,11 +11,13 @@ export class Peer {
   readonly #replies: AsyncIterator<string>
   /** `numpy 1.24.2, torch 1.13` */
   readonly versions: string
+  readonly #calls: readonly string[]
 
-  private constructor(child: ChildProcess, replies: AsyncIterator<string>, versions: string) {
+  private constructor(child: ChildProcess, replies: AsyncIterator<string>, versions: string, calls: readonly string[]) {
     this.#child = child
     this.#replies = replies
     this.versions = versions
+    this.#calls = calls
   }
 
   /** Undefined when Python, NumPy or what else the script imports is not there. */
@@ -26,13 +28,18 @@ export class Peer {
     const replies = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
     const hello = await Promise.race([replies.next(), failed])
     if (hello === undefined || hello.done) return undefined
-    const { versions, missing } = JSON.parse(hello.value) as { versions?: string; missing?: string }
+    const { versions, calls, missing } = JSON.parse(hello.value) as { versions?: string; calls?: string[]; missing?: string }
     if (missing !== undefined) {
       console.error(`No peer: ${missing}`)
       child.kill()
       return undefined
     }
-    return new Peer(child, replies, versions!)
+    return new Peer(child, replies, versions!, calls!)
+  }
+
+  /** The peer itself, if the package that a function needs is there. */
+  has(name: string): this | undefined {
+    return this.#calls.includes(name) ? this : undefined
   }
 
   /** Calls a function of the script; what it returns, usually seconds. */

@@ -55,8 +55,9 @@ export function atMost(value: number, ours: Spread, unit: string): Target {
   return { text: `≤ ${value.toLocaleString('en')} ${unit}`, reached: ours.median <= value }
 }
 
-export function timesPeer(factor: number, ours: Spread, peer: Named | undefined): Target {
-  return { text: factor === 1 ? '≥ peer' : `≥ ${factor}× peer`, reached: peer === undefined ? undefined : ours.median >= factor * peer.median }
+/** `name` where the peer that is meant is not always the best one. */
+export function timesPeer(factor: number, ours: Spread, peer: Named | undefined, name = 'peer'): Target {
+  return { text: factor === 1 ? `≥ ${name}` : `≥ ${factor}× ${name}`, reached: peer === undefined ? undefined : ours.median >= factor * peer.median }
 }
 
 /** A share of what the machine can do at best, of a unit of which more is better. */

@@ -5,15 +5,19 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from time import perf_counter
 
-from serve import need, serve
+from serve import found, need, serve
 
-np, torch, pymatgen = need("numpy", "torch", "pymatgen.core")
-from pymatgen.analysis.graphs import StructureGraph
-from pymatgen.analysis.local_env import CrystalNN
-from pymatgen.core import Lattice, Structure
+np = need("numpy")
+torch, pymatgen = found("torch"), found("pymatgen.core")
+if pymatgen:
+    from pymatgen.analysis.graphs import StructureGraph
+    from pymatgen.analysis.local_env import CrystalNN
+    from pymatgen.core import Lattice, Structure, __version__ as pymatgen_version
+    pymatgen.__version__ = pymatgen_version
+if torch:
+    torch.set_num_threads(1)
 
 warnings.filterwarnings("ignore")
-torch.set_num_threads(1)
 
 
 def rows(path, count):
@@ -119,4 +123,4 @@ def load_numpy(folder, files):
     return perf_counter() - began
 
 
-serve([graphs, keep, radius, save, load_torch, load_numpy], np, torch)
+serve([pymatgen and graphs, keep, torch and radius, torch and save, torch and load_torch, load_numpy], np, torch, pymatgen)

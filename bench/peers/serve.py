@@ -1,7 +1,8 @@
 """What the peers share: a loop that reads calls as JSON lines from standard input and answers on standard output.
 
 A peer's script imports what it needs through `need`, defines functions that return seconds (or other plain values), and ends with
-`serve(functions)`. Where a package is missing the benchmark runs without its peer.
+`serve(functions)`. Where a package is missing the benchmark runs without its peer: without all of them if it is one that `need` names, without
+those functions that are None if it is one that `found` names.
 """
 import importlib
 import json
@@ -19,9 +20,18 @@ def need(*names):
     return modules if len(modules) > 1 else modules[0]
 
 
+def found(name):
+    """The module, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
 def serve(functions, *modules):
+    functions, modules = ([one for one in some if one is not None] for some in (functions, modules))
     versions = ["python " + sys.version.split()[0]] + [f"{module.__name__} {module.__version__}" for module in modules]
-    print(json.dumps({"versions": ", ".join(versions)}))
+    print(json.dumps({"versions": ", ".join(versions), "calls": [function.__name__ for function in functions]}))
     table = {function.__name__: function for function in functions}
     for line in sys.stdin:
         request = json.loads(line)

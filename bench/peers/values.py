@@ -2,9 +2,10 @@
 import shutil
 from time import perf_counter
 
-from serve import need, serve
+from serve import found, need, serve
 
-np, diskcache, joblib, lmdb = need("numpy", "diskcache", "joblib", "lmdb")
+np = need("numpy")
+diskcache, joblib, lmdb = found("diskcache"), found("joblib"), found("lmdb")
 held = {}
 
 
@@ -79,11 +80,9 @@ def get_lmdb(times, count):
         return perf_counter() - began
 
 
-class Lmdb:
-    """Its version stands elsewhere than usual."""
-
-    __name__ = "lmdb"
-    __version__ = ".".join(map(str, lmdb.version()))
-
-
-serve([put_diskcache, get_diskcache, put_joblib, get_joblib, put_lmdb, get_lmdb], np, diskcache, joblib, Lmdb())
+if lmdb:
+    # Its version stands elsewhere than usual.
+    lmdb.__version__ = ".".join(map(str, lmdb.version()))
+serve([
+    diskcache and put_diskcache, diskcache and get_diskcache, joblib and put_joblib, joblib and get_joblib, lmdb and put_lmdb, lmdb and get_lmdb,
+], np, diskcache, joblib, lmdb)
