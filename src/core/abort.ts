@@ -22,7 +22,7 @@ export function onAbort(signal: AbortSignal, call: (reason: Error) => void): () 
 
 function listen(signal: AbortSignal): Waiting {
   const calls = new Set<(reason: Error) => void>()
-  const shared = { calls, listener: () => { for (const call of [...calls]) call(signal.reason as Error) } }
+  const shared = { calls, listener: () => { for (const call of calls) call(signal.reason as Error) } }
   waiting.set(signal, shared)
   signal.addEventListener('abort', shared.listener, { once: true })
   return shared

@@ -41,7 +41,7 @@ function undocumented({ name, path }: { name: string; path: string }, read: Read
   return starts.flatMap((start) => {
     const bad = isCommented(lines, start) ? [] : [name]
     if (!/^export (declare )?(abstract )?(class|interface|type) /.test(lines[start]!) || !lines[start]!.trimEnd().endsWith('{')) return bad
-    for (let at = start + 1; at < lines.length && !/^\}/.test(lines[at]!); at++) {
+    for (let at = start + 1; at < lines.length && !lines[at]!.startsWith('}'); at++) {
       const member = /^ {4}(?:readonly |static |abstract |async |get )*(\w+|'[^']+'|\[Symbol\.\w+\])\??[:(<]/.exec(lines[at]!)?.[1]
       if (member !== undefined && member !== 'constructor' && !isCommented(lines, at)) bad.push(`${name}.${member}`)
     }

@@ -18,13 +18,19 @@ describe('package', () => {
     const scripted = Object.entries(lock.packages).filter(([path, entry]) => path !== '' && entry.hasInstallScript === true).map(([path]) => path.split('node_modules/').at(-1)!)
     // fsevents is for macOS only and is never installed elsewhere.
     expect(scripted.filter((name) => typeof manifest.allowScripts[name] !== 'boolean' && name !== 'fsevents')).toEqual([])
-    expect(Object.values(lock.packages).filter((entry) => entry.resolved !== undefined)).toEqual([])
+  })
+
+  test('the lock files name no registry', () => {
+    for (const file of ['package-lock.json', 'scripts/api/package-lock.json']) {
+      const { packages } = JSON.parse(readFileSync(join(root, file), 'utf8')) as { packages: Record<string, { resolved?: string }> }
+      expect(Object.values(packages).filter((entry) => entry.resolved !== undefined)).toEqual([])
+    }
   })
 
   test('the text of the project speaks of the project alone', () => {
     const folders = ['src', 'native/src', 'docs', 'examples', 'test', 'scripts', 'bench', '.ci']
     const texts = [...folders.flatMap((folder) => existsSync(join(root, folder)) ? readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)) : []), 'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md']
-      .filter((name) => /\.(ts|cc|h|inc|md|mjs|py|wgsl|yaml)$/.test(name) && existsSync(join(root, name)) && !name.endsWith('package.test.ts'))
+      .filter((name) => /\.(ts|cc|h|inc|md|mjs|py|wgsl|yaml)$/.test(name) && existsSync(join(root, name)) && !name.includes('node_modules/') && !name.endsWith('package.test.ts'))
     const bad = texts.filter((name) => /\/work\/|\bissue #?\d|\bDESIGN\.md|in this session/i.test(readFileSync(join(root, name), 'utf8')))
     expect(bad).toEqual([])
   })
