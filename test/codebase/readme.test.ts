@@ -42,7 +42,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md'])('%s', (page) => {
+describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/sources.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/training.md'])('%s', (page) => {
   // On the page of sources others are lines to look at.
   const blocks = codeBlocks(readFileSync(join(root, page), 'utf8')).filter((block) => page !== 'docs/sources.md' || block.startsWith('import'))
 
@@ -58,7 +58,7 @@ describe.each(['README.md', 'docs/ops.md', 'docs/crystals.md', 'docs/volumes.md'
 })
 
 describe('links', () => {
-  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/configuration.md', 'docs/formats/store.md', 'docs/formats/gzip-index.md'])('of %s lead somewhere', (page) => {
+  test.each(['README.md', 'CONTRIBUTING.md', 'docs/ops.md', 'docs/architecture.md', 'docs/determinism.md', 'docs/cli.md', 'docs/sources.md', 'docs/crystals.md', 'docs/volumes.md', 'docs/ptychography.md', 'docs/values.md', 'docs/trust.md', 'docs/observability.md', 'docs/training.md', 'docs/configuration.md', 'docs/formats/store.md', 'docs/formats/gzip-index.md'])('of %s lead somewhere', (page) => {
     const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)].map((match) => match[1]!)
     expect(links.filter((link) => !existsSync(join(root, page, '..', link)))).toEqual([])
   })
