@@ -1,14 +1,19 @@
 // `npm start`: every example built cold into an empty cache, then opened again warm, up to the first batch both times; then built once more on every
-// other device there is, to see that the bytes are the same. Then two examples of values by key, one of the command line, and one of batches with and without a cache.
+// other device there is, to see that the bytes are the same. Then two examples of values by key, one of the command line, one of batches with and without a cache, and two models that are trained.
 import { mkdirSync, rmSync } from 'node:fs'
 import { MissingDependencyError, openCache, webgpuAdapters, type DatasetOptions } from 'tensorcache'
 import type { Example } from './example.js'
+import { table } from './table.js'
 import { neighbors, structures } from './crystals/crystals.js'
 import { hybrid } from './hybrid/hybrid.js'
 import { patterns } from './patterns/patterns.js'
 import { grouped, ptychography } from './ptychography/ptychography.js'
 import { burgers } from './scenes/scenes.js'
 import { tokens } from './tokens/tokens.js'
+import { heats } from './training/crystals/heats.js'
+import { grains } from './training/patterns/grains.js'
+import { fall } from './training/report.js'
+import { train } from './training/train.js'
 import { volumes } from './volumes/volumes.js'
 
 const root = '.tensorcache/examples'
@@ -33,11 +38,6 @@ async function visit(example: Example, dir: string, device: DatasetOptions['devi
   source.close()
   await cache.close()
   return result
-}
-
-function print(rows: readonly (readonly string[])[]): void {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)))
-  for (const row of rows) console.log(row.map((cell, column) => cell.padEnd(widths[column]!)).join('   ').trimEnd())
 }
 
 async function adapters(): Promise<{ names: string[]; note: string }> {
@@ -73,19 +73,19 @@ for (const [i, example] of examples.entries()) {
   agreement.push(`${example.name}: digest ${made[i]!.digest.slice(0, 16)} on ${devices.join(', ')}`)
 }
 console.log('\nEach example is built into an empty cache (cold), then opened again (warm), up to its first shuffled batch.\n')
-print(rows)
+console.log(table(rows))
 examples.forEach((example, i) => console.log(`\n${example.name}: ${example.about}.${made[i]!.look === '' ? '' : `\n  ${made[i]!.look}`}`))
 console.log(names.length === 0 ? `\n${note}` : `\nThe same bytes on every device: ${agreement.join('; ')}.`)
 
 mkdirSync(`${root}/tokens`, { recursive: true })
 const text = await tokens(`${root}/tokens`)
 console.log(`\ntokens: 40 short documents → tokens, a value per document under a key of its text → rows of 128. Then the same again, and with one document edited.\n`)
-print(text.table)
+console.log(table(text.table))
 console.log(`\nThe first row reads: ${text.firstRow.replaceAll('<|endoftext|>', ' ∎ ').slice(0, 120)} …`)
 
 const cycles = await hybrid(`${root}/hybrid`)
 console.log('\nhybrid: Burgers\' equation, solved for few fields, predicted for many by a model fitted to them. Each cycle generates into scopes of its own; the second one fails.\n')
-print(cycles.table)
+console.log(table(cycles.table))
 for (const [k, when] of ['Before the cycles', 'In the middle of the first', 'After them: nothing of a cycle is left, and tensors/ is as it was'].entries()) console.log(`\n${when}, tensorcache du:\n${cycles.usage[k]}`)
 if (cycles.referenceDigests[0] !== cycles.referenceDigests[1]) throw new Error('hybrid: the reference data have changed')
 
@@ -96,10 +96,23 @@ console.log(`\nBefore and after, to look at: ${torsos.sheet}`)
 
 const scanned = await ptychography(`${root}/ptychography`)
 console.log('\nptychography: a simulated scan; groups of patterns that were taken near each other, into a cache, from it, and computed when they are read. An epoch is shuffled batches of 32; the fastest of five.\n')
-print(scanned.table)
+console.log(table(scanned.table))
 if (new Set(scanned.digests).size !== 1) throw new Error('ptychography: the batches differ')
 console.log(`\nWhere such groups should live, by the time that computing one took, the file being in memory:\n  ${scanned.strategies.join('\n  ')}\n\n${scanned.transcript}`)
 console.log(`\nGroups on the object, and their patterns: ${scanned.sheet}`)
+
+console.log('\ntraining: heats of formation from crystal graphs, estimated and not measured; smooth or grainy, from diffraction patterns. The last columns: seconds of an epoch, and of these those spent waiting for data.\n')
+const learnt = [['example', 'epochs', 'loss, first', 'last', 'fell', 'validation, first', 'last', 'and then', 'with the cache', 'without']]
+for (const task of [heats(), grains]) {
+  const run = await train(task, { dir: `${root}/training` })
+  const [first, last] = [run.history[0]!, run.history.at(-1)!]
+  const { cached, live } = run.comparison!
+  if (fall(run) < task.falls) throw new Error(`${task.name}: the loss fell from ${first.loss} to ${last.loss} only`)
+  learnt.push([task.name, String(task.epochs), first.loss.toFixed(3), last.loss.toFixed(3), `${fall(run).toFixed(0)}×`, first.valLoss.toFixed(3), last.valLoss.toFixed(3), `${task.error} ${last.valError.toFixed(2)}`,
+    ...[cached, live].map(({ seconds: all, waited }) => `${all.toFixed(2)} s, ${waited.toFixed(3)} s`)])
+}
+console.log(table(learnt))
+console.log('\nOne that goes on where it was killed: npm run train -- crystals --resume')
 
 console.log(`\nThe cache stays in ${root}/cache. Look inside: node dist/cli/main.js ls --cache-dir ${root}/cache`)
 

@@ -1,4 +1,4 @@
-import type { AdamOptimizer, Tensor as TfTensor } from '@tensorflow/tfjs'
+import type { AdamOptimizer, Tensor as TfTensor, Variable } from '@tensorflow/tfjs'
 import type { Batch, Tensor } from 'tensorcache'
 import { toTensor } from 'tensorcache/tfjs'
 import type { Judgement, Model, Tf } from './task.js'
@@ -9,6 +9,8 @@ export type Learnt = {
   readonly variables: Readonly<Record<string, Tensor>>
   /** Of Adam: steps made, then the moments of each variable. */
   readonly optimizer: readonly Tensor[]
+  /** Adam's powers of its two betas. */
+  readonly powers: readonly Tensor[]
 }
 
 /** A model and Adam, which go on from where they were to the last bit. */
@@ -42,36 +44,45 @@ export class Learner {
     })
   }
 
-  /**
-   * For a checkpoint. Adam goes on as one that was loaded from it: it multiplies the powers of its betas from step to step, does not say them, and on loading makes them with `pow`, with other last bits.
-   */
+  /** For a checkpoint. */
   async state(): Promise<Learnt> {
-    const variables = Object.fromEntries([...this.#variables.all].map(([name, variable]) => [name, plain(variable)]))
-    // The number of steps is a tensor of its own, the moments are Adam's.
     const weights = await this.#adam.getWeights()
-    const optimizer = weights.map(({ tensor }) => plain(tensor))
+    const learnt = {
+      variables: Object.fromEntries([...this.#variables.all].map(([name, variable]) => [name, plain(variable)])),
+      optimizer: weights.map(({ tensor }) => plain(tensor)),
+      powers: powersOf(this.#adam).map(plain),
+    }
+    // The number of steps is a tensor that was made for us; the moments are Adam's own.
     weights[0]!.tensor.dispose()
-    await this.#load(optimizer)
-    return { variables, optimizer }
+    return learnt
   }
 
-  async restore({ variables, optimizer }: Learnt): Promise<void> {
-    for (const [name, variable] of this.#variables.all) this.#tf.tidy(() => { variable.assign(toTensor(this.#tf, variables[name]!, { copy: true })) })
-    await this.#load(optimizer)
+  async restore({ variables, optimizer, powers }: Learnt): Promise<void> {
+    const tensorOf = (tensor: Tensor): TfTensor => toTensor(this.#tf, tensor, { copy: true })
+    this.#adam.dispose()
+    this.#adam = this.#tf.train.adam(this.#rate)
+    const weights = optimizer.map((tensor, k) => ({ name: `${k}`, tensor: tensorOf(tensor) }))
+    await this.#adam.setWeights(weights)
+    for (const { tensor } of weights) tensor.dispose()
+    this.#tf.tidy(() => {
+      for (const [name, variable] of this.#variables.all) variable.assign(tensorOf(variables[name]!))
+      powersOf(this.#adam).forEach((power, k) => power.assign(tensorOf(powers[k]!)))
+    })
   }
 
   dispose(): void {
     this.#adam.dispose()
     this.#variables.dispose()
   }
+}
 
-  async #load(optimizer: readonly Tensor[]): Promise<void> {
-    this.#adam.dispose()
-    this.#adam = this.#tf.train.adam(this.#rate)
-    const weights = optimizer.map((tensor, k) => ({ name: `${k}`, tensor: toTensor(this.#tf, tensor, { copy: true }) }))
-    await this.#adam.setWeights(weights)
-    for (const { tensor } of weights) tensor.dispose()
-  }
+/**
+ * Adam multiplies the powers of its betas from step to step. `getWeights` leaves them out and `setWeights` makes them with `pow`, which is off in the last bit, so that a resumed run would drift away from one that was left alone. They are
+ * private (TensorFlow.js 4.22).
+ */
+function powersOf(adam: AdamOptimizer): Variable[] {
+  const { accBeta1, accBeta2 } = adam as unknown as { readonly accBeta1: Variable; readonly accBeta2: Variable }
+  return [accBeta1, accBeta2]
 }
 
 function plain(tensor: TfTensor): Tensor {

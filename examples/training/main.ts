@@ -1,15 +1,16 @@
 // `npm run train -- crystals --resume`, or once the examples are compiled `node build/examples/training/main.js crystals --resume`.
 import { parseArgs } from 'node:util'
+import { table } from '../table.js'
 import { heats } from './crystals/heats.js'
 import { grains } from './patterns/grains.js'
-import { epochLine, fall, table, waysTable } from './report.js'
+import { epochLine, fall, waysTable } from './report.js'
 import { train } from './train.js'
 
 const USAGE = `usage: main.js crystals|patterns [options]
 
   --data CSV     crystals: with columns material_id, cif and heat_all, such as perov_5/train.csv
   --dir FOLDER   of the cache: data and checkpoints (default .tensorcache/training)
-  --epochs N     all together, those before a resume among them (default 12)
+  --epochs N     all together, those before a resume among them (default: 6 of crystals, 12 of patterns)
   --seed N       of initial weights, order, random changes and parts (default 1)
   --every K      steps between two checkpoints (default 10)
   --resume       goes on from the newest checkpoint

@@ -21,8 +21,3 @@ export function fall({ history }: Trained): number {
 export function share(part: number, whole: number): string {
   return `${(100 * part / whole).toFixed(1)} %`
 }
-
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]!.length))) ?? []
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column]!)).join('   ').trimEnd()).join('\n')
-}

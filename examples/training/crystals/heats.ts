@@ -23,8 +23,8 @@ export function heats(data?: string): Task {
     error: 'mean error in eV/atom',
     batches: { size: 32, collate: 'graph', fields: FIELDS },
     validation: { size: 128, collate: 'graph', fields: FIELDS },
-    epochs: 12,
-    falls: 3,
+    epochs: 6,
+    falls: 5,
     rate: 0.01,
     async open(cache, { dir, seed, cached }) {
       const source = await opened(dir, data)

@@ -1,5 +1,5 @@
-// Rows of atoms for edges, and sums over the edges of atoms. On TensorFlow.js' CPU backend `unsortedSegmentSum`, which is also the gradient of `gather`, goes through all rows once for each segment: 790 ms for 1,600 rows of 16 into 160
-// segments. `scatterND` adds rows up where they belong: 0.3 ms, and on the native backends it is as good.
+// Rows of atoms for edges, and sums over the edges of atoms. On TensorFlow.js' CPU backend `unsortedSegmentSum`, which is also the gradient of `gather`, goes through all rows once for each segment: 870 ms for 1,600 rows of 24 into 160
+// segments (2 cores of an EPYC). `scatterND` adds rows up where they belong: 0.2 ms.
 import type { Tensor2D } from '@tensorflow/tfjs'
 import type { Tf } from '../task.js'
 

@@ -1,4 +1,4 @@
-// A convolution whose gradients are convolutions. Those that TensorFlow.js has take its CPU backend 1.4 s for 16 images of 16 × 16, 8 channels to 16, where the convolution itself takes 12 ms.
+// A convolution whose gradients are convolutions. For 16 images of 16 × 16, 8 channels to 16, they take TensorFlow.js' CPU backend 70 ms, those that it has itself 870 ms (2 cores of an EPYC).
 import type { Tensor4D, Variable } from '@tensorflow/tfjs'
 import type { Tf } from '../task.js'
 

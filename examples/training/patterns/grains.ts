@@ -14,7 +14,7 @@ export const grains: Task = {
   batches: { size: 16, fields: FIELDS, augment: [randomFlip({ axes: [0, 1], fields: ['x'] }), randomRotate90({ axes: [0, 1], fields: ['x'] })] },
   validation: { size: 64, fields: FIELDS },
   epochs: 12,
-  falls: 3,
+  falls: 5,
   rate: 0.01,
   async open(cache, { seed, cached }) {
     const source = await patterns.source()
