@@ -1,3 +1,9 @@
+/**
+ * Models as ops of recipes, and tensors for onnxruntime and from it. Needs the package `onnxruntime-node`.
+ *
+ * @module tensorcache/onnx
+ */
+
 import { checkOptions, show } from '../core/options.js'
 import { callOf, type OpCall } from '../ops/op.js'
 import { readModel } from './onnx/models.js'

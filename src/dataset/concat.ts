@@ -44,6 +44,10 @@ class Concatenation extends ItemList {
     return toHex(sha256(frame({ view: 'concat', of: this.#lists.map(({ binding }) => binding) })))
   }
 
+  get isStored(): boolean {
+    return this.#lists.every(({ isStored }) => isStored)
+  }
+
   override get isSlow(): boolean {
     return this.#lists.some(({ isSlow }) => isSlow)
   }

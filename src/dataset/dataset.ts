@@ -103,6 +103,11 @@ export class Dataset extends ItemList {
     return this.digest
   }
 
+  /** @internal */
+  get isStored(): boolean {
+    return true
+  }
+
   /** Human name of an item. */
   id(index: number): string {
     this.checkIndex(index)

@@ -38,6 +38,8 @@ export abstract class ItemList implements Batched {
   abstract get constants(): Readonly<Record<string, Tensor>>
   /** @internal Says which data, for states of iterators: 64 hex digits. */
   abstract get binding(): string
+  /** @internal Whether all its items are in a cache: then `binding` says which bytes, not only which data. */
+  abstract get isStored(): boolean
   /** @internal Items in any order, with repetitions: of fields that differ in axis 0 at most. To be read only. */
   abstract rows(indices: Float64Array, fields: readonly string[], signal: AbortSignal | undefined): Promise<ItemRows>
   /** @internal One item with these fields. */
@@ -140,6 +142,10 @@ class Selection extends ItemList {
 
   get binding(): string {
     return this.#binding ??= toHex(sha256(frame({ view: 'select', of: this.#of.binding }), this.#indices))
+  }
+
+  get isStored(): boolean {
+    return this.#of.isStored
   }
 
   override get isSlow(): boolean {

@@ -92,6 +92,11 @@ export class LiveDataset extends ItemList {
     return this.#binding ??= toHex(sha256(frame({ live: 1, recipe: recipeKeyData(recipe, undefined), reader: { ...source.reader }, digest: source.digest, files, length: this.length, fields: this.fields })))
   }
 
+  /** @internal */
+  get isStored(): boolean {
+    return false
+  }
+
   /** Human name of an item. */
   id(index: number): string {
     this.#checkOpen()

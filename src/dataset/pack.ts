@@ -105,6 +105,10 @@ class Packed extends ItemList {
     return toHex(sha256(frame({ view: 'pack', of: this.#of.binding, fields: Object.keys(this.fields), ...this.#layout })))
   }
 
+  get isStored(): boolean {
+    return this.#of.isStored
+  }
+
   override get isSlow(): boolean {
     return this.#of.isSlow
   }

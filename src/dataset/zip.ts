@@ -69,6 +69,10 @@ class Zipped extends ItemList {
     return toHex(sha256(frame({ view: 'zip', of: this.#lists.map(({ binding }) => binding) })))
   }
 
+  get isStored(): boolean {
+    return this.#lists.every(({ isStored }) => isStored)
+  }
+
   override get isSlow(): boolean {
     return this.#lists.some(({ isSlow }) => isSlow)
   }

@@ -94,6 +94,7 @@ export interface HostOp extends OpBase {
 export interface ManyContext {
   /** Of the items, in their order. */
   readonly ids: readonly string[]
+  /** Aborted when nobody waits for the items any more. */
   readonly signal: AbortSignal | undefined
 }
 

@@ -157,6 +157,7 @@ describe('what they do', () => {
       seen.add(String(way))
     }
     expect(seen.size).toBe(4)
+    expect(await byItem({ augment: [randomRotate90({ probability: 0 })] }, 'mask')).toEqual(await byItem({ augment: [randomFlip({ axes: 0, probability: 0 })] }, 'mask'))
   })
 
   test('randomIntensity and randomNoise round each operation to float32', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bytesOf } from '../../src/core/tensor.js'
 import { isRagged } from '../../src/core/rows.js'
-import { cast, fromDataset, items, normalize, recipe, type Cache, type Dataset, type Source, type Tensor } from '../../src/index.js'
+import { cast, concat, fromDataset, items, normalize, recipe, type Cache, type Dataset, type Source, type Tensor } from '../../src/index.js'
 import { collect, sourceContract, type ContractItem } from '../contracts/source.js'
 import { pattern } from '../sources/write.js'
 import { smallCache } from '../support/data.js'
@@ -28,9 +28,38 @@ for (const [name, list] of Object.entries({ fixed, ragged, varied, large, none: 
     return { open: async () => fromDataset(dataset), items: list }
   })
 }
+for (const [name, list] of Object.entries({ fixed, ragged, varied })) {
+  sourceContract(`fromDataset of views, ${name}`, async () => {
+    const dataset = await cached(list)
+    const view = concat(dataset.select({ start: 5 }), dataset.select([3, 0]))
+    return { open: async () => fromDataset(view), items: [...list.slice(5), list[3]!, list[0]!] }
+  })
+}
 sourceContract('fromDataset, some fields', async () => {
   const dataset = await cached(ragged)
   return { open: async () => fromDataset(dataset, { fields: ['edges', 'y'] }), items: ragged.map(({ id, fields: { edges, y } }) => ({ id, fields: { edges: edges!, y: y! } })) }
+})
+
+describe('fromDataset of a view', () => {
+  test('items are those of the dataset, and computed once; what is asked is found without reading', async () => {
+    const numbers = made(40, (k) => ({ x: { dtype: 'float64', shape: [3], data: Float64Array.of(k, k * k, 2) } }))
+    const dataset = await cached(numbers)
+    const steps = recipe([normalize({ mode: 'zscore', fields: ['x'] })])
+    const { a, b } = await dataset.split({ a: 0.5, b: 0.5 }, { seed: 1 })
+    const first = await cache.dataset(fromDataset(a), steps)
+    expect(first.report).toMatchObject({ items: a.length, computed: a.length })
+    const whole = await cache.dataset(fromDataset(dataset), steps)
+    expect(whole.report).toMatchObject({ hits: a.length, computed: b.length })
+    const again = await cache.dataset(fromDataset((await dataset.split({ a: 0.5, b: 0.5 }, { seed: 1 })).a), steps)
+    expect([again.key, again.report.computed]).toEqual([first.key, 0])
+    expect(again.provenance.source).toMatchObject({ type: 'view', digest: a.binding })
+  })
+
+  test('of a dataset without a cache there is nothing to be found by', async () => {
+    const live = await cache.dataset(await items(fixed), none, { cache: false })
+    expect(() => fromDataset(live)).toThrow(/not in a cache/)
+    expect(() => fromDataset(live.select([0]))).toThrow(/not in a cache/)
+  })
 })
 
 describe('fromDataset', () => {

@@ -4,8 +4,11 @@ import { tensorFault, type Tensor } from '../../core/tensor.js'
 
 /** What both packages, onnxruntime-node and onnxruntime-web, have of a tensor. */
 export interface OrtTensor {
+  /** Name of its element type, which is ours as well. */
   readonly type: string
+  /** Its shape. */
   readonly dims: readonly number[]
+  /** A typed array where it lies in the processor's memory. */
   readonly data: unknown
   /** Where its data lies: `cpu`, `cpu-pinned`, or elsewhere. */
   readonly location?: string
@@ -13,7 +16,7 @@ export interface OrtTensor {
 
 /** The part of `onnxruntime-node` or `onnxruntime-web` that is used: `import * as ort from 'onnxruntime-node'`. */
 export interface OrtLibrary {
-  // Overloaded there; what is passed is checked here.
+  /** Makes a tensor of type, data and dims. Overloaded there; what is passed is checked here. */
   readonly Tensor: new (...args: any[]) => OrtTensor
 }
 

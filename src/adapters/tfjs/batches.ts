@@ -4,6 +4,7 @@ import { elementsOf, type BatchSource, type Element, type TfBatchOptions } from 
 import { Loop } from './loop.js'
 import type { TensorFlow } from './namespace.js'
 
+/** Options of `tfBatches`. */
 export interface TfBatchesOptions extends TfBatchOptions {
   /** The tensors are the caller's to dispose. Default false: they live for one turn of the loop. */
   readonly keep?: boolean

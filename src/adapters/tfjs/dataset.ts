@@ -2,6 +2,7 @@ import { elementsOf, type BatchSource, type TfBatchOptions } from './elements.js
 import { Loop } from './loop.js'
 import type { TensorFlowWithData } from './namespace.js'
 
+/** Options of `toTfDataset`. */
 export interface TfDatasetOptions extends TfBatchOptions {
   /** Of the first iteration; each one that follows counts up. Default 0. */
   readonly epoch?: number

@@ -9,11 +9,15 @@ import { DTYPES_TO, isTensor, made } from './to-tensor.js'
 
 /** What batches come from: a dataset of a cache, one without a cache, or whatever else has these. */
 export interface BatchSource {
+  /** Number of items. */
   readonly length: number
+  /** dtype and shape of each field of an item. */
   readonly fields: FieldSpecs
+  /** One epoch. */
   batches(options: BatchOptions): AsyncIterable<Batch>
 }
 
+/** Options of batches as tensors: those of `batches`, and what becomes of a batch. */
 export interface TfBatchOptions extends BatchOptions {
   /** Elements are `{ xs, ys }`, as `model.fitDataset` takes them, rather than a tensor by field; only the fields that are named are read. */
   readonly xs?: Selection
@@ -26,11 +30,33 @@ export interface TfBatchOptions extends BatchOptions {
 }
 
 /** Tensors by field; `ids` and `indices` of the items are there beside them, not enumerable. */
-export type TfBatch<X> = { readonly ids: readonly string[]; readonly indices: Float64Array } & { readonly [field: string]: X }
+export type TfBatch<X> = TfNames & { readonly [field: string]: X }
+
+/** Which items a batch has. */
+export interface TfNames {
+  /** Human names, made when somebody asks. */
+  readonly ids: readonly string[]
+  /** Places in the dataset. */
+  readonly indices: Float64Array
+}
+
+/** Options that choose what a model is given. */
+export interface TfInputs<S> {
+  /** Fields. */
+  readonly xs: S
+}
+
+/** As `model.fitDataset` takes them. */
+export interface TfPair<X, Y> {
+  /** What the model is given. */
+  readonly xs: X
+  /** What it should give. */
+  readonly ys: Y
+}
 
 /** What one batch becomes with these options. */
 export type Element<T extends TensorFlow, O extends TfBatchOptions> =
-  O extends { readonly xs: infer S } ? { readonly xs: Selected<S, TensorOf<T>>; readonly ys: Selected<O['ys'], TensorOf<T>> }
+  O extends TfInputs<infer S> ? TfPair<Selected<S, TensorOf<T>>, Selected<O['ys'], TensorOf<T>>>
   : O extends { readonly collate: 'list' } ? TfBatch<readonly TensorOf<T>[]>
   : O extends { readonly collate: (...items: any[]) => any } ? TfBatch<any>
   : TfBatch<TensorOf<T>>

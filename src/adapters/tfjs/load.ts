@@ -3,17 +3,22 @@ import { checkOptions, choice, show } from '../../core/options.js'
 import type { TensorFlow } from './namespace.js'
 
 const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node', '@tensorflow/tfjs'] as const
+/** The packages of TensorFlow.js that have all of it. */
 export type TfPackage = typeof PACKAGES[number]
 
+/** Options of `loadTf`. */
 export interface LoadTfOptions {
   /** Packages to try, in this order. Default: tfjs-node-gpu, tfjs-node, tfjs. */
   readonly packages?: readonly TfPackage[]
 }
 
+/** What `loadTf` found. */
 export interface LoadedTf<T extends TensorFlow = TensorFlow> {
   /** The namespace, ready for use. */
   readonly tf: T
+  /** The package it is of. */
   readonly name: TfPackage
+  /** Of the package. */
   readonly version: string
   /** `tensorflow` (native, also on a GPU) or `cpu` (JavaScript), for instance. */
   readonly backend: string

@@ -2,22 +2,31 @@
 
 import { show } from '../../core/options.js'
 
+/** What is used of a `tf.Tensor`. */
 export interface TfTensor {
+  /** Extents, the slowest first. */
   readonly shape: readonly number[]
+  /** `float32`, `int32`, `bool`, `complex64` or `string`. */
   readonly dtype: string
+  /** True after `dispose`. */
   readonly isDisposed: boolean
   /** True after `tf.keep(tensor)`. */
   readonly kept: boolean
+  /** Lets its memory go. */
   dispose(): void
 }
 
+/** What is used of a namespace of TensorFlow.js. */
 export interface TensorFlow {
+  /** `tf.tensor`. */
   tensor(values: Float32Array | Int32Array | Uint8Array, shape?: any, dtype?: any): TfTensor
+  /** `tf.complex`. */
   complex(real: any, imag: any): TfTensor
 }
 
 /** A namespace with `tf.data`, which `@tensorflow/tfjs-core` alone has not. */
 export interface TensorFlowWithData extends TensorFlow {
+  /** `tf.data`. */
   readonly data: { generator(make: any): { readonly size: number; iterator(): Promise<unknown> } }
 }
 

@@ -5,6 +5,7 @@ import { tensorFault, type Tensor } from '../../core/tensor.js'
 import { BECOMES, converted, parts, type TfDType } from './convert.js'
 import { checkNamespace, type TensorFlow, type TensorOf } from './namespace.js'
 
+/** Options of `toTensor`. */
 export interface ToTensorOptions {
   /** Another dtype than the table has for real numbers. Integers and bool are never rounded: a value that the dtype cannot hold is a TypeError. */
   readonly dtype?: TfDType

@@ -2,12 +2,14 @@ import { show } from '../../core/options.js'
 import { axesParam, resolveAxes } from '../axes.js'
 import { describe, fieldsParam } from '../fields.js'
 import { moveFields, movedFields, type AxisMove } from './moved.js'
-import { checkRandom, failed, specsOf, statesOf, type RandomOp } from './random-op.js'
+import { checkRandom, failed, probabilityParam, specsOf, statesOf, type RandomOp } from './random-op.js'
 
 /** Options of `randomRotate90`. */
 export interface RandomRotate90Options {
   /** The plane: two axes; default the last two. */
   readonly axes?: readonly [number, number]
+  /** That an item is turned at all; default 1, of which a quarter of the turns are by 0 degrees. */
+  readonly probability?: number
   /** Fields that are turned, all alike; default: all that have these axes. */
   readonly fields?: readonly string[]
 }
@@ -18,12 +20,13 @@ export interface RandomRotate90Options {
  */
 export function randomRotate90(options: RandomRotate90Options = {}): RandomOp {
   const where = 'randomRotate90'
-  checkRandom(where, options, ['axes'])
+  checkRandom(where, options, ['axes', 'probability'])
   const axes = axesParam(where, options.axes ?? [-2, -1])!
   if (axes.length !== 2) throw new TypeError(`${where}: axes must be two different integers, not ${show(options.axes)}`)
+  const probability = probabilityParam(where, options.probability, 1)
   const fields = fieldsParam(where, options.fields)
   return {
-    kind: 'random', name: where, params: { axes, ...(fields !== undefined && { fields }) },
+    kind: 'random', name: where, params: { axes, probability, ...(fields !== undefined && { fields }) },
     infer(specs, fail) {
       const turned = { ...specs }
       for (const name of movedFields(specs, fields, axes, fail)) {
@@ -36,8 +39,9 @@ export function randomRotate90(options: RandomRotate90Options = {}): RandomOp {
       return turned
     },
     apply(item, random, make) {
+      const isTurned = random.happens(probability)
       const turns = random.decide.below(4)
-      if (turns === 0) return item
+      if (!isTurned || turns === 0) return item
       return moveFields(item, movedFields(specsOf(item), fields, axes, failed), (shape) => {
         const [a, b] = resolveAxes(axes, shape.length) as [number, number]
         const stays = (axis: number): AxisMove => ({ from: axis, extent: shape[axis]!, scale: 1, shift: 0 })
