@@ -66,9 +66,9 @@ describe.each<[Task, { epochs: number; steps: number }]>([[heats(), { epochs: 2,
     const random = randomOf(KILL_SEED)
     const hint = `KILL_SEED=${KILL_SEED}`
     const reached = (): number => Math.max(-1, ...stepsIn(log).map(({ step }) => step))
-    for (const part of [0, 1, 2]) {
-      // In the first kill of a third of the steps; a few milliseconds on, wherever it is then: in a step, in a checkpoint, between two epochs.
-      const last = part * steps / 3 + Math.floor(random() * (steps / 3 - 4))
+    for (const half of [0, 1]) {
+      // After a step of this half of them, and up to 40 ms later, wherever it is then: in a step, in a checkpoint, between two epochs.
+      const last = half * steps / 2 + Math.floor(random() * (steps / 2 - 4))
       const wait = 40 * random()
       let since: number | undefined
       const { signal, output } = await command(args, () => {
@@ -85,7 +85,7 @@ describe.each<[Task, { epochs: number; steps: number }]>([[heats(), { epochs: 2,
 
     const seen = stepsIn(log)
     expect(output, hint).toContain('resumed after step')
-    expect(seen.length, `${hint}: steps since the last checkpoint are made again`).toBeGreaterThanOrEqual(steps)
+    expect(seen.length, hint).toBeGreaterThanOrEqual(steps)
     // Also those that were made twice.
     for (const step of seen) expect(step, hint).toEqual(expected[step.step])
     expect([...new Set(seen.map(({ step }) => step))], hint).toEqual(expected.map(({ step }) => step))
