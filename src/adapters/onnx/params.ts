@@ -8,6 +8,7 @@ import { knownModel, readModelNow, type Model } from './models.js'
 import type { SessionSettings } from './protocol.js'
 import { runtimeHere, type Runtime } from './runtime.js'
 
+/** Options of `onnx`. */
 export interface OnnxOptions {
   /** Path of the .onnx file. Weights in files beside it are found there. */
   readonly model: string | URL

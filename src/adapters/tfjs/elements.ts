@@ -46,6 +46,12 @@ export interface TfInputs<S> {
   readonly xs: S
 }
 
+/** Options that say how items become a batch. */
+export interface TfCollate<C> {
+  /** As of `batches`. */
+  readonly collate: C
+}
+
 /** As `model.fitDataset` takes them. */
 export interface TfPair<X, Y> {
   /** What the model is given. */
@@ -57,8 +63,8 @@ export interface TfPair<X, Y> {
 /** What one batch becomes with these options. */
 export type Element<T extends TensorFlow, O extends TfBatchOptions> =
   O extends TfInputs<infer S> ? TfPair<Selected<S, TensorOf<T>>, Selected<O['ys'], TensorOf<T>>>
-  : O extends { readonly collate: 'list' } ? TfBatch<readonly TensorOf<T>[]>
-  : O extends { readonly collate: (...items: any[]) => any } ? TfBatch<any>
+  : O extends TfCollate<'list'> ? TfBatch<readonly TensorOf<T>[]>
+  : O extends TfCollate<(...items: any[]) => any> ? TfBatch<any>
   : TfBatch<TensorOf<T>>
 
 /** Options that were checked, and what is done with each batch. */

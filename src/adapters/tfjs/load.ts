@@ -2,9 +2,9 @@ import { MissingDependencyError } from '../../core/errors.js'
 import { checkOptions, choice, show } from '../../core/options.js'
 import type { TensorFlow } from './namespace.js'
 
-const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node', '@tensorflow/tfjs'] as const
+const PACKAGES: readonly TfPackage[] = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node', '@tensorflow/tfjs']
 /** The packages of TensorFlow.js that have all of it. */
-export type TfPackage = typeof PACKAGES[number]
+export type TfPackage = '@tensorflow/tfjs-node-gpu' | '@tensorflow/tfjs-node' | '@tensorflow/tfjs'
 
 /** Options of `loadTf`. */
 export interface LoadTfOptions {

@@ -24,10 +24,24 @@ export interface TensorFlow {
   complex(real: any, imag: any): TfTensor
 }
 
+/** What is used of a `tf.data.Dataset`. */
+export interface TfGenerated {
+  /** Number of elements. */
+  readonly size: number
+  /** Begins an iteration. */
+  iterator(): Promise<unknown>
+}
+
+/** What is used of `tf.data`. */
+export interface TfData {
+  /** `tf.data.generator`. */
+  generator(make: any): TfGenerated
+}
+
 /** A namespace with `tf.data`, which `@tensorflow/tfjs-core` alone has not. */
 export interface TensorFlowWithData extends TensorFlow {
   /** `tf.data`. */
-  readonly data: { generator(make: any): { readonly size: number; iterator(): Promise<unknown> } }
+  readonly data: TfData
 }
 
 /** `tf.Tensor` of a namespace. */
