@@ -25,6 +25,8 @@ export const primitiveOp: HostOp = {
     return CRYSTAL_FIELDS.some((name) => wanted.has(name)) ? new Set([...wanted, ...CRYSTAL_FIELDS]) : wanted
   },
   async run(item, { symprec }, { signal }) {
+    // Of what it makes nothing is wanted.
+    if (CRYSTAL_FIELDS.some((name) => item[name] === undefined)) return item
     const cell = cellOf(item)
     const found = await findPrimitive({ cell, symprec }, signal)
     if (found === undefined) return item

@@ -8,6 +8,7 @@ import { checkRecipe, inputFields } from '../../src/ops/compile.js'
 import { determinant, type Matrix, type Vector } from '../../src/ops/primitive-cell.js'
 import { primitive, primitiveOp } from '../../src/ops/primitive.js'
 import { recipe } from '../../src/ops/recipe.js'
+import { select } from '../../src/ops/select.js'
 import { items as itemsSource } from '../../src/sources/items.js'
 import { smallCache } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
@@ -182,6 +183,12 @@ describe('threads', () => {
     await expect(primitiveOp.run(big, { symprec: 0.01 }, { id: '0', signal: AbortSignal.timeout(300) })).rejects.toThrow(/timeout/)
     expect(performance.now() - began).toBeLessThan(3_000)
     expect((await reduce(itemOf(fcc))).numbers!.data.length).toBe(1)
+  })
+
+  test('where nothing of the crystal is wanted, there is nothing to do', async () => {
+    const heat: Item = { heat: itemOf(fcc).heat! }
+    expect(inputFields(recipe([primitive(), select({ fields: ['heat'] })]), Object.fromEntries(Object.entries(itemOf(fcc)).map(([name, { dtype, shape }]) => [name, { dtype, shape }])))).toEqual(['heat'])
+    expect(await primitiveOp.run(heat, { symprec: 0.01 }, { id: '0', signal: undefined })).toBe(heat)
   })
 
   test('without the package the answer says so', async () => {

@@ -101,8 +101,8 @@ void install() {
 }  // namespace
 
 FaultGuard::FaultGuard(void* base, size_t bytes, int fd) {
-  static std::once_flag installed;
-  std::call_once(installed, install);
+  // Not std::call_once: Node 24's binary exports its inner function, which the loader then takes instead of ours, and which looks at another libstdc++'s variables.
+  [[maybe_unused]] static const bool installed = (install(), true);
   const uintptr_t begin = reinterpret_cast<uintptr_t>(base);
   std::lock_guard lock(changes);
   for (slot_ = first_slot.load(); slot_ != nullptr && slot_->end.load() != 0; slot_ = slot_->next) {

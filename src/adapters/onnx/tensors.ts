@@ -29,7 +29,7 @@ export function dtypeOfOrt(type: string): DType | undefined {
 }
 
 /**
- * A tensor for onnxruntime over the same memory. `ort` is the package that will run it. float16 goes in as bits; where JavaScript has a Float16Array (Node 24), onnxruntime looks at them through one.
+ * A tensor for onnxruntime over the same memory. `ort` is the package that will run it. float16 goes in, and stays, as bits in a Uint16Array.
  * Throws TypeError for bfloat16 and complex numbers, of which onnxruntime has no tensors in JavaScript, and for what is no tensor.
  */
 export function toOrtTensor<L extends OrtLibrary>(ort: L, tensor: Tensor): InstanceType<L['Tensor']> {
@@ -38,7 +38,10 @@ export function toOrtTensor<L extends OrtLibrary>(ort: L, tensor: Tensor): Insta
   if (!TYPES.includes(tensor.dtype)) throw new TypeError(`toOrtTensor: onnxruntime has no tensors of ${tensor.dtype} in JavaScript; ${tensor.dtype === 'bfloat16' ? 'cast to float32 first' : 'make the real and the imaginary part an axis of float32 or float64'}`)
   const fault = tensorFault(tensor)
   if (fault !== undefined) throw new TypeError(`toOrtTensor: it ${fault}`)
-  return new ort.Tensor(tensor.dtype, tensor.data, [...tensor.shape]) as InstanceType<L['Tensor']>
+  const made = new ort.Tensor(tensor.dtype, tensor.data, [...tensor.shape]) as InstanceType<L['Tensor']>
+  // Where JavaScript has a Float16Array (Node 24) the package looks at the bits through one, which its own binding, as of 1.30, takes for empty: "not enough space: expected 128, got 0".
+  if (made.data !== tensor.data) Object.defineProperty(made, 'data', { value: tensor.data, enumerable: true })
+  return made
 }
 
 /** The tensor over the same memory. Throws TypeError for texts and packed 4-bit numbers, and for what does not lie in the CPU's memory. */

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { cpSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { floats, onnxModel } from '../../../bench/lib/onnx-model.js'
@@ -16,6 +16,18 @@ beforeAll(() => {
   const wide = { type: 'float32', dims: ['n', 1024, 512] } as const
   writeFileSync(join(dir, 'model.onnx'), onnxModel({ inputs: { x: wide }, outputs: { y: wide }, weights: { w: floats([512, 512], weight) }, nodes }))
   writeFileSync(join(dir, 'rows.npz'), npzBytes({ x: { dtype: 'float32', shape: [4, 1024, 512], data: new Float32Array(4 * 1024 * 512) } }))
+})
+
+test('without the package it says what to install', () => {
+  // Where no package is found.
+  const bare = tempDir()
+  const root = join(import.meta.dirname, '../../..')
+  cpSync(join(root, 'dist'), join(bare, 'dist'), { recursive: true })
+  symlinkSync(join(root, 'native'), join(bare, 'native'))
+  writeFileSync(join(bare, 'package.json'), '{ "type": "module" }')
+  writeFileSync(join(bare, 'asks.js'), `import { onnx } from './dist/adapters/onnx.js'\nawait onnx({ model: ${JSON.stringify(join(dir, 'model.onnx'))} }).catch(({ code, message }) => console.log(code, message))\n`)
+  const { stdout, stderr } = spawnSync(process.execPath, [join(bare, 'asks.js')], { encoding: 'utf8' })
+  expect(stdout, stderr).toMatch(/^E_MISSING_DEPENDENCY onnx needs the package onnxruntime-node: npm install onnxruntime-node \(ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node; without skip its install script downloads CUDA\)/)
 })
 
 // A thread that ends while a model runs on it takes the process with it.

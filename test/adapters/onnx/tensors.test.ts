@@ -1,7 +1,7 @@
 import * as ort from 'onnxruntime-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fromOrtTensor, toOrtTensor } from '../../../src/adapters/onnx.js'
-import { DTYPES, type DType, type TypedArray } from '../../../src/core/dtype.js'
+import { DTYPES, type DType } from '../../../src/core/dtype.js'
 import { bytesOf, emptyTensor, type Tensor } from '../../../src/core/tensor.js'
 
 const REFUSED: readonly DType[] = ['bfloat16', 'complex64', 'complex128']
@@ -20,9 +20,8 @@ describe('tensors', () => {
     const made = toOrtTensor(ort, tensor)
     expect(made).toBeInstanceOf(ort.Tensor)
     expect([made.type, made.dims]).toEqual([dtype, [2, 3]])
-    const data = made.data as TypedArray
-    expect([data.buffer === tensor.data.buffer, data.byteOffset, data.byteLength]).toEqual([true, tensor.data.byteOffset, tensor.data.byteLength])
-    if (dtype !== 'float16') expect(data).toBe(tensor.data)
+    // Of float16 on Node 24, too: see toOrtTensor.
+    expect(made.data).toBe(tensor.data)
     const back = fromOrtTensor(made)
     expect(back).toEqual(tensor)
     expect(back.data.buffer).toBe(tensor.data.buffer)
