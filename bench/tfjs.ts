@@ -54,7 +54,7 @@ async function run({ dir, pick }: Context): Promise<Finding[]> {
   const inMemory = (spread: Spread): Named => ({ name: 'tf.tensor of arrays in memory', ...spread })
   const gatheredThere: Named = { name: 'rows gathered in memory, one thread', ...results.gatheredRead }
   const waits = (what: string, { share, longest }: Waits): Finding => ({
-    what: `${what}, share spent waiting`, unit: '%', ours: share, peers: [], limits: [{ name: 'longest wait in ms, the first aside', ...longest }], target: atMost(1, share, '%'),
+    what: `${what}, share spent waiting`, unit: '%', better: 'less', ours: share, peers: [], limits: [], beside: [{ name: 'longest wait in ms, the first aside', ...longest }], target: atMost(1, share, '%'),
   })
   return [
     { what: 'in order, not looked at', unit, ours: results.views, peers: [inMemory(results.memory)], limits: [], target: undefined },

@@ -20,6 +20,13 @@ const GROUPS: readonly { readonly group: string; readonly lines: readonly Line[]
     ],
   },
   {
+    group: 'Training', lines: [
+      { question: 'tfjs', like: /^shuffled, read once$/, text: 'shuffled batches as tensors of TensorFlow.js' },
+      { question: 'tfjs', like: /^in order, read once$/, text: 'the same in order' },
+      { question: 'onnx', like: /conv.*batches without/, text: 'a conv net in ONNX, batches of 32' },
+    ],
+  },
+  {
     group: 'Tokens and values', lines: [
       { question: 'values', like: /from memory/, text: 'get 4 KB from memory' },
       { question: 'values', like: /^get of 4 KB from disk/, text: 'get 4 KB from disk, checked' },
