@@ -44,9 +44,9 @@ export class Executor {
     return [...this.#cuts.values()]
   }
 
-  /** Whether all ops run on a device: then nobody but the caller sees what goes in and what comes out. */
+  /** Whether no op keeps what it is given: then nobody but the caller sees what goes in and what comes out. */
   get isClosed(): boolean {
-    return this.#segments.every(({ kind }) => kind === 'device')
+    return this.#segments.every((segment) => segment.kind === 'device' || (segment.kind === 'many' && segment.op.definition.keepsNothing === true))
   }
 
   /** Items that go together best: what some op takes in one call. A call that is not full may cost as much as one that is. */

@@ -1,7 +1,8 @@
 import { ItemError, MissingDependencyError, SourceChangedError } from '../core/errors.js'
-import { bytesOfRows, equalStretches, fixedRows, rowsOf } from '../core/rows.js'
+import { bytesOfRows, dataOf, equalStretches, fixedRows, rowsOf } from '../core/rows.js'
 import { inStage } from '../core/stages.js'
 import { byteCount, emptyTensor, type Tensor } from '../core/tensor.js'
+import { giveBack } from '../native/fresh.js'
 import type { Segment } from '../ops/compile.js'
 import { slicePiece, type Piece } from './shard-builder.js'
 
@@ -45,7 +46,16 @@ export async function runMany({ first, op }: ManySegment, piece: Piece, ids: rea
   await Promise.all(Array.from({ length: Math.min(CALLS, calls.length) }, lane))
   // Calls begin in order, so of those that fail the first is always among them.
   if (failures.size > 0) throw failures.get(Math.min(...failures.keys()))
-  return done
+  return handed(piece.own, done)
+}
+
+/** Gives back those buffers that no piece lies in. Others go with the piece, where it is one: of several nobody could say when all are done with them. */
+function handed(own: readonly ArrayBuffer[] | undefined, pieces: readonly Piece[]): Piece[] {
+  if (own === undefined || own.length === 0) return [...pieces]
+  const used = new Set(pieces.flatMap(({ fields }) => Object.values(fields)).map((rows) => dataOf(rows).buffer))
+  for (const buffer of own) if (!used.has(buffer)) giveBack(buffer)
+  const left = own.filter((buffer) => used.has(buffer))
+  return left.length > 0 && pieces.length === 1 ? [{ ...pieces[0]!, own: left }] : [...pieces]
 }
 
 /** Throws for the item whose fault it is, which is found by trying each alone. */

@@ -106,6 +106,8 @@ export interface ManyOp extends OpBase {
   size(params: OpParams): number
   /** Calls have exactly `size` items: the last one is repeated as often as it takes, and what is made of the copies is dropped. */
   readonly isFull: boolean
+  /** It keeps nothing of what it is given, so that this memory may be used again. */
+  readonly keepsNothing?: boolean
   /** Fields that a call is given; it adds to them and to all others, or replaces them. Absent: a call is given all, and what it makes is all there is. */
   reads?(params: OpParams): readonly string[]
   /** Awaited before the first call. What it rejects with is no fault of an item. */

@@ -18,6 +18,7 @@ export const onnxOp: ManyOp = {
   exact: true,
   paths: ['model'],
   isFull: true,
+  keepsNothing: true,
   params: (given) => paramsOf(given) as unknown as OpParams,
   size: (params) => of(params).batch || 1,
   reads: (params) => [...new Set(Object.values(of(params).inputs))],
