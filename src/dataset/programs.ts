@@ -70,12 +70,15 @@ export class Programs {
       const { dtype, shape } = compiled.program.values[value]!
       return itemTensor(dtype, [piece.count, ...shape])
     })
-    const faults = await program.run({
-      count: piece.count,
-      inputs: inputs.map(({ field }) => piece.fields[field]!.data),
-      outputs: made.map((tensor) => tensor.data),
-    })
-    refuse(compiled, faults, ids)
+    // Where fields are only chosen and renamed there is nothing to run, and no reason to wake threads.
+    if (compiled.program.steps.length > 0 || made.length > 0) {
+      const faults = await program.run({
+        count: piece.count,
+        inputs: inputs.map(({ field }) => piece.fields[field]!.data),
+        outputs: made.map((tensor) => tensor.data),
+      })
+      refuse(compiled, faults, ids)
+    }
     const fields: Record<string, Tensor> = {}
     outputs.forEach(({ field }, i) => { fields[field] = made[i]! })
     for (const { from, to } of compiled.passThrough) fields[to] = piece.fields[from]!
