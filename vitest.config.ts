@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     exclude: ['test/stress/**'],
+    setupFiles: ['test/support/turn.ts'],
     pool: 'forks',
     // Machines are noisy, and nothing here is a measurement.
     testTimeout: 180_000,

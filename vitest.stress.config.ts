@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['test/stress/**/*.test.ts'],
+    setupFiles: ['test/support/turn.ts'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 1_800_000,

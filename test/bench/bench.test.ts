@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -21,13 +21,16 @@ describe('bench', () => {
     rmSync(dir, { recursive: true, force: true })
   })
 
-  const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}): ReturnType<typeof spawnSync> & { stdout: string; stderr: string } => (
-    spawnSync(process.execPath, [join(compiled, 'run.js'), '--dir', dir, ...args], { cwd: root, encoding: 'utf8', env: { ...process.env, ...env } })
-  )
+  interface Ran { readonly status: number; readonly stdout: string; readonly stderr: string }
+  const run = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> => new Promise((done) => {
+    const child = execFile(process.execPath, [join(compiled, 'run.js'), '--dir', dir, ...args], { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26, env: { ...process.env, ...env } }, (_, stdout, stderr) => {
+      done({ status: child.exitCode ?? -1, stdout, stderr })
+    })
+  })
 
   test('every question runs and finds its results right', async () => {
     const { questions } = await import('../../bench/questions.js')
-    const { status, stdout, stderr } = run(['--tiny'])
+    const { status, stdout, stderr } = await run(['--tiny'])
     expect(status, stderr).toBe(0)
     for (const question of Object.keys(questions)) expect(stdout, question).toMatch(new RegExp(`^${question}: \\S`, 'm'))
     // Each line of README is found among the findings.
@@ -36,19 +39,19 @@ describe('bench', () => {
     expect(readdirSync(dir)).toEqual([])
   })
 
-  test('questions are chosen by name', () => {
-    const { status, stdout } = run(['--tiny', 'resample'])
+  test('questions are chosen by name', async () => {
+    const { status, stdout } = await run(['--tiny', 'resample'])
     expect(status).toBe(0)
     expect(stdout).toMatch(/^resample: /m)
     expect(stdout).not.toMatch(/^cast: /m)
-    const wrong = run(['--tiny', 'resmaple'])
+    const wrong = await run(['--tiny', 'resmaple'])
     expect(wrong.status).toBe(2)
     expect(wrong.stderr).toContain('There is no question resmaple')
   })
 
-  test('a question that fails is a line of the table, and the others go on', () => {
+  test('a question that fails is a line of the table, and the others go on', async () => {
     // No cache opens with this; resample needs none.
-    const { status, stdout } = run(['--tiny', 'batches', 'resample'], { TENSORCACHE_CHECK: 'perhaps' })
+    const { status, stdout } = await run(['--tiny', 'batches', 'resample'], { TENSORCACHE_CHECK: 'perhaps' })
     expect(status).toBe(1)
     expect(stdout).toMatch(/^batches: .*\n {2}FAILED: .*TENSORCACHE_CHECK/m)
     expect(stdout).toMatch(/^resample: .*\n· /m)
