@@ -22,6 +22,8 @@ export function freshTensor(dtype: DType, shape: readonly number[]): Tensor {
   return { dtype, shape, data: typedArray(dtype, buffer, 0, byteLength) }
 }
 
+/** Of items, which are given back: plain arrays of this size and above cost more in collections than in calls. */
+const ITEM_POOLED_BYTES_MIN = 2 ** 16
 /** Buffers of items that are done. Used again, the next items are no news to the garbage collector, which otherwise goes through the heap for each 64 MB or so of them. */
 const kept: ArrayBuffer[] = []
 let keptBytes = 0
@@ -58,12 +60,12 @@ function allow(more: number): void {
 /** Memory for a whole item, all of which is about to be filled: where it is large from buffers that `giveBack` was given, else new. */
 export function itemTensor(dtype: DType, shape: readonly number[]): Tensor {
   const bytes = byteCount(dtype, shape)
-  return { dtype, shape, data: typedArray(dtype, bytes >= POOLED_BYTES_MIN ? taken(bytes) : new ArrayBuffer(bytes), 0, bytes) }
+  return { dtype, shape, data: typedArray(dtype, bytes >= ITEM_POOLED_BYTES_MIN ? taken(bytes) : new ArrayBuffer(bytes), 0, bytes) }
 }
 
 /** Whether this tensor, of `itemTensor`, lies in a buffer for `giveBack`. */
 export function isPooled({ data }: Tensor): boolean {
-  return data.byteLength >= POOLED_BYTES_MIN
+  return data.byteLength >= ITEM_POOLED_BYTES_MIN
 }
 
 /** Takes a buffer of `itemTensor` that nobody looks at any more. */
