@@ -14,7 +14,7 @@ import { Steps } from './steps.js'
 export interface BatchState {
   /** Version of the state's form. */
   readonly format: 1
-  /** Says which data: the digest of the dataset, or what a view is made from. */
+  /** Says which data, 64 hex digits: the digest of the dataset, a hash of what a view is made from, or with `cache: false` one of recipe, names and sizes. */
   readonly digest: string
   /** The epoch that was gone through. */
   readonly epoch: number
