@@ -62,7 +62,7 @@ for (const example of examples) {
   rows.push([example.name, String(cold.items), seconds(cold.seconds), seconds(warm.seconds), `${(cold.seconds / warm.seconds).toFixed(0)}×`, cold.device, cold.digest.slice(0, 16)])
 }
 const { names, note } = await adapters()
-const agreement: string[] = []
+const agreement: string[][] = []
 for (const [i, example] of examples.entries()) {
   const devices = [made[i]!.device]
   for (const device of ['cpu', ...names.map((name) => `webgpu:${name}` as const)] as const) {
@@ -70,12 +70,12 @@ for (const [i, example] of examples.entries()) {
     if (other.digest !== made[i]!.digest) throw new Error(`${example.name}: ${other.device} made ${other.digest}, ${devices[0]} made ${made[i]!.digest}`)
     if (!devices.includes(other.device)) devices.push(other.device)
   }
-  agreement.push(`${example.name}: digest ${made[i]!.digest.slice(0, 16)} on ${devices.join(', ')}`)
+  agreement.push([`  ${example.name}`, devices.length > 1 ? devices.join(' = ') : `${devices[0]} alone: the others leave it to the CPU`])
 }
 console.log('\nEach example is built into an empty cache (cold), then opened again (warm), up to its first shuffled batch.\n')
 console.log(table(rows))
 examples.forEach((example, i) => console.log(`\n${example.name}: ${example.about}.${made[i]!.look === '' ? '' : `\n  ${made[i]!.look}`}`))
-console.log(names.length === 0 ? `\n${note}` : `\nThe same bytes on every device: ${agreement.join('; ')}.`)
+console.log(names.length === 0 ? `\n${note}` : `\nBuilt again on each device found here (${names.join(', ')}), and the digests compared:\n${table(agreement)}`)
 
 mkdirSync(`${root}/tokens`, { recursive: true })
 const text = await tokens(`${root}/tokens`)
@@ -98,18 +98,18 @@ const scanned = await ptychography(`${root}/ptychography`)
 console.log('\nptychography: a simulated scan; groups of patterns that were taken near each other, into a cache, from it, and computed when they are read. An epoch is shuffled batches of 32; the fastest of five.\n')
 console.log(table(scanned.table))
 if (new Set(scanned.digests).size !== 1) throw new Error('ptychography: the batches differ')
-console.log(`\nWhere such groups should live, by the time that computing one took, the file being in memory:\n  ${scanned.strategies.join('\n  ')}\n\n${scanned.transcript}`)
+console.log(`\nWhere such groups should live, by the time that computing one took (the file being in memory) and by what reading one takes from a disk of 1 GB/s, which is assumed:\n  ${scanned.strategies.join('\n  ')}\n\n${scanned.transcript}`)
 console.log(`\nGroups on the object, and their patterns: ${scanned.sheet}`)
 
-console.log('\ntraining: heats of formation from crystal graphs, estimated and not measured; smooth or grainy, from diffraction patterns. The last columns: seconds of an epoch, and of these those spent waiting for data.\n')
-const learnt = [['example', 'epochs', 'loss, first', 'last', 'fell', 'validation, first', 'last', 'and then', 'with the cache', 'without']]
+console.log('\ntraining: heats of formation from crystal graphs, estimated and not measured; smooth or grainy, from diffraction patterns. Few items and few epochs: that the loss falls is what is shown, not that the models generalise. An epoch in seconds, and of these those spent waiting for data, with the cache and computed when read.\n')
+const learnt = [['example', 'epochs', 'loss, first', 'last', 'fell', 'validation loss, first', 'last', 'validation', 'cached', 'waiting', 'not cached', 'waiting']]
 for (const task of [heats(), grains]) {
   const run = await train(task, { dir: `${root}/training` })
   const [first, last] = [run.history[0]!, run.history.at(-1)!]
   const { cached, live } = run.comparison!
   if (fall(run) < task.falls) throw new Error(`${task.name}: the loss fell from ${first.loss} to ${last.loss} only`)
   learnt.push([task.name, String(task.epochs), first.loss.toFixed(3), last.loss.toFixed(3), `${fall(run).toFixed(0)}×`, first.valLoss.toFixed(3), last.valLoss.toFixed(3), `${task.error} ${last.valError.toFixed(2)}`,
-    ...[cached, live].map(({ seconds: all, waited }) => `${all.toFixed(2)} s, ${waited.toFixed(3)} s`)])
+    ...[cached, live].flatMap(({ seconds: all, waited }) => [`${all.toFixed(2)} s`, `${waited.toFixed(3)} s`])])
 }
 console.log(table(learnt))
 console.log('\nOne that goes on where it was killed: npm run train -- crystals --resume')

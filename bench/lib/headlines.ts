@@ -16,7 +16,7 @@ const GROUPS: readonly { readonly group: string; readonly lines: readonly Line[]
       { question: 'batches', like: /^shuffled, copied$/, text: 'shuffled batches of 64 × 64 float32' },
       { question: 'chunks', like: /at random/, text: 'random rows in batches' },
       { question: 'reading', like: /^all numbers/, text: 'a .npy file, every number read' },
-      { question: 'cast', like: /1 thread$/, text: 'float64 → float32, mapped file, 1 thread' },
+      { question: 'cast', like: /a new array$/, text: 'float64 → float32, mapped file, into a new array' },
     ],
   },
   {
@@ -42,8 +42,8 @@ const GROUPS: readonly { readonly group: string; readonly lines: readonly Line[]
   },
   {
     group: 'Simulations', lines: [
-      { question: 'open', like: /verified before/, text: 'get a mapped array of 10 MB, verified before' },
-      { question: 'open', like: /first touch/, text: 'the same, verified now' },
+      { question: 'open', like: /verified before/, text: 'a view of a 10 MB array, not read, verified before' },
+      { question: 'open', like: /first touch/, text: 'the same, read and verified now' },
     ],
   },
   {

@@ -34,7 +34,7 @@ export function figures(answers: readonly Answer[], record: string): string {
   const slower = lines.filter((line) => line.slower).length
   const rows = lines.map(({ group, text, finding, best, ratio, slower: behind }, k) => {
     const name = group === lines[k - 1]?.group ? '' : `**${group}**`
-    return `| ${name} | ${text} | ${withUnit(finding.ours.median, finding.unit)} | ${best.name}: ${figure(best.median)} | ${behind ? `${times(ratio)} slower` : `**${times(ratio)}**`} |`
+    return `| ${name} | ${text} | ${withUnit(finding.ours.median, finding.unit)} | ${best.name}: ${figure(best.median)} | ${behind ? `slower: ${times(ratio)}` : `**${times(ratio)}**`} |`
   })
   return `![How many times faster than the best peer, for each line of the table below](${CHART})
 
@@ -42,8 +42,24 @@ export function figures(answers: readonly Answer[], record: string): string {
 |---|---|---|---|---|
 ${rows.join('\n')}
 
-Medians on ${machineOf(answers)} ([record](${record})); each line's peers ran in turns with us, their results compared with ours first. In ${slower} of ${lines.length} lines the best peer is faster than we are.
+Medians on ${machineOf(answers)} ([record](${record})); each line's peers ran in turns with us, their results compared with ours first. In ${slower} of ${lines.length} lines the best peer is faster than we are. ${conditions(answers)}
 `
+}
+
+/** From here on somebody else was at work on the machine. */
+const BUSY = 0.2
+
+/** What else there is to know of a record: how it came together, and what it did not reach. */
+function conditions(answers: readonly Answer[]): string {
+  const commits = new Set(answers.map(({ machine }) => machine.commit)).size
+  const busy = answers.filter(({ othersBusy }) => othersBusy.some((cores) => (cores ?? 0) > BUSY)).map(({ question }) => `\`${question}\``)
+  const targets = answers.flatMap(({ findings }) => findings.flatMap(({ target }) => target?.reached === undefined ? [] : [target.reached]))
+  const missed = targets.filter((reached) => !reached).length
+  return [
+    commits > 1 ? `Its questions were answered at ${commits} commits of that day.` : '',
+    busy.length > 0 ? `At the beginning or end of ${busy.join(', ')} another program kept a core busy.` : '',
+    `Of its ${targets.length} targets ${missed} were not reached.`,
+  ].filter((sentence) => sentence !== '').join(' ')
 }
 
 /** The part between the markers. */

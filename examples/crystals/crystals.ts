@@ -23,7 +23,7 @@ export const neighbors: Example = {
   recipe: recipe([niggli(), crystalGraph({ method: 'radius', cutoff: 6, maxNeighbors: 32 })]),
   source: structures.source,
   batches: { collate: 'graph' },
-  look: async ({ report: { cuts } }) => cuts.map(({ what, count, items }) => `${what}: ${count}, of ${items} crystals`).join('; '),
+  look: async ({ report: { cuts } }) => cuts.map(({ count, items }) => `As asked, at most 32 neighbours: ${count} edges beyond that were left out, in ${items} crystals.`).join(' '),
 }
 
 /** `11: 6, 17: 6` for rock salt: by element, how many edges leave its atoms. */

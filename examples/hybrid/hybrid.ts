@@ -28,7 +28,7 @@ export async function hybrid(dir: string, { solved = 8, predicted = 64 }: Hybrid
   const du = (): string => execFileSync(process.execPath, [join(dirname(createRequire(import.meta.url).resolve('tensorcache/package.json')), 'dist/cli/main.js'), 'du', '--cache-dir', dir], { encoding: 'utf8' }).trimEnd()
   const before = await reference(cache)
   const usage = [du(), '', '']
-  const table = [['cycle', 'solved', 'predicted', 'seconds', 'left behind', 'worst deviation']]
+  const table = [['cycle', 'solved', 'predicted', 'seconds', 'left behind', 'worst deviation, or why it failed']]
   const errors: (number | undefined)[] = []
   const known: Float32Array[] = []
   let hardest = Array.from({ length: solved }, (_, k) => 1000 + k)

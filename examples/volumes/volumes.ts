@@ -36,7 +36,7 @@ export async function volumes(dir: string): Promise<VolumesResult> {
   await shell.tensorcache('build', 'torsos')
   await shell.tensorcache('map', 'torsos')
 
-  shell.remark(`A bit of ${flipBit(join(dir, 'cache/blobs'))} falls over.`)
+  shell.remark(`One bit of the file ${flipBit(join(dir, 'cache/blobs'))} is flipped.`)
   await shell.tensorcache('verify', '--fix')
 
   const { server, base, fetched } = await serve(join(dir, 'scans'))

@@ -21,8 +21,8 @@ export type { OnnxOptions }
  * What the key has of it: SHA-256 of the model's file and of the files with its weights, which inputs and outputs are used, `batch`, `threads`, the providers, further settings, the version of onnxruntime, the system and the
  * processor (and NVIDIA's GPU and driver; of another GPU the machine's name). Not where the model lies.
  *
- * Calls always have `batch` items, the last one being repeated, because kernels choose by how many there are; and a call now and then is checked for what an item's place and the other items do to it. So an item has the same
- * bytes in every build of one key.
+ * Calls always have `batch` items, the last one being repeated, because kernels choose by how many there are; and a call now and then is checked for what an item's place and the other items do to it. So an item is to have the same
+ * bytes in every build of one key; `batch: 1` leaves nothing to chance.
  *
  * A model is opened when something has to be computed, once in a process, on a thread of its own, and closed when it has not been asked for half a minute. Where a provider other than `cpu` is named, it is opened here, so that one that is missing is known at once.
  *

@@ -91,7 +91,7 @@ describe('README', () => {
     const drawn = readFileSync(join(dir, 'README.md'), 'utf8')
     expect(drawn).toMatch(/^before\n<!-- bench:begin[^\n]*-->\n!\[/)
     expect(drawn).toMatch(/<!-- bench:end -->\nafter\n$/)
-    expect(drawn).toContain('0.10× slower')
+    expect(drawn).toContain('slower: 0.10×')
     expect(drawn).toContain('In 1 of 2 lines the best peer is faster')
     expect(drawn).not.toContain('old')
     expect(shown(dir)).toBe(record)

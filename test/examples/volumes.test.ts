@@ -46,7 +46,7 @@ describe('volumes', () => {
     expect(rows.map(({ id }) => id)).toEqual(['torso_1', 'torso_2', 'torso_3', 'torso_4', 'torso_5'])
     expect(new Set(rows.map(({ digest }) => digest)).size).toBe(5)
     expect(rows.map(({ row }) => row)).toEqual(['0', '1', '2', '3', '0'])
-    expect(result.transcript).toContain(`A bit of ${rows[0]!.shard} falls over`)
+    expect(result.transcript).toContain(`One bit of the file ${rows[0]!.shard} is flipped`)
   })
 
   test('finds the bit that fell over and mends it, with the same bytes', async () => {
