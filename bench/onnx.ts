@@ -18,8 +18,8 @@ const MEMORY = 'session.run on arrays in memory'
 async function run(context: Context): Promise<Finding[]> {
   const { pick } = context
   const findings = [
-    ...await compared(context, 'conv net of 48 MFLOP', [3, 32, 32], convolutions(), pick({ tiny: 50, quick: 4096, full: 4096 })),
-    ...await compared(context, 'dense layers of 15 MFLOP', [1024], layers(pick({ tiny: [1024, 64, 512], quick: [1024, 2048, 2048, 512], full: [1024, 2048, 2048, 512] })), pick({ tiny: 50, quick: 4096, full: 4096 })),
+    ...await compared(context, 'conv net of 48 MFLOP', [3, 32, 32], convolutions(), pick({ tiny: 50, quick: 1024, full: 4096 })),
+    ...await compared(context, 'dense layers of 15 MFLOP', [1024], layers(pick({ tiny: [1024, 64, 512], quick: [1024, 2048, 2048, 512], full: [1024, 2048, 2048, 512] })), pick({ tiny: 50, quick: 1024, full: 4096 })),
   ]
   await closeModels()
   return findings
