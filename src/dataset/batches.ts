@@ -86,7 +86,7 @@ export async function * batches(items: Batched, plan: BatchPlan, epoch: Epoch, c
     for (; next < count && queue.length < upTo; next += group) {
       const stop = Math.min(count, next + group)
       const indices = order.indices(next * size, stop === count ? order.length : stop * size)
-      const made = maker.make(indices, stop - next, next / group)
+      const made = attempted(() => maker.make(indices, stop - next, next / group))
       // A failure is reported when its turn comes; until then it must not count as unhandled.
       if (made instanceof Promise) made.catch(() => undefined)
       queue.push({ indices, made })
@@ -116,6 +116,15 @@ export async function * batches(items: Batched, plan: BatchPlan, epoch: Epoch, c
     maker.stop?.()
     await Promise.allSettled(queue.map(({ made }) => made))
     maker.end?.()
+  }
+}
+
+/** What fails at once fails when its turn comes as well: nobody would catch it where batches are asked for between two turns of a loop. */
+function attempted<T>(make: () => T | Promise<T>): T | Promise<T> {
+  try {
+    return make()
+  } catch (error) {
+    return Promise.reject(error as Error)
   }
 }
 

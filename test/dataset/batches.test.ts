@@ -3,6 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { npz, recipe, cast, type Batch, type Cache, type Dataset, type Tensor } from '../../src/index.js'
 import { shuffledIndex } from '../../src/core/shuffle.js'
+import { checkBatchOptions } from '../../src/dataset/batch-options.js'
+import { batches, type Batched } from '../../src/dataset/batches.js'
+import { orderOf } from '../../src/dataset/order.js'
 import { items as itemsSource } from '../../src/sources/items.js'
 import { noise, range, smallCache, steps, writeRows } from '../support/data.js'
 import { tempDir } from '../support/temp.js'
@@ -41,6 +44,23 @@ describe('batches', () => {
     expect(await labels({ size: 32 })).toEqual(range(0, ITEMS))
     expect(await labels({ size: 32, dropLast: true })).toEqual(range(0, 192))
     expect(await labels({ size: 500 })).toEqual(range(0, ITEMS))
+  })
+
+  test('what fails at once, ahead of the loop, is an error of its turn', async () => {
+    // Made between two turns of a loop that waits, where nobody could catch it.
+    const items: Batched = {
+      length: 40, fields: { x: { dtype: 'float32', shape: [] } }, id: String,
+      maker: () => ({ make: (indices) => { if (indices[0] === 30) throw new RangeError('broken'); return Promise.resolve([{ first: indices[0] }]) } }),
+    }
+    const plan = checkBatchOptions({ size: 10, prefetch: 2 }, items.fields, 40)
+    const seen: unknown[] = []
+    await expect((async () => {
+      for await (const batch of batches(items, plan, { number: 0, order: orderOf(plan, 0, 40), next: undefined }, 4)) {
+        seen.push(batch.first)
+        await new Promise((done) => setTimeout(done, 5))
+      }
+    })()).rejects.toThrow('broken')
+    expect(seen).toEqual([0, 10, 20])
   })
 
   test('shuffled batches hold each item once, in the order of the seed and the epoch', async () => {
